@@ -1,0 +1,29 @@
+"""undertone: emotion in speech and its words."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Alignment": "undertone.types",
+    "Prediction": "undertone.types",
+    "Segment": "undertone.types",
+    "UndertoneError": "undertone.errors",
+    "Utterance": "undertone.types",
+}
+"""Public names and the modules they live in: imported on first use, so that ``import undertone`` is cheap."""
+
+__all__ = ["Alignment", "Prediction", "Segment", "UndertoneError", "Utterance", "__version__"]
+
+if TYPE_CHECKING:
+    from undertone.errors import UndertoneError
+    from undertone.types import Alignment, Prediction, Segment, Utterance
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'undertone' has no attribute '{name}'")
+    return getattr(import_module(_WHERE[name]), name)

@@ -1,0 +1,1 @@
+"""Where words, syllables and phones begin and end: read, found, and checked."""

@@ -1,0 +1,60 @@
+"""The frame: every command in its place, one door for errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from undertone import __version__
+from undertone.errors import UndertoneError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="undertone",
+    help="Emotion in speech and its words: corpora, alignment, features, systems, honest numbers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"undertone {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more on stderr.")] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")] = False,
+    _show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def main() -> None:
+    """Run; a user's error is one line on stderr and status 1, Ctrl-C is 130."""
+    for subject in ("corpus", "alignment", "features", "experiments", "serving", "about"):
+        import_module(f"undertone.cli.{subject}")  # each adds its commands to ``app``
+    try:
+        app()
+    except UndertoneError as error:
+        print(f"undertone: {error}", file=sys.stderr)
+        if os.environ.get("UNDERTONE_TRACEBACK"):
+            raise
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("undertone: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,3 @@
+"""``extract`` and ``store``: every clip encoded once."""
+
+from __future__ import annotations

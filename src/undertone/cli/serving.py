@@ -1,0 +1,3 @@
+"""``predict``, ``serve``, ``export``: a model in people's hands."""
+
+from __future__ import annotations

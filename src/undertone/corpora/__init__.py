@@ -1,0 +1,1 @@
+"""One file a corpus: from a release on disk to utterances."""

@@ -1,0 +1,1 @@
+"""Numbers and whether to believe them. No torch here."""

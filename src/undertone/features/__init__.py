@@ -1,0 +1,1 @@
+"""Encoders, and frames pooled into segments."""

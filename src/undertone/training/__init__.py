@@ -1,0 +1,1 @@
+"""One loop, its objective, and folds x seeds. Sees batches only: no corpus, no audio."""
