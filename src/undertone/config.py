@@ -136,7 +136,7 @@ def _dump_table(values: Mapping[str, Any], path: tuple[str, ...], lines: list[st
 
 def _toml_key(key: str) -> str:
     bare = key and all(c.isascii() and (c.isalnum() or c in "-_") for c in key)
-    return key if bare else json.dumps(key)
+    return key if bare else json.dumps(key, ensure_ascii=False)
 
 
 def _toml_text(value: Any) -> str:
