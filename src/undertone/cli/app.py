@@ -46,7 +46,7 @@ def _common(
 
 def main() -> None:
     """Run; a user's error is one line on stderr and status 1, Ctrl-C is 130."""
-    for subject in ("corpus", "alignment", "features", "experiments", "serving", "about"):
+    for subject in ("corpus", "audit", "alignment", "features", "experiments", "serving", "about"):
         import_module(f"undertone.cli.{subject}")  # each adds its commands to ``app``
     try:
         app()

@@ -1,0 +1,1 @@
+"""The composition root: where rooms meet. Stages in order: prepare, align, extract, train, report."""
