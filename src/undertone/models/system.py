@@ -8,8 +8,9 @@ sees the members' validation posteriors, and only those, to weight them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,12 @@ from torch import Tensor, nn
 from undertone.config import Config
 from undertone.models.batch import IGNORE, Batch, Dimensions
 
-__all__ = ["Output", "System", "SystemConfig", "cross_entropy"]
+__all__ = ["Output", "Reduction", "System", "SystemConfig", "cross_entropy"]
+
+
+Reduction = Literal["mean", "sum", "gathered"]
+"""``mean`` and ``sum`` are over this process' utterances; ``gathered`` is already the loss of all of them,
+computed from vectors that went through ``System.gather``."""
 
 
 class SystemConfig(Config):
@@ -52,12 +58,24 @@ class System(nn.Module):
 
     weights: dict[str, float]
     """How much each loss term counts; 0 switches a term off. Set by the subclass from its config."""
+    reductions: dict[str, Reduction]
+    """How a term is reduced over the batch, where it is not a mean: training over several processes and
+    over accumulated batches scales each kind so that the gradient is that of the whole batch."""
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    """Mean loss of logits (…, C) against labels: cross-entropy unless the trainer asks for class weights
+    or focal loss. Terms that are a plain classification loss go through it."""
+    gather: Callable[[Tensor], Tensor]
+    """(B, …) → (B of all processes, …), with gradient and own rows at their place; the identity in one
+    process. Contrastive terms see the other processes' vectors through it."""
 
     def __init__(self, config: SystemConfig, dimensions: Dimensions) -> None:
         super().__init__()
         self.config = config
         self.dimensions = dimensions
         self.weights = {"fused": 1.0}
+        self.reductions = {}
+        self.criterion = cross_entropy
+        self.gather = _itself
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         """Logits and intermediates; ``attention`` asks for the weights too."""
@@ -65,7 +83,7 @@ class System(nn.Module):
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Each loss term by name, unweighted, a scalar."""
-        return {"fused": cross_entropy(output.logits, batch.labels)}
+        return {"fused": self.criterion(output.logits, batch.labels)}
 
     def members(self) -> dict[str, nn.Module]:
         """Disjoint parts trained independently in effect; names are prefixes of ``Output.members``."""
@@ -73,6 +91,10 @@ class System(nn.Module):
 
     def fit_combination(self, posteriors: Mapping[str, Tensor], labels: Tensor) -> None:
         """Weight the members from their validation posteriors (n, C); nothing to do for one member."""
+
+
+def _itself(vectors: Tensor) -> Tensor:
+    return vectors
 
 
 def cross_entropy(
