@@ -1,9 +1,13 @@
-# make demo: the whole story; make test: the tests. Each sets up .venv first; nothing else is needed but Python.
+# make demo: the whole story on synthesised speech; make test: the tests.
+# Each target sets up what it needs in .venv first: Python and make are enough.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DEV := dev,align,demo,report,vad,serve,parquet,search,export,lora
+BROWSER_STAMP := $(VENV)/.installed-browser
+EXTRAS := dev,align,demo,report,vad,serve,parquet,search,export,lora,smile
+QUICK ?=
+RUNS ?= runs
 
 export HF_HUB_OFFLINE ?= 1
 
@@ -13,8 +17,16 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[$(DEV)]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch $@
+
+$(BROWSER_STAMP): $(STAMP)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[browser]"
+	@touch $@
+
+# the whole story, offline: corpus, features, cross-validation of every system, report, a prediction
+demo: $(STAMP)
+	$(BIN)/undertone demo $(if $(QUICK),--quick)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -23,10 +35,28 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -rs
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -rs -m slow
+
+test-browser: $(BROWSER_STAMP)
+	UNDERTONE_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -rs -m browser
+
+# the system packages that only tests need: Chromium for the page, ffmpeg for exotic formats (Debian, as root)
+system-deps:
+	apt-get update
+	apt-get install -y --no-install-recommends chromium ffmpeg
+
+bench: $(STAMP)
+	@for b in benchmarks/[a-z]*.py; do $(BIN)/python $$b $(if $(QUICK),--quick) || exit 1; done
+
+serve: $(STAMP)
+	$(BIN)/undertone serve
+
+# rewrite what docs/reference says of the command line from the command line itself
+docs: $(STAMP)
+	$(BIN)/python docs/write_reference.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -24,7 +24,7 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 
 def test_a_wrong_type_names_the_key() -> None:
-    with pytest.raises(ConfigError, match="inner[.]width"):
+    with pytest.raises(ConfigError, match=r"inner\.width"):
         Outer.parse({"inner": {"width": "wide"}})
 
 

@@ -1,3 +1,169 @@
 """``list`` and ``doctor``: what there is, and what this machine has."""
 
 from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from undertone import __version__
+from undertone.cli.app import app
+from undertone.errors import ConfigError
+
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "espeak": ("espeakng_loader",),
+    "align": ("pocketsphinx", "espeakng_loader"),
+    "demo": ("espeakng_loader",),
+    "report": ("matplotlib",),
+    "vad": ("silero_vad", "onnxruntime"),
+    "serve": ("fastapi", "uvicorn", "multipart", "websockets", "prometheus_client"),
+    "parquet": ("pyarrow",),
+    "search": ("optuna",),
+    "scale": ("ray", "pyarrow", "fsspec"),
+    "export": ("onnx", "onnxscript", "onnxruntime", "openvino"),
+    "lora": ("peft",),
+    "track": ("tensorboard", "mlflow", "wandb"),
+    "smile": ("opensmile",),
+}
+"""What each extra brings, as it is imported."""
+
+CORE = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy", "soundfile", "soxr")
+
+
+def _corpora() -> list[dict[str, Any]]:
+    from undertone.corpora import CORPORA
+
+    return [{"name": name, "about": about} for name, (_, about) in CORPORA.items()]
+
+
+def _encoders() -> list[dict[str, Any]]:
+    from undertone.features import ENCODERS
+
+    return [{"name": name, "about": about} for name, about in ENCODERS.items()]
+
+
+def _systems() -> list[dict[str, Any]]:
+    from undertone.models.table import SYSTEMS
+
+    return [
+        {"name": name, "about": (system.__doc__ or "").strip().splitlines()[0]}
+        for name, (system, _) in SYSTEMS.items()
+    ]
+
+
+def _models() -> list[dict[str, Any]]:
+    """Shipped models that are installed, then the runs below ``runs/`` that have a final model."""
+    rows: list[dict[str, Any]] = []
+    if importlib.util.find_spec("undertone_starter"):
+        about = metadata.metadata("undertone-starter")
+        rows.append({"name": "starter", "about": about["Summary"], "licence": about["License-Expression"]})
+    for card in sorted(Path("runs").glob("**/final/card.json")):
+        values = json.loads(card.read_text(encoding="utf-8"))
+        rows.append({"name": card.parent.parent.as_posix(), "about": values.get("corpus", "")})
+    return rows
+
+
+LISTS = {"corpora": _corpora, "encoders": _encoders, "systems": _systems, "models": _models}
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="corpora | encoders | systems | models")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
+) -> None:
+    """List what there is to choose from.
+
+    Example: undertone list systems
+    """
+    if what not in LISTS:
+        raise ConfigError(f"cannot list '{what}': there are {', '.join(LISTS)}")
+    rows = LISTS[what]()
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        print("none here yet: `undertone demo` makes some" if what == "models" else "none")
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(f"[bold]{row['name']}[/]", row["about"], row.get("licence", ""))
+    Console().print(table)
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_abilities() -> list[str]:
+    """What the CPU can do that matters to speed, as torch names it."""
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return [capability, *(["bf16"] if bf16 else [])]
+
+
+def _findings() -> dict[str, Any]:
+    import torch
+
+    from undertone.store import default_root
+
+    missing = {
+        extra: [m for m in modules if importlib.util.find_spec(m) is None]
+        for extra, modules in EXTRAS.items()
+    }
+    return {
+        "undertone": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": {name: _version_of(name) for name in CORE},
+        "cores": os.cpu_count(),
+        "cpu": _cpu_abilities(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "store": str(default_root()),
+        "extras": {extra: not gone for extra, gone in missing.items()},
+        "models": [row["name"] for row in _models()],
+    }
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
+) -> None:
+    """Say what this machine has: versions, CPU abilities, extras and how to get the others, cache, models.
+
+    Example: undertone doctor
+    """
+    found = _findings()
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"undertone {found['undertone']} · Python {found['python']} · {found['system']}")
+    console.print(" · ".join(f"{name} {version or 'missing'}" for name, version in found["packages"].items()))
+    console.print(
+        f"{found['cores']} cores ({', '.join(found['cpu'])}) · GPUs: {', '.join(found['gpus']) or 'none'}"
+    )
+    console.print(f"feature store: {found['store']}")
+    console.print(f"models: {', '.join(found['models']) or 'none: `undertone demo` makes some'}")
+    for extra, here in found["extras"].items():
+        hint = "" if here else f"   pip install 'undertone\\[{extra}]'"
+        console.print(f"  {'[green]✓[/]' if here else '[dim]–[/]'} {extra}{hint}")
+    if any(version is None for version in found["packages"].values()):
+        print("undertone: a required package is missing; reinstall undertone", file=sys.stderr)
+        raise typer.Exit(1)
