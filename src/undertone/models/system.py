@@ -9,8 +9,8 @@ sees the members' validation posteriors, and only those, to weight them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class SystemConfig(Config):
     """What all systems can be told."""
 
     modality_dropout: float = 0.0
-    """Share of training utterances that lose one modality (which one: even odds)."""
+    """Share of training utterances that lose one modality (which one: even odds), taken by the loop."""
 
 
 @dataclass
@@ -64,6 +64,10 @@ class System(nn.Module):
     criterion: Callable[[Tensor, Tensor], Tensor]
     """Mean loss of logits (…, C) against labels: cross-entropy unless the trainer asks for class weights
     or focal loss. Terms that are a plain classification loss go through it."""
+    speech_mean: Tensor
+    speech_std: Tensor
+    """(Ds,) of the training side's frames, 0 and 1 until ``standardise`` is told otherwise. Every call
+    sees frames standardised by them, so that a saved model carries its own normalisation."""
     gather: Callable[[Tensor], Tensor]
     """(B, …) → (B of all processes, …), with gradient and own rows at their place; the identity in one
     process. Contrastive terms see the other processes' vectors through it."""
@@ -76,6 +80,14 @@ class System(nn.Module):
         self.reductions = {}
         self.criterion = cross_entropy
         self.gather = _itself
+        self.register_buffer("speech_mean", torch.zeros(dimensions.speech))
+        self.register_buffer("speech_std", torch.ones(dimensions.speech))
+        self.register_forward_pre_hook(_standardised)
+
+    def standardise(self, mean: Tensor, std: Tensor) -> None:
+        """From now on frames are shifted by ``mean (Ds,)`` and divided by ``std (Ds,)``."""
+        self.speech_mean.copy_(mean)
+        self.speech_std.copy_(std)
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         """Logits and intermediates; ``attention`` asks for the weights too."""
@@ -95,6 +107,14 @@ class System(nn.Module):
 
 def _itself(vectors: Tensor) -> Tensor:
     return vectors
+
+
+def _standardised(system: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    batch: Batch = inputs[0]
+    if batch.speech.ndim < 3:  # samples: the encoder in the graph has its own normalisation
+        return inputs
+    assert isinstance(system, System)
+    return replace(batch, speech=(batch.speech - system.speech_mean) / system.speech_std), *inputs[1:]
 
 
 def cross_entropy(
