@@ -7,7 +7,7 @@ Times are seconds from the start of the *utterance* unless a name says otherwise
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -136,6 +136,51 @@ class Prediction:
     segments: tuple[TimelineSegment, ...] = ()
     words: tuple[WordScore, ...] = ()
     model: str = ""
+    modalities: tuple[str, ...] = ()
+    """What there was to decide by: ``speech``, ``text`` or both."""
+    text: str | None = None
+    text_source: str | None = None
+    """``given``, ``gold``, or the name of the recogniser that wrote the text."""
+
+    @property
+    def agree(self) -> bool | None:
+        """Whether speech and text alone would give the same label; None where one has no say."""
+        sides = [self.perspectives[name] for name in ("speech", "text") if self.perspectives.get(name)]
+        return None if len(sides) < 2 else len({max(side, key=side.__getitem__) for side in sides}) == 1
+
+    def plain(self) -> dict[str, Any]:
+        """The prediction as others read it (JSON): no times of day, numbers rounded to 6 places."""
+
+        def rounded(values: Mapping[str, float]) -> dict[str, float]:
+            return {key: round(value, 6) for key, value in values.items()}
+
+        return {
+            "id": self.id,
+            "label": self.label,
+            "confidence": round(self.confidence, 6),
+            "probabilities": rounded(self.probabilities),
+            "perspectives": {name: rounded(values) for name, values in self.perspectives.items()},
+            "agree": self.agree,
+            "modalities": list(self.modalities),
+            "text": self.text,
+            "text_source": self.text_source,
+            "segments": [_plain_record(segment) for segment in self.segments],
+            "words": [_plain_record(word) for word in self.words],
+            "model": self.model,
+        }
+
+
+def _plain_record(record: TimelineSegment | WordScore) -> dict[str, Any]:
+    """A record's fields as JSON takes them, floats rounded to 6 places."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float):
+            return round(value, 6)
+        if isinstance(value, Mapping):
+            return {key: plain(inner) for key, inner in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+    return {spec.name: plain(getattr(record, spec.name)) for spec in fields(record)}
 
 
 class Corpus(Protocol):
