@@ -1,0 +1,356 @@
+"""Who is trained on, who chooses the epoch, who is tested: folds as files, with a hash.
+
+>>> people = [Utterance(f"u{i}", f"{i}.wav", speaker=f"s{i % 6}", session=str(i % 6 // 2)) for i in range(12)]
+>>> split = make(people, "loso")
+>>> [fold.name for fold in split.folds]
+['session-0', 'session-1', 'session-2']
+
+Every protocol keeps a speaker, a dialogue and a recording on one side, or carries a *stamp* that says
+what it shares. Validation always comes from the training side and holds other speakers than training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from undertone.config import fingerprint
+from undertone.errors import ProtocolError
+from undertone.types import Utterance
+
+__all__ = ["PROTOCOLS", "SIDES", "Fold", "Split", "make", "read", "write"]
+
+SIDES = ("train", "validation", "test")
+SCHEMA = 1
+PARTNER = "validation shares dialogues with test"
+SPEAKERS = "speaker-dependent"
+DIALOGUES = "dialogues on both sides"
+RECORDINGS = "recordings on both sides"
+UNKNOWN = "speakers unknown"
+LEAKING = "leaking: utterances split at random"
+SHARE = 0.1
+"""Least part of the training side that becomes validation where no session does."""
+
+_SPELLINGS = {"dev": "validation", "val": "validation", "valid": "validation", "training": "train"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One training: ids of the three sides, sorted; ``name`` is safe as a folder's name."""
+
+    name: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def side(self, name: str) -> tuple[str, ...]:
+        ids: tuple[str, ...] = getattr(self, name)
+        return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """All folds of a protocol."""
+
+    protocol: str
+    folds: tuple[Fold, ...]
+    stamps: tuple[str, ...] = ()
+    """What a reader must know: ``speaker-dependent``, ``leaking: …``. Empty is best."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Of the protocol and of who is where; the order of a manifest does not enter."""
+        return fingerprint({"protocol": self.protocol, "folds": [asdict(fold) for fold in self.folds]})
+
+    def check(self, ids: Iterable[str]) -> None:
+        """Refuse a manifest whose utterances are not those that were split."""
+        here, split = set(ids), {i for fold in self.folds for side in SIDES for i in fold.side(side)}
+        if strangers := sorted(split - here):
+            raise ProtocolError(
+                f"the split names {len(strangers)} utterances that the manifest lacks, first '{strangers[0]}'"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    seed: int
+    strict: bool
+    folds: int
+
+
+Group = list[Utterance]
+Made = tuple[list[Fold], set[str]]
+
+
+def make(
+    utterances: Sequence[Utterance],
+    protocol: str,
+    *,
+    seed: int = 0,
+    strict: bool = False,
+    folds: int = 5,
+    level: Literal["utterance", "dialogue"] = "utterance",
+) -> Split:
+    """The folds of ``protocol`` (a key of ``PROTOCOLS``), the same for the same seed whatever the order.
+
+    ``strict`` leaves the test speaker's partner out of ``lospo`` altogether; ``folds`` counts those of
+    ``kfold-speaker`` and of the random split. At ``level="dialogue"`` a sample is a conversation, so only
+    ``loso``, or a corpus' own split that keeps conversations whole, is let through.
+    """
+    if protocol not in PROTOCOLS:
+        raise ProtocolError(f"no protocol '{protocol}'; there are: {', '.join(PROTOCOLS)}")
+    if level == "dialogue" and protocol not in ("loso", "fixed"):
+        raise ProtocolError(f"at the dialogue level '{protocol}' would cut conversations; use 'loso'")
+    ordered = sorted(utterances, key=lambda u: u.id)
+    for one, two in pairwise(ordered):
+        if one.id == two.id:
+            raise ProtocolError(f"utterance '{one.id}' stands twice in the manifest")
+    made, stamps = PROTOCOLS[protocol](ordered, _Options(seed, strict, folds))
+    _refuse_empty(made, protocol)
+    stamps |= _refuse_leaks(ordered, made, protocol)
+    if level == "dialogue" and DIALOGUES in stamps:
+        raise ProtocolError(f"at the dialogue level '{protocol}' cuts conversations of this corpus")
+    options = {"seed": seed, "strict": strict, "folds": len(made), "level": level}
+    return Split(protocol, tuple(made), tuple(sorted(stamps)), options)
+
+
+def _loso(utterances: Group, options: _Options) -> Made:
+    """One session out; the next one (or ``seed`` further) validates."""
+    sessions = _by(utterances, "session", "loso")
+    names = sorted(sessions, key=_natural)
+    if len(names) < 3:
+        raise ProtocolError(f"loso needs 3 sessions (test, validation, training), there are {len(names)}")
+    shift = 1 + options.seed % (len(names) - 1)
+    folds = []
+    for index, name in enumerate(names):
+        chosen = names[(index + shift) % len(names)]
+        train = [u for other in names if other not in (name, chosen) for u in sessions[other]]
+        folds.append(_fold(f"session-{name}", train, sessions[chosen], sessions[name]))
+    return folds, set()
+
+
+def _lospo(utterances: Group, options: _Options) -> Made:
+    """One speaker out; who talked with them validates, or is left out when strict; never trains."""
+    speakers = _by(utterances, "speaker", "lospo")
+    circles = _circles(utterances)
+    folds, stamps = [], set()
+    for name in sorted(speakers, key=_natural):
+        circle = next(c for c in circles if any(u.speaker == name for u in c))
+        partners = [u for u in circle if u.speaker != name]
+        others = [c for c in circles if c is not circle]
+        if partners and not options.strict:
+            train, validation = [u for c in others for u in c], partners
+            stamps.add(PARTNER)
+        else:
+            train, validation = _carve(others, f"{options.seed}/{name}")
+        folds.append(_fold(f"speaker-{name}", train, validation, speakers[name]))
+    return folds, stamps
+
+
+def _kfold_speaker(utterances: Group, options: _Options) -> Made:
+    """Groups of speakers who never share a dialogue or recording, dealt out evenly by size."""
+    _by(utterances, "speaker", "kfold-speaker")
+    circles = _circles(utterances)
+    if options.folds < 2 or len(circles) < max(3, options.folds):
+        raise ProtocolError(
+            f"kfold-speaker with {options.folds} folds needs at least {max(3, options.folds)} groups of "
+            f"speakers who share no dialogue or recording, there are {len(circles)}: ask for other folds"
+        )
+    random.Random(f"{options.seed}").shuffle(circles)
+    dealt: list[list[Group]] = [[] for _ in range(options.folds)]
+    for circle in sorted(circles, key=len, reverse=True):
+        min(dealt, key=lambda hand: (sum(map(len, hand)), len(hand))).append(circle)
+    folds = []
+    for index, hand in enumerate(dealt):
+        rest = [c for other in dealt if other is not hand for c in other]
+        train, validation = _carve(rest, f"{options.seed}/{index}")
+        folds.append(_fold(f"fold-{index + 1}", train, validation, [u for c in hand for u in c]))
+    return folds, set()
+
+
+def _fixed(utterances: Group, options: _Options) -> Made:
+    """The corpus' own ``extra.split``; without a validation part one is carved from training."""
+    sides: dict[str, Group] = {side: [] for side in SIDES}
+    for utterance in utterances:
+        said = str(utterance.extra.get("split", "")).lower()
+        side = _SPELLINGS.get(said, said)
+        if side not in sides:
+            raise ProtocolError(
+                f"{utterance.id}: extra.split is '{said}', a fixed split wants train, validation or test"
+            )
+        sides[side].append(utterance)
+    if not sides["validation"] and sides["train"]:
+        sides["train"], sides["validation"] = _carve(_circles(sides["train"]), f"{options.seed}")
+    return [_fold("fixed", *(sides[side] for side in SIDES))], set()
+
+
+def _leaky(utterances: Group, options: _Options) -> Made:
+    """Utterances at random: the same speakers everywhere. To show what that does, never to report."""
+    if options.folds < 2 or len(utterances) < 3 * options.folds:
+        raise ProtocolError(f"{len(utterances)} utterances cannot be dealt into {options.folds} random folds")
+    shuffled = list(utterances)
+    random.Random(f"{options.seed}").shuffle(shuffled)
+    folds = []
+    for index in range(options.folds):
+        test = shuffled[index :: options.folds]
+        rest = [u for position, u in enumerate(shuffled) if position % options.folds != index]
+        cut = max(1, round(SHARE * len(rest)))
+        folds.append(_fold(f"random-{index + 1}", rest[cut:], rest[:cut], test))
+    return folds, {LEAKING}
+
+
+PROTOCOLS: dict[str, Callable[[Group, _Options], Made]] = {
+    "loso": _loso,
+    "lospo": _lospo,
+    "kfold-speaker": _kfold_speaker,
+    "fixed": _fixed,
+    "leaky-random-utterance": _leaky,
+}
+
+
+def _by(utterances: Group, what: str, protocol: str) -> dict[str, Group]:
+    groups: dict[str, Group] = defaultdict(list)
+    for utterance in utterances:
+        groups[getattr(utterance, what)].append(utterance)
+    if None in groups:
+        lacking = groups[None]  # type: ignore[index]
+        raise ProtocolError(
+            f"{protocol} needs the {what} of every utterance; {len(lacking)} have none, "
+            f"first '{lacking[0].id}'"
+        )
+    return dict(groups)
+
+
+def _circles(utterances: Group) -> list[Group]:
+    """The smallest groups that share no speaker, dialogue or recording with each other."""
+    parent = list(range(len(utterances)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    first: dict[tuple[str, str], int] = {}
+    for index, utterance in enumerate(utterances):
+        for tie in _ties(utterance):
+            parent[root(index)] = root(first.setdefault(tie, index))
+    groups: dict[int, Group] = defaultdict(list)
+    for index, utterance in enumerate(utterances):
+        groups[root(index)].append(utterance)
+    return sorted(groups.values(), key=lambda group: group[0].id)
+
+
+def _ties(utterance: Utterance) -> list[tuple[str, str]]:
+    ties = {"speaker": utterance.speaker, "dialogue": utterance.dialogue, "audio": utterance.audio}
+    return [(kind, name) for kind, name in ties.items() if name]
+
+
+def _carve(groups: list[Group], seed: str) -> tuple[Group, Group]:
+    """(training, validation): whole groups go over until they hold two speakers, every class and a tenth.
+
+    At most half of the groups go, so training keeps its share; one group alone cannot be carved.
+    """
+    if len(groups) < 2:
+        raise ProtocolError("too few speakers are left to train and to validate on different ones")
+    order = list(groups)
+    random.Random(seed).shuffle(order)
+    total, labels = sum(map(len, groups)), {u.label for group in groups for u in group}
+    validation: Group = []
+    taken = 0
+    while taken < max(1, len(order) // 2):
+        validation += order[taken]
+        taken += 1
+        enough = len(validation) >= SHARE * total and len({u.speaker for u in validation}) >= 2
+        if enough and labels == {u.label for u in validation}:
+            break
+    return [u for group in order[taken:] for u in group], validation
+
+
+def _fold(name: str, train: Group, validation: Group, test: Group) -> Fold:
+    safe = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)
+    return Fold(safe, *(tuple(sorted(u.id for u in side)) for side in (train, validation, test)))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts ``2`` before ``10``."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _refuse_empty(folds: list[Fold], protocol: str) -> None:
+    names = [fold.name for fold in folds]
+    if twins := [name for name in names if names.count(name) > 1]:
+        raise ProtocolError(f"{protocol}: two folds would be called '{twins[0]}'; rename the groups")
+    for fold in folds:
+        for side in SIDES:
+            if not fold.side(side):
+                raise ProtocolError(f"{protocol}: fold '{fold.name}' has nothing on its {side} side")
+
+
+def _refuse_leaks(utterances: Group, folds: list[Fold], protocol: str) -> set[str]:
+    """Stamps for what a prescribed or random split shares; any other protocol that shares is refused."""
+    by_id = {u.id: u for u in utterances}
+    stamps: set[str] = set()
+    for fold in folds:
+        for what, stamp in (("speaker", SPEAKERS), ("dialogue", DIALOGUES), ("audio", RECORDINGS)):
+            names = {side: {getattr(by_id[i], what) for i in fold.side(side)} - {None, ""} for side in SIDES}
+            shared = names["train"] & (names["validation"] | names["test"])
+            if what == "speaker" or protocol != "lospo":
+                shared |= names["validation"] & names["test"]
+            if not shared:
+                continue
+            if protocol not in ("fixed", "leaky-random-utterance"):
+                raise ProtocolError(
+                    f"{protocol}: {what} '{min(shared)}' would be on two sides of fold '{fold.name}'; "
+                    "use kfold-speaker, which keeps such groups together"
+                )
+            stamps.add(stamp)
+    if any(u.speaker is None for u in utterances):
+        stamps.add(UNKNOWN)
+    return stamps
+
+
+def write(path: Path, split: Split) -> None:
+    """One JSON file, whole or not at all."""
+    values = {
+        "schema": SCHEMA,
+        "protocol": split.protocol,
+        "stamps": list(split.stamps),
+        "options": dict(split.options),
+        "hash": split.hash,
+        "folds": [asdict(fold) for fold in split.folds],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read(path: Path) -> Split:
+    """A split file; one whose folds no longer fit its hash is refused."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        folds = tuple(
+            Fold(str(fold["name"]), *(tuple(map(str, fold[side])) for side in SIDES))
+            for fold in values["folds"]
+        )
+        split = Split(str(values["protocol"]), folds, tuple(values["stamps"]), values.get("options", {}))
+        schema, stated = int(values["schema"]), values["hash"]
+    except FileNotFoundError:
+        raise ProtocolError(f"{path}: no such split file") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolError(f"{path}: not a split file ({type(error).__name__}: {error})") from None
+    if schema > SCHEMA:
+        raise ProtocolError(f"{path}: split schema {schema} is newer than this version reads ({SCHEMA})")
+    if stated != split.hash:
+        raise ProtocolError(f"{path}: the folds were changed after they were hashed; make the split again")
+    return split
