@@ -112,6 +112,10 @@ class Batch:
     """(B, U) at dialogue level."""
     turns: tuple[tuple[str, ...], ...] = ()
     """The ids of the turns at dialogue level."""
+    speech_gate: Tensor | None = None
+    """(B, T) factors on the (standardised) frames: how explanations ask what a frame is worth."""
+    text_gate: Tensor | None = None
+    """(B, L) factors on the token vectors."""
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -4,6 +4,9 @@ A system is one or several *members* with disjoint parameters. Most have one. ``
 ``score`` have several, trained in one pass over the data but independent in effect: the loop clips
 each member's gradient alone and keeps each member's own best epoch; afterwards ``fit_combination``
 sees the members' validation posteriors, and only those, to weight them.
+
+A missing modality is legal input for every system, in training and after: ``Batch.present`` decides,
+and nothing of an absent side's numbers is looked at.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from undertone.config import Config
 from undertone.models.batch import IGNORE, Batch, Dimensions
 
-__all__ = ["Output", "Reduction", "System", "SystemConfig", "cross_entropy"]
+__all__ = ["Output", "Reduction", "System", "SystemConfig", "cross_entropy", "scored"]
 
 
 Reduction = Literal["mean", "sum", "gathered"]
@@ -29,8 +33,11 @@ computed from vectors that went through ``System.gather``."""
 class SystemConfig(Config):
     """What all systems can be told."""
 
-    modality_dropout: float = 0.0
+    modality_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of training utterances that lose one modality (which one: even odds), taken by the loop."""
+    convolutions: int = Field(default=0, ge=0)
+    """Residual convolutions over five frames each, before everything else: for speech features that know
+    nothing of their neighbours, as ``acoustic``. None of the published systems has any."""
 
 
 @dataclass
@@ -44,11 +51,12 @@ class Output:
     text: Tensor | None = None
     """Logits of the text branch alone."""
     members: dict[str, Tensor] = field(default_factory=dict)
-    """Logits of each member, for systems of several."""
+    """Logits of each member, for systems of several; the names are those of ``System.members()``."""
     vectors: dict[str, Tensor] = field(default_factory=dict)
     """Pooled vectors: ``fused`` (B, D) for the embedding map, and others by name."""
     attention: dict[str, Tensor] = field(default_factory=dict)
-    """When asked for: ``word`` / ``frame`` / ``token`` weights (B, S | T | L), each summing to 1."""
+    """When asked for: ``frame`` (B, T), ``phone``, ``syllable``, ``word`` (B, S of that tier) and ``token``
+    (B, L) weights, those a system has, each summing to 1 where that modality is present."""
     extra: dict[str, Tensor] = field(default_factory=dict)
     """What the system's own loss terms need."""
 
@@ -68,6 +76,9 @@ class System(nn.Module):
     speech_std: Tensor
     """(Ds,) of the training side's frames, 0 and 1 until ``standardise`` is told otherwise. Every call
     sees frames standardised by them, so that a saved model carries its own normalisation."""
+    temperature: Tensor
+    """What logits are divided by in ``posteriors``: 1 until ``calibration`` has fitted it on validation.
+    Saved with the model."""
     gather: Callable[[Tensor], Tensor]
     """(B, …) → (B of all processes, …), with gradient and own rows at their place; the identity in one
     process. Contrastive terms see the other processes' vectors through it."""
@@ -82,6 +93,7 @@ class System(nn.Module):
         self.gather = _itself
         self.register_buffer("speech_mean", torch.zeros(dimensions.speech))
         self.register_buffer("speech_std", torch.ones(dimensions.speech))
+        self.register_buffer("temperature", torch.ones(()))
         self.register_forward_pre_hook(_standardised)
 
     def standardise(self, mean: Tensor, std: Tensor) -> None:
@@ -97,12 +109,21 @@ class System(nn.Module):
         """Each loss term by name, unweighted, a scalar."""
         return {"fused": self.criterion(output.logits, batch.labels)}
 
+    def posteriors(self, logits: Tensor) -> Tensor:
+        """(…, C) calibrated probabilities of the fused logits."""
+        return (logits.float() / self.temperature).softmax(-1)
+
     def members(self) -> dict[str, nn.Module]:
-        """Disjoint parts trained independently in effect; names are prefixes of ``Output.members``."""
+        """Disjoint parts trained independently in effect; a system of one is its own, under no name."""
         return {"": self}
 
     def fit_combination(self, posteriors: Mapping[str, Tensor], labels: Tensor) -> None:
         """Weight the members from their validation posteriors (n, C); nothing to do for one member."""
+
+
+def scored(labels: Tensor, here: Tensor) -> Tensor:
+    """The labels (B,) or (B, U), IGNORE for every utterance where ``here (B,)`` is False."""
+    return torch.where(here if labels.ndim == 1 else here[:, None], labels, IGNORE)
 
 
 def _itself(vectors: Tensor) -> Tensor:

@@ -1,0 +1,168 @@
+"""A trained system as a folder: weights, settings, and a card that says what it is. Nothing is unpickled.
+
+config.toml         the system's name, its settings and the sizes it was built for
+model.safetensors   parameters, normalisation, temperature
+card.json           labels, encoders with their identities, figures, versions
+tokenizer.json      where the text tokenizer was fitted on the training side
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from pydantic import Field
+
+from undertone.config import Config, dump_toml, load_toml
+from undertone.errors import ModelError
+from undertone.models.batch import Dimensions
+from undertone.models.system import System, SystemConfig
+from undertone.models.table import SYSTEMS, build
+
+__all__ = ["SCHEMA", "LoadedModel", "Tokenizer", "load", "name_of", "read_card", "save"]
+
+SCHEMA = 1
+"""Of the folder; a newer one is refused, an older one is upgraded on reading."""
+CONFIG, WEIGHTS, CARD, TOKENIZER = "config.toml", "model.safetensors", "card.json", "tokenizer.json"
+
+
+class Tokenizer(Protocol):
+    """What was fitted to split texts, and can write itself down."""
+
+    def save(self, path: Path) -> object: ...
+
+
+class _Sizes(Config):
+    classes: int
+    speech: int = 0
+    speech_layers: int = 0
+    text: int = 0
+    vocabulary: int = 0
+
+
+class _Folder(Config):
+    schema_version: int
+    system: str
+    dimensions: _Sizes
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What ``load`` gives back."""
+
+    path: Path
+    name: str
+    """The system's name in ``SYSTEMS``."""
+    system: System
+    """In evaluation mode."""
+    config: SystemConfig
+    dimensions: Dimensions
+    card: dict[str, Any]
+    tokenizer: Path | None
+    """The fitted tokenizer's file, if the folder holds one."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the logits."""
+        return tuple(self.card["labels"])
+
+
+def name_of(system: System) -> str:
+    """The system's name in ``SYSTEMS``."""
+    return next(name for name, (kind, _) in SYSTEMS.items() if kind is type(system))
+
+
+def save(path: Path, system: System, card: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> None:
+    """Write the folder; ``card`` must hold ``labels``, one a class. The card comes last: with it the
+    folder is whole."""
+    from safetensors.torch import save_file
+
+    labels = card.get("labels")
+    if not isinstance(labels, list | tuple) or len(labels) != system.dimensions.classes:
+        raise ModelError(f"{path}: the card must name {system.dimensions.classes} labels, not {labels!r}")
+    path.mkdir(parents=True, exist_ok=True)
+    (path / CARD).unlink(missing_ok=True)
+    values = {
+        "schema_version": SCHEMA,
+        "system": name_of(system),
+        "dimensions": asdict(system.dimensions),
+        "settings": system.config.plain(),
+    }
+    _write(path / CONFIG, dump_toml(values))
+    tensors = {k: v.detach().cpu().clone().contiguous() for k, v in system.state_dict().items()}
+    part = path / (WEIGHTS + ".part")
+    save_file(tensors, part, metadata={"format": "pt"})
+    part.replace(path / WEIGHTS)
+    if tokenizer is not None:
+        tokenizer.save(path / TOKENIZER)
+    plain = {**card, "labels": list(labels), "system": name_of(system)}
+    _write(path / CARD, json.dumps(plain, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
+    """The model in a folder, ready to predict."""
+    card = read_card(path)
+    folder = _Folder.parse(load_toml(path / CONFIG), str(path / CONFIG))
+    _check_schema(folder.schema_version, path)
+    dimensions = Dimensions(**folder.dimensions.model_dump())
+    system = build(folder.system, folder.settings, dimensions, str(path / CONFIG))
+    _load_weights(system, path / WEIGHTS)
+    if len(card["labels"]) != dimensions.classes:
+        raise ModelError(f"{path}: {len(card['labels'])} labels for {dimensions.classes} classes")
+    tokenizer = path / TOKENIZER
+    return LoadedModel(
+        path=path,
+        name=folder.system,
+        system=system.to(device).eval(),
+        config=system.config,
+        dimensions=dimensions,
+        card=card,
+        tokenizer=tokenizer if tokenizer.is_file() else None,
+    )
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a model folder, without loading the model."""
+    try:
+        card = json.loads((path / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: not a model folder (no {CARD})") from None
+    except ValueError as error:
+        raise ModelError(f"{path / CARD}: not valid JSON: {error}") from None
+    if not isinstance(card, dict) or not isinstance(card.get("labels"), list):
+        raise ModelError(f"{path / CARD}: names no labels")
+    return card
+
+
+def _check_schema(version: int, path: Path) -> None:
+    if version > SCHEMA:
+        raise ModelError(
+            f"{path}: written by a newer undertone (schema {version}, this one knows {SCHEMA}): update"
+        )
+
+
+def _load_weights(system: System, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+        system.load_state_dict(tensors)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file") from None
+    except SafetensorError as error:
+        raise ModelError(f"{path}: damaged: {error}") from None
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise ModelError(f"{path}: does not fit {CONFIG} beside it: {first}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    part.replace(path)

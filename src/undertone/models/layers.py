@@ -1,0 +1,333 @@
+"""The parts systems are built of: attention, recurrence, position codes, pooling, heads.
+
+Dimension names are those of ``models/batch.py``. Every sequence comes with its mask (True = real), and
+what a mask hides has no influence: no output at a real place depends on it, and a row without
+anything real comes out as zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from undertone.features.pooling import attend, pool
+from undertone.models.batch import Batch, Segments
+from undertone.types import TIERS
+
+__all__ = [
+    "LEVELS",
+    "Attention",
+    "BiGRU",
+    "CoAttention",
+    "Codes",
+    "Head",
+    "Level",
+    "Pooling",
+    "PoolingKind",
+    "Positions",
+    "SegmentPool",
+    "SegmentPooling",
+    "SelfAttention",
+    "feed_forward",
+    "masked_mean",
+    "tier_of",
+]
+
+Level = Literal["frame", "phone", "syllable", "word"]
+LEVELS: tuple[Level, ...] = ("frame", "phone", "syllable", "word")
+"""The granularities of speech, from fine to coarse."""
+PoolingKind = Literal["mean", "mean_std", "max", "attention"]
+SegmentPooling = Literal["mean", "max", "attention"]
+Positions = Literal["word", "index", "none"]
+
+
+# -- sequences to vectors ---------------------------------------------------------------------------
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """(B, D): the mean of ``x (B, S, D)`` over what is real, zeros where nothing is."""
+    kept = mask[..., None].to(x.dtype)
+    return (x * kept).sum(1) / kept.sum(1).clamp(min=1.0)
+
+
+def _masked_std(x: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
+    kept = mask[..., None].to(x.dtype)
+    variance = ((x - mean[:, None]) ** 2 * kept).sum(1) / kept.sum(1).clamp(min=1.0)
+    return (variance + 1e-6).sqrt() * mask.any(1, keepdim=True)  # the small number bounds the gradient at 0
+
+
+class Pooling(nn.Module):
+    """A sequence (B, S, D) to one vector (B, ``width``)."""
+
+    def __init__(self, width: int, kind: PoolingKind = "mean_std") -> None:
+        super().__init__()
+        self.kind = kind
+        self.width = 2 * width if kind == "mean_std" else width
+        self.score = nn.Linear(width, 1) if kind == "attention" else None
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        if self.kind == "max":
+            lowest = x.masked_fill(~mask[..., None], float("-inf")).amax(1)
+            return torch.where(mask.any(1, keepdim=True), lowest, 0.0)
+        if self.kind == "attention":
+            return (self.weights(x, mask)[..., None].to(x.dtype) * x).sum(1)
+        mean = masked_mean(x, mask)
+        if self.kind == "mean":
+            return mean
+        return torch.cat([mean, _masked_std(x, mask, mean)], -1)
+
+    def weights(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, S): how much each place counts; sums to 1 where there is anything."""
+        if self.score is None:
+            return mask / mask.sum(1, keepdim=True).clamp(min=1)
+        return _masked_softmax(self.score(x)[..., 0], mask)
+
+
+def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last dimension within the mask; zeros where nothing is real."""
+    hidden = scores.float().masked_fill(~mask, float("-inf"))
+    return torch.where(mask.any(-1, keepdim=True), hidden, 0.0).softmax(-1) * mask
+
+
+def tier_of(batch: Batch, tier: str) -> Segments:
+    """A tier's segments; an utterance that has none, though it has speech, is one segment, of no word."""
+    assert tier in TIERS, tier
+    B = len(batch)
+    found = batch.segments.get(tier)
+    if found is None:
+        nothing = batch.speech_lengths.new_zeros
+        found = Segments(nothing(B, 1, 2), nothing(B), nothing(B, 1) - 1)
+    lengths = found.lengths * batch.present[:, 0]
+    whole = (lengths == 0) & batch.present[:, 0]
+    if not bool(whole.any()):
+        return Segments(found.spans, lengths, found.word)
+    spans = found.spans.clone()
+    spans[:, 0, 1] = torch.where(whole, batch.speech_lengths, spans[:, 0, 1])
+    return Segments(spans, lengths + whole.long(), found.word)
+
+
+class SegmentPool(nn.Module):
+    """Frames (B, T, D) to segments (B, S, D)."""
+
+    def __init__(self, width: int, kind: SegmentPooling = "mean") -> None:
+        super().__init__()
+        self.kind = kind
+        self.score = nn.Linear(width, 1) if kind == "attention" else None
+
+    def forward(self, frames: Tensor, segments: Segments) -> Tensor:
+        if self.score is not None:
+            return attend(frames, self.score(frames)[..., 0], segments.spans, segments.lengths)
+        how: Literal["mean", "max"] = "max" if self.kind == "max" else "mean"
+        return pool(frames, segments.spans, segments.lengths, how)
+
+
+# -- where in the utterance -------------------------------------------------------------------------
+
+
+class Codes(nn.Module):
+    """Fixed sinusoidal codes of numbers 0, 1, 2 …; a negative number has the code of nowhere, zeros."""
+
+    table: Tensor
+
+    def __init__(self, width: int, base: float = 10_000.0, size: int = 4096) -> None:
+        super().__init__()
+        rates = base ** -(torch.arange(0, width, 2) / width)
+        angles = torch.arange(size)[:, None] * rates
+        table = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]
+        self.register_buffer("table", torch.cat([table, torch.zeros(1, width)]), persistent=False)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(…, D) codes of integer ``numbers (…)``; beyond the table the last code stands for all."""
+        size = len(self.table) - 1
+        return self.table[torch.where(numbers < 0, size, numbers.clamp(max=size - 1))]
+
+
+# -- mixing -----------------------------------------------------------------------------------------
+
+
+class Attention(nn.Module):
+    """Multi-head attention of a query sequence over a memory, by the fused kernel: memory linear in length.
+
+    Dropout is left to the caller: dropping attention weights would need them all laid out.
+    """
+
+    def __init__(self, width: int, heads: int, matching: bool = False) -> None:
+        """``matching``: queries and keys start out as the same map, so that equal codes attract each
+        other from the first step."""
+        super().__init__()
+        assert width % heads == 0, f"{heads} heads do not divide a width of {width}"
+        self.heads = heads
+        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
+        self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
+        if matching:
+            self.key.load_state_dict(self.query.state_dict())
+
+    def forward(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        mask: Tensor,
+        codes: tuple[Tensor, Tensor] | None = None,
+        causal: bool = False,
+    ) -> Tensor:
+        """(B, Q, D) from ``query (B, Q, D)``, ``memory (B, M, D)``, ``mask (B, M)``.
+
+        ``codes`` of query and memory are added where places are compared, not to what is read.
+        """
+        q, k = self._places(query, memory, codes)
+        v = self._split(self.value(memory))
+        some = mask.any(1)
+        seen = (mask | ~some[:, None])[:, None, None]  # (B, 1, 1, M); an empty row looks at padding, …
+        if causal:
+            places = torch.arange(memory.shape[1], device=mask.device)
+            seen = seen & (places[None, :] <= places[:, None])
+        read = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        B, Q, D = query.shape
+        said: Tensor = self.out(read.transpose(1, 2).reshape(B, Q, D))
+        return said * some[:, None, None]  # … and says nothing
+
+    def weights(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        masks: tuple[Tensor, Tensor],
+        codes: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """(B, M): how much each place of the memory is read, over heads and real queries; sums to 1."""
+        q, k = self._places(query, memory, codes)
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (B, H, Q, M): only when asked for
+        looks = _masked_softmax(scores, masks[1][:, None, None].expand_as(scores)).mean(1)
+        return masked_mean(looks, masks[0])
+
+    def _places(
+        self, query: Tensor, memory: Tensor, codes: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        if codes is not None:
+            query, memory = query + codes[0], memory + codes[1]
+        return self._split(self.query(query)), self._split(self.key(memory))
+
+    def _split(self, x: Tensor) -> Tensor:
+        B, S, D = x.shape
+        return x.reshape(B, S, self.heads, D // self.heads).transpose(1, 2)
+
+
+def feed_forward(width: int, dropout: float, times: int = 2) -> nn.Sequential:
+    """The two-layer map after each attention, with the norm before it."""
+    return nn.Sequential(
+        nn.LayerNorm(width),
+        nn.Linear(width, times * width),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(times * width, width),
+        nn.Dropout(dropout),
+    )
+
+
+class SelfAttention(nn.Module):
+    """One pre-norm transformer layer over one sequence."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.dropout = nn.Dropout(dropout)
+        self.forward_map = feed_forward(width, dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        y = self.norm(x)
+        x = x + self.dropout(self.attention(y, y, mask))
+        x = x + self.forward_map(x)
+        return x
+
+
+class CoAttention(nn.Module):
+    """One layer in which speech queries text and text queries speech, at the same time."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.speech_reads = Attention(width, heads, matching=True)
+        self.text_reads = Attention(width, heads, matching=True)
+        self.dropout = nn.Dropout(dropout)
+        self.forward_maps = nn.ModuleList([feed_forward(width, dropout), feed_forward(width, dropout)])
+
+    def forward(
+        self,
+        x: tuple[Tensor, Tensor],
+        masks: tuple[Tensor, Tensor],
+        codes: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Speech (B, S, D) and text (B, L, D), each having read the other."""
+        a, b = self.norms[0](x[0]), self.norms[1](x[1])
+        back = (codes[1], codes[0]) if codes else None
+        speech = x[0] + self.dropout(self.speech_reads(a, b, masks[1], codes))
+        text = x[1] + self.dropout(self.text_reads(b, a, masks[0], back))
+        return speech + self.forward_maps[0](speech), text + self.forward_maps[1](text)
+
+    def weights(
+        self,
+        x: tuple[Tensor, Tensor],
+        masks: tuple[Tensor, Tensor],
+        codes: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """(B, S) and (B, L): how much text reads each place of speech, and speech each token."""
+        a, b = self.norms[0](x[0]), self.norms[1](x[1])
+        back = (codes[1], codes[0]) if codes else None
+        return (
+            self.text_reads.weights(b, a, (masks[1], masks[0]), back),
+            self.speech_reads.weights(a, b, masks, codes),
+        )
+
+
+class BiGRU(nn.Module):
+    """A GRU over each sequence's real part, forwards and (unless ``causal``) backwards.
+
+    The backward half runs forwards over the sequence turned round within its length, so that no
+    padding is ever before something real and no per-step bookkeeping is needed.
+    """
+
+    def __init__(self, inputs: int, width: int, causal: bool = False) -> None:
+        super().__init__()
+        size = width if causal else width // 2
+        self.ahead = nn.GRU(inputs, size, batch_first=True)
+        self.back = None if causal else nn.GRU(inputs, width - size, batch_first=True)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, width); zeros on padding."""
+        places = torch.arange(x.shape[1], device=x.device)
+        real = places < lengths[:, None]
+        states: Tensor = self.ahead(x)[0]
+        if self.back is not None:
+            turned = torch.where(real, lengths[:, None] - 1 - places, places)  # its own inverse
+            states = torch.cat([states, _reorder(self.back(_reorder(x, turned))[0], turned)], -1)
+        return states * real[..., None]
+
+
+def _reorder(x: Tensor, places: Tensor) -> Tensor:
+    return x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))
+
+
+# -- to classes -------------------------------------------------------------------------------------
+
+
+class Head(nn.Module):
+    """Pooled vector → dropout → MLP → C logits; ``hidden`` is the vector before the last map."""
+
+    def __init__(self, inputs: int, width: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(
+            nn.LayerNorm(inputs),
+            nn.Dropout(dropout),
+            nn.Linear(inputs, width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+        )
+        self.last = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.hidden(x))
+        return logits

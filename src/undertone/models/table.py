@@ -1,0 +1,29 @@
+"""Every system by name: its class and the class of its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from undertone.errors import ConfigError
+from undertone.models.baselines import Baseline, Concat, Score, ScoreConfig, Speech, Text
+from undertone.models.batch import Dimensions
+from undertone.models.system import System, SystemConfig
+
+__all__ = ["SYSTEMS", "build"]
+
+SYSTEMS: dict[str, tuple[type[System], type[SystemConfig]]] = {
+    "speech": (Speech, Baseline),
+    "text": (Text, Baseline),
+    "concat": (Concat, Baseline),
+    "score": (Score, ScoreConfig),
+}
+
+
+def build(name: str, settings: Mapping[str, Any], dimensions: Dimensions, where: str = "") -> System:
+    """A system with fresh weights; ``where`` (a recipe's name) goes in front of messages."""
+    if name not in SYSTEMS:
+        prefix = f"{where}: " if where else ""
+        raise ConfigError(f"{prefix}no system '{name}'; there are: {', '.join(SYSTEMS)}")
+    system, config = SYSTEMS[name]
+    return system(config.parse(settings, where), dimensions)
