@@ -1,0 +1,172 @@
+"""The protocol card: everything that makes two numbers comparable, or not.
+
+>>> ours = Card(corpus="demo", labels="demo4", protocol="loso", seeds=(0,))
+>>> theirs = Card(corpus="demo", labels="demo4", protocol="loso", seeds=(0,), selection="test")
+>>> differences(ours, theirs)
+["selection: 'validation' ≠ 'test'"]
+>>> marks([ours, ours, theirs])
+['', '', 'a']
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import undertone
+from undertone.errors import DataError
+
+__all__ = ["Card", "code_version", "differences", "legend", "marks", "read", "this_machine", "write"]
+
+FILE = "card.json"
+"""The card lies beside the folds: ``runs/<name>/card.json``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What was measured, on what, how chosen, with what. Plain JSON values only."""
+
+    corpus: str
+    labels: str
+    """Name of the label set."""
+    protocol: str
+    """Key of ``splits.PROTOCOLS``, with ``strict`` where it applies."""
+    seeds: tuple[int, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Labelled utterances of each class."""
+    data: str = ""
+    """Hash of the manifest that was used."""
+    split: str = ""
+    """Hash of the folds."""
+    folds: int = 0
+    groups: str = "speaker"
+    """What never stands on two sides."""
+    stamps: tuple[str, ...] = ()
+    """The split's: ``speaker-dependent``, ``leaking: …``."""
+    level: Literal["utterance", "dialogue"] = "utterance"
+    selection: Literal["validation", "test"] = "validation"
+    """What chose the epoch; ``test`` is optimistic."""
+    refit: bool = False
+    """Whether the model was trained again on training + validation."""
+    context: str = "none"
+    """``none``, ``past`` or ``full``: what of the conversation a prediction may see."""
+    transcripts: str = "gold"
+    """``gold`` or the recogniser's name."""
+    encoders: Mapping[str, str] = field(default_factory=dict)
+    """``speech`` and ``text``: name and revision or hash of the weights."""
+    audit: tuple[str, ...] = ()
+    """Findings of ``undertone audit``, one line each."""
+    code: str = ""
+    machine: str = ""
+    notes: tuple[str, ...] = ()
+    """``reconstruction``, differences from the published settings, and the like."""
+
+
+INCOMPARABLE = (
+    "corpus",
+    "labels",
+    "counts",
+    "data",
+    "protocol",
+    "split",
+    "level",
+    "selection",
+    "refit",
+    "context",
+    "transcripts",
+    "seeds",
+)
+"""A difference in one of these puts a mark on the number; encoders are compared side by side as well."""
+
+
+def differences(one: Card, two: Card) -> list[str]:
+    """Why the two cards' numbers do not belong in one column; empty when they do.
+
+    Encoders are compared for the modalities that both name: a speech-only system needs no text encoder.
+    """
+    found = [
+        f"{name}: {_short(getattr(one, name))} ≠ {_short(getattr(two, name))}"
+        for name in INCOMPARABLE
+        if getattr(one, name) != getattr(two, name)
+    ]
+    for modality in sorted(set(one.encoders) & set(two.encoders)):
+        if one.encoders[modality] != two.encoders[modality]:
+            here, there = one.encoders[modality], two.encoders[modality]
+            found.append(f"{modality} encoder: {_short(here)} ≠ {_short(there)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(dict(value) if isinstance(value, Mapping) else value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def marks(cards: Sequence[Card]) -> list[str]:
+    """A letter for each card that does not compare with the first; the same letter for the same reasons."""
+    letters: dict[tuple[str, ...], str] = {(): ""}
+    return [letters.setdefault(tuple(differences(cards[0], c)), _letter(len(letters))) for c in cards]
+
+
+def legend(cards: Sequence[Card]) -> list[tuple[str, list[str]]]:
+    """(letter, reasons) of every mark that ``marks`` sets, in order."""
+    found = {m: differences(cards[0], c) for m, c in zip(marks(cards), cards, strict=True) if m}
+    return sorted(found.items())
+
+
+def _letter(number: int) -> str:
+    return chr(ord("a") + (number - 1) % 26) * (1 + (number - 1) // 26)
+
+
+def write(folder: Path, card: Card) -> None:
+    """Lay the card into a run's folder, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{FILE}.{os.getpid()}"
+    temporary.write_text(json.dumps(asdict(card), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(folder / FILE)
+
+
+def read(folder: Path) -> Card:
+    """The card of a run's folder; keys of a later version are left aside."""
+    path = folder / FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        known = {f.name for f in fields(Card)}
+        tidy: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known
+        }
+        return Card(**tidy)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no protocol card; is this a run that `undertone crossval` made?") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not a protocol card ({error})") from None
+
+
+def this_machine() -> str:
+    """Cores, processor and system in one line."""
+    return (
+        f"{os.cpu_count()} cores · {_processor()} · {platform.system()} · Python {platform.python_version()}"
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (named or [platform.processor() or platform.machine()])[0]
+
+
+def code_version() -> str:
+    """The package's version and a hash of its sources, so that an edited checkout shows."""
+    root = Path(undertone.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{undertone.__version__}+{digest.hexdigest()[:10]}"

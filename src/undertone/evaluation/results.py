@@ -1,0 +1,219 @@
+"""From a run's predictions to the numbers one may print: values, spreads, intervals, comparisons.
+
+Three spreads are kept apart: over *seeds* (training noise), over *folds* (who is tested), and the
+*interval* whose unit is the speaker or session (how far the value may be off for other speakers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from undertone.evaluation import facts, metrics, runs, significance
+from undertone.evaluation.card import differences
+from undertone.evaluation.runs import Run
+from undertone.evaluation.significance import Interval, Paired, Tallies
+
+__all__ = ["Comparison", "Result", "Spread", "compare", "evaluate", "evaluate_run", "reference_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A mean and its standard deviation (0 when there is only one value)."""
+
+    mean: float
+    std: float
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        return cls(float(np.mean(values)), std, tuple(map(float, values)))
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run, measured."""
+
+    run: Run
+    unit: str
+    """What an interval's unit is: ``session``, ``speaker``."""
+    seeds: dict[str, Spread]
+    """Each of ``metrics.HEADLINES`` over seeds, all folds pooled."""
+    folds: dict[str, Spread]
+    """``wa``, ``ua``, ``macro_f1``, ``weighted_f1`` over folds (as in ``fold_names``), seeds averaged."""
+    fold_names: tuple[str, ...]
+    intervals: dict[str, Interval]
+    """``wa``, ``ua``, ``macro_f1``, ``weighted_f1``."""
+    speaker_interval: Interval | None
+    """Of UA with the speaker as unit, where ``unit`` is coarser."""
+    perspectives: dict[str, float]
+    """UA of ``fused``, ``speech`` and ``text`` alone, those the system has."""
+    confusion: list[list[float]]
+    """Counts averaged over seeds, truth down."""
+    per_class: dict[str, dict[str, float | None]]
+    calibration: dict[str, float | None]
+    """``ece``, ``ece_floor``, ``brier``, ``nll``: means over seeds."""
+    reliability: list[dict[str, float]]
+
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+    def tallies(self, unit: str | None = None) -> Tallies:
+        """Per-unit tables for tests; ``unit`` as in ``facts.grouping``."""
+        said = self.run.predictions
+        names = facts.grouping(self.run.facts, said.ids, unit or self.unit)
+        return significance.tally(said.truth, said.predicted(), names, len(said.labels))
+
+    def plain(self) -> dict[str, Any]:
+        """What ``report --json`` prints of this run; fractions."""
+        return {
+            "system": self.name,
+            "n": len(self.run.predictions.ids),
+            "seeds": list(self.run.predictions.seeds),
+            "unit": self.unit,
+            **{name: spread.mean for name, spread in self.seeds.items()},
+            "seed_std": {name: spread.std for name, spread in self.seeds.items()},
+            "folds": {name: asdict(spread) for name, spread in self.folds.items()},
+            "fold_names": list(self.fold_names),
+            "intervals": {name: asdict(i) for name, i in self.intervals.items()},
+            "ua_interval": [self.intervals["ua"].low, self.intervals["ua"].high],
+            "ua_interval_speakers": asdict(self.speaker_interval) if self.speaker_interval else None,
+            "perspectives": self.perspectives,
+            "confusion": self.confusion,
+            "per_class": self.per_class,
+            "seconds": self.run.seconds,
+            "card": asdict(self.run.card),
+        }
+
+
+def evaluate(folder: Path) -> Result:
+    """Measure the run in ``folder``."""
+    return evaluate_run(runs.read(folder))
+
+
+def evaluate_run(run: Run) -> Result:
+    """Measure a run that was read."""
+    said = run.predictions
+    classes = len(said.labels)
+    summaries = [metrics.summary(said.truth, posterior, said.labels) for posterior in said.probabilities]
+    unit, names = facts.units(run.facts, said.ids)
+    tallies = significance.tally(said.truth, said.predicted(), names, classes)
+    fold_tallies = significance.tally(said.truth, said.predicted(), said.folds, classes)
+    pooled = tallies.sum(axis=0)
+    return Result(
+        run=run,
+        unit=unit,
+        seeds={
+            name: Spread.of([s[name] for s in summaries])
+            for name in metrics.HEADLINES
+            if all(s[name] is not None for s in summaries)
+        },
+        folds={
+            name: Spread.of([float(measure(fold)) for fold in fold_tallies])
+            for name, measure in significance.STATISTICS.items()
+        },
+        fold_names=tuple(sorted(set(said.folds))),
+        intervals={name: significance.interval(tallies, name) for name in significance.STATISTICS},
+        speaker_interval=_by_speaker(run, classes) if unit == "session" else None,
+        perspectives={
+            name: float(np.mean([metrics.ua(said.truth, p, classes) for p in said.predicted(name)]))
+            for name in said.perspectives
+        },
+        confusion=pooled[:, :-1].tolist(),
+        per_class=_per_class(summaries),
+        calibration={
+            name: _mean([s[name] for s in summaries]) for name in ("ece", "ece_floor", "brier", "nll")
+        },
+        reliability=metrics.reliability(*_all_seeds(run)),
+    )
+
+
+def _by_speaker(run: Run, classes: int) -> Interval:
+    said = run.predictions
+    speakers = facts.grouping(run.facts, said.ids, "speaker")
+    return significance.interval(significance.tally(said.truth, said.predicted(), speakers, classes), "ua")
+
+
+def _all_seeds(run: Run) -> tuple[metrics.Ints, metrics.Floats]:
+    """Truth and posteriors of all seeds in one row, abstentions left out."""
+    posterior = run.predictions.probabilities.reshape(-1, len(run.predictions.labels))
+    truth = np.tile(run.predictions.truth, len(run.predictions.seeds))
+    said = np.isfinite(posterior).all(axis=1)
+    return truth[said], posterior[said]
+
+
+def _per_class(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, float | None]]:
+    return {
+        label: {
+            "n": values["n"],
+            "recall": _mean([s["per_class"][label]["recall"] for s in summaries]),
+            "f1": _mean([s["per_class"][label]["f1"] for s in summaries]),
+        }
+        for label, values in summaries[0]["per_class"].items()
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [v for v in values if v is not None]
+    return sum(there) / len(there) if there else None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One system against the reference; ``reasons`` says why no test was possible, where none was."""
+
+    name: str
+    reference: str
+    paired: Paired | None
+    corrected: float | None
+    """p after Holm's correction over this reference's comparisons."""
+    session_p: float | None = None
+    """p with the session as unit, in dyads; few sessions cannot show a small one."""
+    mcnemar: dict[str, float] | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def reference_of(results: Sequence[Result], wanted: str | None = None) -> Result:
+    """The system that the others are tested against: by name, else ``unison``, else the first given.
+
+    Never the best on the test side: that would be chosen by the very numbers it is tested with.
+    """
+    for name in (wanted, "unison"):
+        found = [r for r in results if r.name == name]
+        if found:
+            return found[0]
+    return results[0]
+
+
+def compare(results: Sequence[Result], reference: Result, name: str = "ua") -> list[Comparison]:
+    """Every other system against the reference, over speakers, corrected by Holm."""
+    found = [_compare(result, reference, name) for result in results if result is not reference]
+    corrected = iter(significance.holm([c.paired.p for c in found if c.paired]))
+    return [
+        Comparison(c.name, c.reference, c.paired, next(corrected), c.session_p, c.mcnemar, c.reasons)
+        if c.paired
+        else c
+        for c in found
+    ]
+
+
+def _compare(result: Result, reference: Result, name: str) -> Comparison:
+    ours, theirs = result.run.predictions, reference.run.predictions
+    reasons = tuple(differences(reference.run.card, result.run.card))
+    if ours.ids != theirs.ids or ours.labels != theirs.labels or (ours.truth != theirs.truth).any():
+        reasons = (*reasons, "the two did not test the same utterances")
+        return Comparison(result.name, reference.name, None, None, reasons=reasons)
+    unit = "speaker" if reference.unit == "session" else reference.unit
+    paired = significance.paired(result.tallies(unit), reference.tallies(unit), name)
+    sessions = None
+    if reference.unit == "session":
+        sessions = significance.paired(result.tallies("session"), reference.tallies("session"), name).p
+    first = [np.asarray(p.predicted()[0] == p.truth) for p in (ours, theirs)]
+    described = significance.mcnemar(first[0], first[1])
+    return Comparison(result.name, reference.name, paired, None, sessions, described, reasons)

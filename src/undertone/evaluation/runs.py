@@ -1,0 +1,198 @@
+"""What a run leaves on disk, read back: ``runs/<name>/``.
+
+::
+
+    card.json                     the protocol card (evaluation.card)
+    facts.jsonl                   what is known of each tested utterance (evaluation.facts)
+    example.json                  one utterance to look at (see evaluation.report)
+    <fold>/<seed>/
+        config.toml               the resolved recipe
+        predictions.jsonl         a prediction plus truth, fold, seed; one line a test utterance
+        metrics.json              evaluation.metrics.summary of those, and ``seconds``
+        history.jsonl             one line an epoch: {"epoch", "loss", "validation_ua", …}
+                                  (or the list ``history`` inside metrics.json)
+        embeddings.npz            optional: ``ids (N,)``, ``fused (N, D)``
+
+A fold's folder counts once it holds both ``predictions.jsonl`` and ``metrics.json``; ``final/`` is never
+read: it has no test side.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertone.config import load_toml
+from undertone.errors import DataError, ProtocolError
+from undertone.evaluation import card as cards
+from undertone.evaluation import facts as known
+
+__all__ = ["Job", "Predictions", "Run", "read"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One finished training: a fold and a seed."""
+
+    fold: str
+    seed: int
+    folder: Path
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        return values
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """One row an epoch; empty where none was kept."""
+        return _lines(self.folder / "history.jsonl") or list(self.metrics.get("history", ()))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """All test predictions of a run, seeds stacked: every array's columns are the same utterances."""
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    truth: NDArray[np.int64]
+    """``(N,)``"""
+    folds: tuple[str, ...]
+    """``(N,)``: the fold that tested each."""
+    seeds: tuple[int, ...]
+    perspectives: dict[str, NDArray[np.float64]]
+    """``fused``, ``speech``, ``text`` → posteriors ``(seeds, N, C)``; a row of nan is an abstention."""
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        return self.perspectives["fused"]
+
+    def predicted(self, perspective: str = "fused") -> NDArray[np.int64]:
+        """``(seeds, N)`` class indices, -1 where the model abstained."""
+        posterior = self.perspectives[perspective]
+        said = np.isfinite(posterior).all(axis=-1)
+        return np.where(said, np.nan_to_num(posterior).argmax(axis=-1), -1)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One system under one protocol."""
+
+    name: str
+    folder: Path
+    card: cards.Card
+    jobs: tuple[Job, ...]
+    facts: known.Facts
+    predictions: Predictions
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        return load_toml(self.jobs[0].folder / "config.toml") if self.jobs else {}
+
+    @cached_property
+    def example(self) -> dict[str, Any] | None:
+        path = self.folder / "example.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Training time of all jobs together, where they noted it."""
+        spent = [float(s) for job in self.jobs if (s := job.metrics.get("seconds")) is not None]
+        return sum(spent) if len(spent) == len(self.jobs) else None
+
+
+def read(folder: Path) -> Run:
+    """The run in ``folder``; refuses predictions that do not belong together."""
+    found = (_job(path.parent) for path in sorted(folder.glob("*/*/predictions.jsonl")))
+    jobs = sorted((job for job in found if job), key=lambda job: (job.fold, job.seed))
+    if not jobs:
+        raise DataError(f"{folder}: no finished fold here (looked for <fold>/<seed>/predictions.jsonl)")
+    return Run(folder.name, folder, cards.read(folder), tuple(jobs), known.read(folder), _predictions(jobs))
+
+
+def _job(folder: Path) -> Job | None:
+    """The job of a fold's folder; None where it is not finished or not a fold."""
+    if not (folder / "metrics.json").exists() or not folder.name.lstrip("-").isdecimal():
+        return None
+    return Job(folder.parent.name, int(folder.name), folder)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except ValueError as error:
+        raise DataError(f"{path}: a line is not JSON ({error}); delete the fold's folder and rerun") from None
+
+
+def _predictions(jobs: Sequence[Job]) -> Predictions:
+    by_seed: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for job in jobs:
+        for row in _lines(job.folder / "predictions.jsonl"):
+            if row.get("truth") is None:
+                continue
+            if row["id"] in by_seed[job.seed]:
+                raise ProtocolError(f"{job.folder}: '{row['id']}' is tested twice with seed {job.seed}")
+            by_seed[job.seed][row["id"]] = {**row, "fold": job.fold}
+    seeds = tuple(sorted(by_seed))
+    whole = max(by_seed.values(), key=len)
+    ids = tuple(sorted(whole))
+    for seed in seeds:
+        if lacking := sorted(whole.keys() ^ by_seed[seed].keys()):
+            where = jobs[0].folder.parent.parent
+            raise ProtocolError(
+                f"{where}: seed {seed} did not test the same utterances as the others "
+                f"({len(lacking)} differ, first '{lacking[0]}'); finish the run first"
+            )
+    if not ids:
+        raise DataError(f"{jobs[0].folder.parent.parent}: no prediction has a truth to compare with")
+    labels = tuple(jobs[0].metrics.get("labels") or _labels(whole[ids[0]]))
+    rows = [[by_seed[seed][i] for i in ids] for seed in seeds]
+    return Predictions(
+        ids=ids,
+        labels=labels,
+        truth=np.array([_index(labels, whole[i]) for i in ids]),
+        folds=tuple(whole[i]["fold"] for i in ids),
+        seeds=seeds,
+        perspectives=_perspectives(rows, labels),
+    )
+
+
+def _labels(row: dict[str, Any]) -> list[str]:
+    return list(row["probabilities"])
+
+
+def _index(labels: Sequence[str], row: dict[str, Any]) -> int:
+    try:
+        return labels.index(row["truth"])
+    except ValueError:
+        raise ProtocolError(
+            f"{row['id']}: truth '{row['truth']}' is not among the labels {', '.join(labels)}"
+        ) from None
+
+
+def _perspectives(rows: list[list[dict[str, Any]]], labels: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """The fused posterior is the prediction's own; a side counts where every prediction has it."""
+
+    def stack(pick: Callable[[dict[str, Any]], dict[str, float]]) -> NDArray[np.float64]:
+        return np.array([[[pick(row).get(c, np.nan) for c in labels] for row in line] for line in rows])
+
+    fused = stack(lambda row: row["probabilities"])
+    fused[np.array([[row["label"] is None for row in line] for line in rows])] = np.nan
+    sides = ("speech", "text")
+    whole = [s for s in sides if all(row.get("perspectives", {}).get(s) for line in rows for row in line)]
+    return {"fused": fused} | {side: stack(partial(_side, side)) for side in whole}
+
+
+def _side(side: str, row: dict[str, Any]) -> dict[str, float]:
+    posterior: dict[str, float] = row["perspectives"][side]
+    return posterior
