@@ -1,1 +1,24 @@
-"""One file a corpus: from a release on disk to utterances."""
+"""One file a corpus: from a release on disk to utterances.
+
+Each is a class built from its folder (and its own options), with
+
+    name     as users type it
+    labels   the label set that ``prepare`` uses unless told otherwise, None: labels as they stand
+    notes    after reading: what this copy has different from the release, one line each
+    read()   every utterance, in a stable order, absolute audio, labels in the corpus' own words
+"""
+
+from __future__ import annotations
+
+__all__ = ["CORPORA"]
+
+CORPORA: dict[str, tuple[str, str]] = {
+    "iemocap": ("undertone.corpora.iemocap:Iemocap", "acted dyads, English, 10 speakers, 5 sessions"),
+    "meld": ("undertone.corpora.meld:Meld", "scenes of a TV series, English, several speakers a dialogue"),
+    "ravdess": ("undertone.corpora.ravdess:Ravdess", "24 actors, 8 emotions, two English sentences"),
+    "emodb": ("undertone.corpora.emodb:Emodb", "10 actors, 7 emotions, ten German sentences"),
+    "cremad": ("undertone.corpora.cremad:Cremad", "91 actors, 6 emotions, twelve English sentences"),
+    "table": ("undertone.corpora.table:Table", "your own clips, listed in a csv, jsonl or parquet file"),
+    "demo": ("undertone.corpora.demo:Demo", "synthesised speech with planted emotion, made on the spot"),
+}
+"""Each corpus: where its reader is (imported when asked for) and what it holds."""

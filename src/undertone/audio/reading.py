@@ -1,0 +1,134 @@
+"""Read any recording as mono float32 at the wanted rate, or say in one line why not."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from undertone.audio import ffmpeg
+from undertone.audio.opening import AudioInfo, described, natively, opened, reason
+from undertone.audio.source import Source, locate
+from undertone.errors import AudioError
+from undertone.types import Seconds
+
+if TYPE_CHECKING:
+    import soundfile
+
+    from undertone.types import Wave
+
+__all__ = ["RATE", "SLACK", "AudioInfo", "check", "decode", "digest", "glance", "info", "load"]
+
+RATE = 16_000
+"""Samples a second that speech encoders want."""
+
+SLACK: Seconds = 0.05
+"""How far an end may lie behind the recording's: annotators round, and codecs pad."""
+
+
+def load(ref: str | Path, start: Seconds | None = None, end: Seconds | None = None, rate: int = RATE) -> Wave:
+    """Mono ``wave (N,)`` float32 of ``[start, end)`` seconds of a recording, at ``rate``.
+
+    ``ref`` is a path or ``archive.tar#member``. Channels are averaged. An AudioError names the file.
+    """
+    return _read(locate(ref), start, end, rate)
+
+
+def decode(
+    data: bytes,
+    name: str = "upload",
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    rate: int = RATE,
+) -> Wave:
+    """As ``load``, from bytes in memory; ``name`` is what an error calls them."""
+    return _read(Source(name, data), start, end, rate)
+
+
+def info(ref: str | Path) -> AudioInfo:
+    """Rate, frames, channels and duration by the header, which is checked against the file's size."""
+    source = locate(ref)
+    sound = natively(source)
+    if sound is None:
+        return AudioInfo(*ffmpeg.probe(source))
+    with sound:
+        return described(sound)
+
+
+def glance(ref: str | Path) -> AudioInfo | None:
+    """As ``info``, but None for containers that only ffmpeg reads: thousands of them would take minutes.
+
+    Of those it is made sure that they are there, not empty, and that ffmpeg is installed.
+    """
+    source = locate(ref)
+    if Path(source.name).suffix.lower() not in ffmpeg.SUFFIXES or source.size == 0:
+        return info(ref)
+    ffmpeg.require("ffmpeg", source)
+    return None
+
+
+def check(ref: str | Path) -> AudioInfo:
+    """As ``info``, and the last frame really decodes: finds files cut short whose header is whole."""
+    source = locate(ref)
+    sound = natively(source)
+    if sound is None:
+        return AudioInfo(*ffmpeg.probe(source))
+    with sound:
+        _frames(sound, source.name, sound.frames - 1, sound.frames)
+        return described(sound)
+
+
+def digest(ref: str | Path) -> str:
+    """SHA-256 of the recording's bytes, in hex."""
+    with locate(ref).open() as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(source: Source, start: Seconds | None, end: Seconds | None, rate: int) -> Wave:
+    import numpy as np
+
+    with opened(source) as sound:
+        first, last = _window(source.name, described(sound), start, end)
+        frames = _frames(sound, source.name, first, last)
+        native = sound.samplerate
+    if not np.isfinite(frames).all():
+        raise AudioError(f"{source.name}: holds samples that are not numbers (NaN or infinity)")
+    return _resample(frames.mean(axis=1, dtype=np.float32), native, rate)
+
+
+def _window(name: str, about: AudioInfo, start: Seconds | None, end: Seconds | None) -> tuple[int, int]:
+    """First and last (exclusive) frame of a stretch of seconds."""
+    begin, stop = start or 0.0, about.duration if end is None else end
+    if not 0 <= begin < stop <= about.duration + SLACK or begin >= about.duration:
+        raise AudioError(
+            f"{name}: {begin:g} to {stop:g} s is not a stretch of this recording of {about.duration:.3f} s"
+        )
+    first = round(begin * about.rate)
+    return first, max(first + 1, min(round(stop * about.rate), about.frames))
+
+
+def _frames(sound: soundfile.SoundFile, name: str, first: int, last: int) -> Wave:
+    """Frames ``(last - first, channels)``; fewer than the header claims is an error."""
+    import soundfile
+
+    try:
+        if first:
+            sound.seek(first)
+        frames: Wave = sound.read(last - first, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"{name}: cut short or damaged ({reason(error)})") from None
+    if len(frames) != last - first:
+        held = first + len(frames)
+        raise AudioError(f"{name}: cut short: the header claims {sound.frames} frames, {held} can be read")
+    return frames
+
+
+def _resample(wave: Wave, native: int, rate: int) -> Wave:
+    import numpy as np
+
+    if native == rate:
+        return wave
+    import soxr
+
+    resampled: Wave = soxr.resample(wave, native, rate)
+    return resampled.astype(np.float32, copy=False)

@@ -1,0 +1,42 @@
+"""What all corpora need of the disk: folders that must be there, files worth reading, texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from undertone.errors import CorpusError
+
+__all__ = ["SOUND", "folder", "read_text", "sounds", "visible"]
+
+SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+"""Suffixes of recordings that soundfile reads: a corpus may be kept losslessly packed."""
+
+
+def folder(path: Path, corpus: str, holds: str) -> Path:
+    """``path`` as an absolute folder; an error says what it should hold."""
+    if not path.is_dir():
+        raise CorpusError(f"{path}: no such folder; {corpus} wants the folder that holds {holds}")
+    return path.absolute()
+
+
+def visible(paths: Iterator[Path]) -> list[Path]:
+    """Paths in a stable order without hidden ones, among them the ``._`` files that macOS archives carry."""
+    return sorted(p for p in paths if not p.name.startswith("."))
+
+
+def sounds(root: Path) -> list[Path]:
+    """Every recording beneath a folder, in a stable order."""
+    return visible(p for p in root.rglob("*") if p.suffix.lower() in SOUND)
+
+
+def read_text(path: Path) -> str:
+    """The text of a corpus file: UTF-8, or Latin-1 where it is not."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise CorpusError(f"{path}: no such file") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")

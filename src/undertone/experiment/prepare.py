@@ -1,0 +1,189 @@
+"""The first stage: a corpus on disk becomes a manifest with the labels of one label set."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from undertone import audio
+from undertone import manifest as manifests
+from undertone.alignment.given import read_iemocap
+from undertone.corpora import CORPORA
+from undertone.errors import AlignmentError, AudioError, ConfigError, CorpusError
+from undertone.labels import LabelSet, in_order, label_set
+from undertone.types import Utterance
+
+__all__ = ["Prepared", "open_corpus", "prepare"]
+
+log = logging.getLogger(__name__)
+
+EVERYTHING = "all"
+"""The label set that keeps every turn: those without a class stay, unlabelled."""
+
+
+class Reader(Protocol):
+    """A corpus as ``undertone.corpora`` describes it."""
+
+    name: str
+    labels: str | None
+    notes: list[str]
+
+    def read(self) -> Iterator[Utterance]: ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A corpus that ships forced alignments."""
+
+    def boundaries(self, utterance: Utterance) -> tuple[Path, Path, Path]:
+        """Where the files of its words, syllables and phones would be."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What came out."""
+
+    manifest: Path
+    utterances: int
+    labels: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Notes:
+    """Sayings gathered over a corpus: the first of a kind in full, the others counted."""
+
+    first: dict[str, str] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, kind: str, example: str) -> None:
+        self.first.setdefault(kind, example)
+        self.counts[kind] += 1
+
+    def lines(self) -> list[str]:
+        return [f"{n} {kind}, the first: {self.first[kind]}" for kind, n in self.counts.items()]
+
+
+def open_corpus(name: str, root: Path, options: Mapping[str, Any] | None = None) -> Reader:
+    """The reader of a corpus; an unknown corpus or option says which there are."""
+    if name not in CORPORA:
+        raise ConfigError(f"no corpus '{name}'; there are: {', '.join(CORPORA)}")
+    module, _, reader = CORPORA[name][0].partition(":")
+    build: Callable[..., Reader] = getattr(import_module(module), reader)
+    known = list(inspect.signature(build).parameters)[1:]
+    for option in options or {}:
+        if option not in known:
+            raise ConfigError(f"{name} has no option '{option}'; it has: {', '.join(known) or 'none'}")
+    return build(root, **(options or {}))
+
+
+def prepare(
+    corpus: str,
+    root: Path,
+    out: Path,
+    *,
+    labels: str | None = None,
+    skip_bad: bool = False,
+    options: Mapping[str, Any] | None = None,
+    watch: Callable[[Iterable[Utterance]], Iterable[Utterance]] = iter,
+) -> Prepared:
+    """Write the manifest of a corpus; nothing is written where something is wrong.
+
+    ``labels`` names a label set, of which just the utterances are written; ``"all"`` keeps every
+    turn of the corpus' own set. ``skip_bad`` leaves out recordings that cannot be read, and says so.
+    """
+    reader = open_corpus(corpus, root, options)
+    space, keep = _space(reader, labels)
+    notes = _Notes()
+    chosen = _labelled(watch(reader.read()), space, keep)
+    utterances = [_aligned(u, reader, notes) for u in _readable(chosen, skip_bad, notes)]
+    if not utterances:
+        raise CorpusError(f"{root}: no utterance of label set '{space.name if space else labels}' in it")
+    counts = Counter(u.label for u in utterances if u.label is not None)
+    classes = space.classes if space else in_order(counts)
+    ordered = {name: counts[name] for name in classes}
+    said = (*reader.notes, *_missing(space, ordered), *notes.lines())
+    for line in said:
+        log.warning("%s: %s", corpus, line)
+    meta = manifests.Meta(corpus, space.name if space else None, classes, notes=said)
+    meta = meta.after("prepare", source=str(root.absolute()), labels=labels, options=dict(options or {}))
+    _refuse_problems(manifests.Manifest(out, tuple(utterances), meta))
+    manifests.write(out, utterances, meta)
+    return Prepared(out, len(utterances), ordered, said)
+
+
+def _space(reader: Reader, labels: str | None) -> tuple[LabelSet | None, bool]:
+    """The label set, and whether turns that it leaves out are kept without a label."""
+    if labels in (None, EVERYTHING):
+        space = label_set(reader.labels) if reader.labels else None
+        return space, labels == EVERYTHING or space is None
+    return label_set(labels), False
+
+
+def _labelled(utterances: Iterable[Utterance], space: LabelSet | None, keep: bool) -> Iterator[Utterance]:
+    for utterance in utterances:
+        mapped = utterance if space is None else _mapped(utterance, space)
+        if mapped.label is not None or keep:
+            yield mapped
+
+
+def _mapped(utterance: Utterance, space: LabelSet) -> Utterance:
+    label = space.map(utterance.label, utterance.id)
+    votes: Counter[str] = Counter()
+    for name, count in utterance.votes.items():
+        if (mapped := space.mapping.get(name, name if name in space.classes else None)) is not None:
+            votes[mapped] += count  # type: ignore[assignment]
+    extra = dict(utterance.extra)
+    if label != utterance.label:
+        extra["corpus_label"] = utterance.label
+    return replace(utterance, label=label, votes=dict(votes), extra=extra)
+
+
+def _readable(utterances: Iterable[Utterance], skip_bad: bool, notes: _Notes) -> Iterator[Utterance]:
+    """Those whose recording has a sound header."""
+    bad: list[AudioError] = []
+    for utterance in utterances:
+        try:
+            audio.glance(utterance.audio)
+        except AudioError as error:
+            bad.append(error)
+            notes.add("recordings left out", str(error))
+        else:
+            yield utterance
+    if bad and not skip_bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise AudioError(f"{bad[0]}{more}; --skip-bad leaves such recordings out")
+
+
+def _aligned(utterance: Utterance, reader: Reader, notes: _Notes) -> Utterance:
+    if not isinstance(reader, Bounded):
+        return utterance
+    paths = reader.boundaries(utterance)
+    if not paths[0].is_file():
+        notes.add("utterances without alignment", utterance.id)
+        return utterance
+    try:
+        alignment = read_iemocap(*paths, text=utterance.text)
+    except AlignmentError as error:
+        notes.add("alignments that cannot be read", str(error))
+        return utterance
+    return replace(utterance, alignment=alignment)
+
+
+def _missing(space: LabelSet | None, counts: Mapping[str, int]) -> list[str]:
+    expected = (space.expected if space else None) or {}
+    differ = [f"{name} {counts[name]} for {n}" for name, n in expected.items() if counts[name] != n]
+    return [f"counts differ from a complete copy's: {', '.join(differ)}"] if differ else []
+
+
+def _refuse_problems(manifest: manifests.Manifest) -> None:
+    problems = manifests.validate(manifest, recordings=False)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise CorpusError(f"{problems[0]}{more}")

@@ -1,0 +1,8 @@
+"""Utterances as files: JSONL with a sidecar, Parquet at scale; checked and counted."""
+
+from undertone.manifest.checks import Problem, validate
+from undertone.manifest.files import Manifest, read, write
+from undertone.manifest.meta import Meta
+from undertone.manifest.statistics import Statistics, statistics
+
+__all__ = ["Manifest", "Meta", "Problem", "Statistics", "read", "statistics", "validate", "write"]

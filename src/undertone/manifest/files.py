@@ -1,0 +1,135 @@
+"""A manifest on disk: ``M.jsonl`` (or ``M.parquet``) and its sidecar ``M.meta.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from undertone.errors import ManifestError
+from undertone.manifest.meta import SCHEMA, Meta, read_meta, sidecar
+from undertone.manifest.records import from_plain, to_plain, upgrade
+from undertone.types import Utterance
+
+__all__ = ["Manifest", "read", "write"]
+
+SUFFIXES = (".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Utterances as the file has them, and what its sidecar says."""
+
+    path: Path
+    utterances: tuple[Utterance, ...]
+    meta: Meta
+
+    def resolved(self) -> tuple[Utterance, ...]:
+        """The utterances with absolute audio: relative paths start at the manifest's folder."""
+        folder = self.path.absolute().parent
+        return tuple(
+            u if _absolute(u.audio) else replace(u, audio=str(folder / u.audio)) for u in self.utterances
+        )
+
+
+def read(path: str | Path) -> Manifest:
+    """A manifest from disk; a ManifestError names the file, the line and what is wrong there."""
+    path = Path(path)
+    _check_suffix(path)
+    if not path.is_file():
+        raise ManifestError(f"{path}: no such manifest; `undertone prepare` makes one")
+    meta = read_meta(path)
+    rows = _parquet_rows(path) if path.suffix == ".parquet" else _lines(path)
+    return Manifest(path, tuple(_utterances(path, rows, meta)), meta)
+
+
+def write(path: str | Path, utterances: Iterable[Utterance], meta: Meta) -> None:
+    """Write a manifest and its sidecar, whole or not at all.
+
+    Audio beneath the manifest's folder is written relative to it, so that the folder can move.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.absolute().parent
+    placed = [_placed(u, folder) for u in utterances]
+    with _replacing(path) as partial, _replacing(sidecar(path)) as partial_meta:
+        if path.suffix == ".parquet":
+            from undertone.manifest.parquet import write_rows
+
+            write_rows(partial, placed)
+        else:
+            _write_lines(partial, placed)
+        partial_meta.write_text(json.dumps(meta.plain(), ensure_ascii=False, indent=2) + "\n", "utf-8")
+
+
+def _utterances(path: Path, rows: Iterable[tuple[str, object]], meta: Meta) -> Iterator[Utterance]:
+    lenient = meta.schema > SCHEMA
+    for place, row in rows:
+        try:
+            yield from_plain(upgrade(row, meta.schema[0], SCHEMA[0]), lenient)
+        except ValueError as error:
+            raise ManifestError(f"{path}, {place}: {error}") from None
+
+
+def _lines(path: Path) -> Iterator[tuple[str, object]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield f"line {number}", _json(path, number, line)
+
+
+def _json(path: Path, number: int, line: bytes) -> object:
+    try:
+        return json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}, line {number}: not valid JSON: {error}") from None
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, object]]:
+    from undertone.manifest.parquet import read_rows
+
+    return read_rows(path)
+
+
+def _write_lines(path: Path, utterances: Iterable[Utterance]) -> None:
+    encode: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for utterance in utterances:
+            try:
+                file.write(encode(to_plain(utterance)) + "\n")
+            except (
+                ValueError,
+                TypeError,
+            ) as error:  # a NaN, a lone surrogate, an object JSON has no word for
+                raise ManifestError(f"{utterance.id!r}: cannot be written to a manifest: {error}") from None
+
+
+def _placed(utterance: Utterance, folder: Path) -> Utterance:
+    audio = Path(utterance.audio)
+    if not audio.is_absolute() or not audio.is_relative_to(folder):
+        return utterance
+    return replace(utterance, audio=audio.relative_to(folder).as_posix())
+
+
+def _absolute(audio: str) -> bool:
+    return Path(audio).is_absolute()
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in SUFFIXES:
+        raise ManifestError(f"{path}: a manifest's name ends in {' or '.join(SUFFIXES)}")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A place to write to; takes the name of ``path`` when all went well and vanishes when not."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
