@@ -1,0 +1,57 @@
+"""How a system is trained: every option of the loop, with its default."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from undertone.config import Config
+
+__all__ = ["TrainingConfig"]
+
+
+class TrainingConfig(Config):
+    """Options of ``training.loop.fit``."""
+
+    epochs: PositiveInt = 30
+    """How often the training side is seen at most."""
+    patience: PositiveInt = 8
+    """Epochs without a better validation score (of any member) after which training stops."""
+    batch: PositiveInt = 32
+    """Utterances (at dialogue level: dialogues) of one step, over all processes and accumulated parts."""
+    accumulate: PositiveInt = 1
+    """Parts a process cuts its share of a batch into, so that less memory is needed."""
+    pool: PositiveInt = 16
+    """Batches' worth of shuffled utterances that are sorted by length together; 1: no length buckets."""
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    """``balanced`` draws with replacement, every class as often as the others."""
+
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    """``adam`` couples the weight decay to the gradient, as some published recipes do."""
+    rate: PositiveFloat = 1e-3
+    """Peak learning rate."""
+    layer_decay: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Factor of the rate from each encoder layer to the one below it, where encoders are tuned."""
+    weight_decay: float = Field(default=1e-2, ge=0.0)
+    """Pull of the weights towards zero."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """The rate after the warm-up: down to zero along a cosine, or held."""
+    warmup: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of all steps in which the rate rises from zero."""
+    clip: float = Field(default=1.0, ge=0.0)
+    """Largest gradient norm of each member; 0: not clipped."""
+
+    class_weights: bool = False
+    """Weight classes against their frequency, to a mean of 1 over the training side."""
+    focal: float = Field(default=0.0, ge=0.0)
+    """The focal loss's gamma; 0 is plain cross-entropy."""
+    smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of each target spread evenly over all classes."""
+    standardise: bool = True
+    """Bring each dimension of the frames to mean 0 and deviation 1 over the training side."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """``auto``: bf16 on an accelerator that has it, else fp32. The weights stay fp32."""
+    tracker: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    """Where to send the figures of each epoch, beside the run's own history."""

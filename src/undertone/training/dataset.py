@@ -1,0 +1,110 @@
+"""Examples with their labels, ready to be batched. The ids of both must agree, one by one.
+
+Examples may be views of memory-mapped features: nothing is read before a batch needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertone.errors import ProtocolError, TrainingError
+from undertone.models.batch import IGNORE, Batch, Dimensions, Example, collate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Dataset", "frame_statistics", "labelled"]
+
+_STATISTICS_FROM = 512
+"""So many utterances are enough for the mean and deviation of a dimension."""
+
+
+class Dataset:
+    """Some examples in a fixed order, and the sizes that batching needs."""
+
+    def __init__(self, examples: Sequence[Example], dimensions: Dimensions) -> None:
+        if not examples:
+            raise TrainingError("there is nothing to train on: no example is left in this part of the split")
+        self.examples = examples
+        self.dimensions = dimensions
+        self.ids = tuple(e.id for e in examples)
+        self.lengths = np.array([_length(e) for e in examples], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """These examples, padded."""
+        return collate([self.examples[i] for i in indices], self.dimensions)
+
+    @cached_property
+    def turns(self) -> list[str]:
+        """The ids of everything that is scored: of the utterances, or of the dialogues' turns."""
+        return [turn for e in self.examples for turn in (e.ids or (e.id,))]
+
+    @cached_property
+    def targets(self) -> NDArray[np.int64]:
+        """The labels, in the order of ``turns``; IGNORE where there is none."""
+        return np.concatenate([_targets(e) for e in self.examples])
+
+    @cached_property
+    def classes(self) -> NDArray[np.int64]:
+        """One label per example, for balanced sampling: at dialogue level the dialogue's most frequent."""
+        return np.array([_majority(_targets(e)) for e in self.examples], np.int64)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """(n,) how many labels each example has."""
+        return np.array([int((_targets(e) != IGNORE).sum()) for e in self.examples], np.int64)
+
+
+def labelled(examples: Sequence[Example], ids: Sequence[str], labels: Sequence[int]) -> list[Example]:
+    """The examples with labels; refused unless the ids of both sides are the same in the same order."""
+    if len(examples) != len(ids) or len(ids) != len(labels):
+        raise ProtocolError(f"{len(examples)} examples, {len(ids)} ids and {len(labels)} labels do not match")
+    for example, name in zip(examples, ids, strict=True):
+        if example.id != name:
+            raise ProtocolError(f"features of '{example.id}' stand where the label of '{name}' is")
+    return [replace(e, label=label) for e, label in zip(examples, labels, strict=True)]
+
+
+def frame_statistics(examples: Sequence[Example], width: int) -> tuple[Tensor, Tensor] | None:
+    """Mean and deviation (D,) over the frames of (some of) the examples; None where they have no frames.
+
+    A dimension that hardly varies keeps its scale.
+    """
+    import torch
+
+    shown = [e.speech for e in examples if e.speech is not None and e.speech.ndim > 1]
+    if not shown:
+        return None
+    step = max(1, len(shown) // _STATISTICS_FROM)
+    count, total, square = 0, np.zeros(width), np.zeros(width)
+    for frames in shown[::step]:
+        flat = np.asarray(frames, np.float64).reshape(-1, width)
+        count, total, square = count + len(flat), total + flat.sum(0), square + (flat**2).sum(0)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(square / count - mean**2, 0.0))
+    deviation[deviation < 1e-4] = 1.0
+    return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
+
+
+def _length(example: Example) -> int:
+    if example.speech is not None:
+        return int(example.speech.shape[-2] if example.speech.ndim > 1 else len(example.speech))
+    return 0 if example.text is None else len(example.text)
+
+
+def _targets(example: Example) -> NDArray[np.int64]:
+    return np.array([example.label], np.int64) if example.labels is None else example.labels
+
+
+def _majority(labels: NDArray[np.int64]) -> int:
+    known = labels[labels != IGNORE]
+    return int(np.bincount(known).argmax()) if len(known) else IGNORE

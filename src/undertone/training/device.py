@@ -1,0 +1,94 @@
+"""The only door to accelerate: device, precision, processes, trackers."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from undertone.errors import MissingExtra
+from undertone.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = ["accelerator", "gather"]
+
+_MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def accelerator(config: TrainingConfig, folder: Path | None = None) -> Accelerator:
+    """Where training runs: the process group of ``accelerate launch`` if there is one, else the best device.
+
+    ``folder`` is where the tracker's files go.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    AcceleratorState._reset_state()  # a job before this one may have run in another precision
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # terms can be switched off
+    return Accelerator(
+        mixed_precision=_MIXED[_precision(config)],
+        log_with=_tracker(config),
+        project_dir=str(folder) if folder else None,
+        kwargs_handlers=[unused],
+        step_scheduler_with_optimizer=False,
+    )
+
+
+def _precision(config: TrainingConfig) -> str:
+    if config.precision != "auto":
+        return config.precision
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def _tracker(config: TrainingConfig) -> str | None:
+    if config.tracker == "none":
+        return None
+    if importlib.util.find_spec(config.tracker) is None:
+        raise MissingExtra(f"the tracker '{config.tracker}'", "track")
+    # figures stay on this machine unless the user's own environment says otherwise
+    os.environ.setdefault("WANDB_MODE", "offline")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    return config.tracker
+
+
+class _Gather(torch.autograd.Function):
+    """All processes' rows one after the other; the gradient of own rows is summed over processes.
+
+    Every process computes the same loss from the gathered rows, so that sum is the processes' number
+    times the gradient, and averaging parameters' gradients over processes undoes it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        group = torch.distributed
+        counts = [
+            torch.zeros((), dtype=torch.long, device=rows.device) for _ in range(group.get_world_size())
+        ]
+        group.all_gather(counts, torch.tensor(len(rows), device=rows.device))
+        ctx.counts = [int(c) for c in counts]
+        padded = rows.new_zeros(max(ctx.counts), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in counts]
+        group.all_gather(parts, padded.contiguous())
+        return torch.cat([part[:n] for part, n in zip(parts, ctx.counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        whole = gradients[0].contiguous()
+        torch.distributed.all_reduce(whole)
+        rank = torch.distributed.get_rank()
+        start = sum(ctx.counts[:rank])
+        return whole[start : start + ctx.counts[rank]]
+
+
+def gather(vectors: Tensor) -> Tensor:
+    """(B, …) → (B of all processes, …), the processes in order; with gradient for floating vectors."""
+    gathered: Tensor = _Gather.apply(vectors)  # type: ignore[no-untyped-call]
+    return gathered

@@ -1,0 +1,115 @@
+"""What a system says of a dataset, in the dataset's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from undertone.models.batch import Batch
+from undertone.models.system import Output, System
+from undertone.training.batching import evaluation_batches
+from undertone.training.dataset import Dataset
+
+__all__ = ["Answers", "ask"]
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Logits of everything that is scored (n of it), in the order of ``Dataset.turns``."""
+
+    ids: list[str]
+    labels: NDArray[np.int64]
+    """(n,), IGNORE where there is none"""
+    logits: Matrix
+    """(n, C): the fused perspective"""
+    branches: dict[str, Matrix] = field(default_factory=dict)
+    """(n, C) of ``speech`` and ``text``, where the system has them"""
+    members: dict[str, Matrix] = field(default_factory=dict)
+    """(n, C) by member; of a system of one, its logits under the empty name"""
+    fused: Matrix | None = None
+    """(n, D) pooled vectors for the embedding map, where the system has them"""
+
+    @property
+    def posteriors(self) -> Matrix:
+        """(n, C)"""
+        return softmax(self.logits)
+
+
+def softmax(logits: Matrix) -> Matrix:
+    """Rows that sum to 1."""
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    posteriors: Matrix = shifted / shifted.sum(-1, keepdims=True)
+    return posteriors
+
+
+def ask(system: System, dataset: Dataset, batch: int = 64) -> Answers:
+    """Run the system, in evaluation mode, over every example once; its mode is given back as it was."""
+    training = system.training
+    system.eval()
+    try:
+        with torch.inference_mode():
+            pieces = [_piece(*pair) for pair in _run(system, dataset, batch)]
+    finally:
+        system.train(training)
+    return _in_order(pieces, dataset)
+
+
+def _run(system: System, dataset: Dataset, size: int) -> Iterator[tuple[Batch, Output]]:
+    device = system.speech_mean.device
+    for indices in evaluation_batches(dataset.lengths, size):
+        batch = dataset.batch(indices).to(device)
+        yield batch, system(batch)
+
+
+@dataclass
+class _Piece:
+    """One batch's answers, a row for everything scored."""
+
+    ids: list[str]
+    columns: dict[str, Matrix]
+
+
+def _piece(batch: Batch, output: Output) -> _Piece:
+    found = {"logits": output.logits, **{f"member {k}": v for k, v in output.members.items()}}
+    found |= {f"branch {k}": v for k in ("speech", "text") if (v := getattr(output, k)) is not None}
+    if "fused" in output.vectors:
+        found["fused"] = output.vectors["fused"]
+    if not batch.turns:
+        return _Piece(list(batch.ids), {k: _numpy(v) for k, v in found.items()})
+    lengths = [len(t) for t in batch.turns]
+    rows = {
+        k: np.concatenate([_numpy(v[i, :n]) for i, n in enumerate(lengths)])
+        for k, v in found.items()
+        if v.ndim == 3  # (B, U, C): what exists once a dialogue says nothing of a turn
+    }
+    return _Piece([turn for turns in batch.turns for turn in turns], rows)
+
+
+def _in_order(pieces: list[_Piece], dataset: Dataset) -> Answers:
+    ids = [name for piece in pieces for name in piece.ids]
+    place = {name: i for i, name in enumerate(ids)}
+    wanted = dataset.turns
+    assert len(place) == len(wanted), "ids must be unique within a dataset"
+    order = np.array([place[name] for name in wanted])
+    columns = {key: np.concatenate([p.columns[key] for p in pieces])[order] for key in pieces[0].columns}
+    members = {k.removeprefix("member "): v for k, v in columns.items() if k.startswith("member ")}
+    return Answers(
+        ids=wanted,
+        labels=dataset.targets,
+        logits=columns["logits"],
+        branches={k.removeprefix("branch "): v for k, v in columns.items() if k.startswith("branch ")},
+        members=members or {"": columns["logits"]},
+        fused=columns.get("fused"),
+    )
+
+
+def _numpy(tensor: Tensor) -> Matrix:
+    array: Matrix = tensor.detach().float().cpu().numpy()
+    return array

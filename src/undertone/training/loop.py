@@ -1,0 +1,254 @@
+"""The loop: one ``fit``, read from top to bottom. What varies comes in as functions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from undertone.config import fingerprint
+from undertone.errors import TrainingError
+from undertone.models.batch import IGNORE, Batch
+from undertone.models.system import System
+from undertone.training.batching import Step, deal, plan_epoch
+from undertone.training.config import TrainingConfig
+from undertone.training.dataset import Dataset, frame_statistics
+from undertone.training.device import accelerator, gather
+from undertone.training.inference import Answers
+from undertone.training.objective import Objective, Share, class_weights, classification_loss
+from undertone.training.optimizer import clip_members, make_optimizer, rate_at, set_rate
+from undertone.training.selection import Score, combine, keep_best, restore
+from undertone.training.state import Progress, load_state, save_state
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = ["Fitted", "Watch", "fit", "seed_everything"]
+
+
+class Watch(Protocol):
+    """Looks on while a fit runs."""
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        """After each step of an epoch."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """After each epoch, its record in the history."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A system at its best, and how it got there."""
+
+    system: System
+    history: list[dict[str, Any]]
+    """One record an epoch: ``epoch``, ``loss``, every term, ``rate``, ``validation_ua``, ``seconds`` …"""
+    best_epoch: dict[str, int]
+    """By member, counted from 1."""
+    validation: Answers | None
+    """What the finished system says of the validation side."""
+
+
+def fit(
+    system: System,
+    train: Dataset,
+    validation: Dataset | None,
+    config: TrainingConfig,
+    *,
+    score: Score | None = None,
+    seed: int = 0,
+    state: Path | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Train until the epochs are over or no member has got better on the validation side for ``patience``.
+
+    Each member ends at its own best epoch by ``score``; without a validation side, at the last. With
+    ``state``, a file, a killed fit goes on after its last whole epoch and ends where it would have.
+    """
+    assert (validation is None) == (score is None), "a validation side needs a score, and a score needs one"
+    machine = accelerator(config, state.parent if state else None)
+    _learn_before_training(system, train, config, machine)
+    objective, optimizer = machine.prepare(Objective(system), make_optimizer(system, config))
+    run = _Run(system, objective, optimizer, train, config, machine, seed, watch)
+    mark = fingerprint(
+        [config.plain(), system.config.plain(), seed, train.ids, validation and validation.ids]
+    )
+    progress, best = _resume(run, state, mark)
+
+    while progress.epoch < config.epochs and progress.stale < config.patience:
+        started = time.perf_counter()
+        record = run.epoch(progress.epoch)
+        progress.epoch += 1
+        if validation is not None and score is not None:
+            record |= keep_best(system, validation, score, progress, best)
+        record["seconds"] = time.perf_counter() - started
+        progress.history.append(record)
+        run.report(record)
+        if state is not None and machine.is_main_process:
+            save_state(state, mark, progress, system, optimizer, best, run.scale)
+
+    machine.end_training()
+    restore(system, best)
+    answers = combine(system, validation) if validation is not None else None
+    ends = progress.best_epoch or dict.fromkeys(system.members(), progress.epoch)
+    return Fitted(system.eval(), progress.history, ends, answers)
+
+
+def _learn_before_training(
+    system: System, train: Dataset, config: TrainingConfig, machine: Accelerator
+) -> None:
+    """What the training side says before any step, and the system's place among processes."""
+    if not (train.targets != IGNORE).any():
+        raise TrainingError("no utterance of the training side has a label")
+    if config.standardise and (statistics := frame_statistics(train.examples, train.dimensions.speech)):
+        system.standardise(*statistics)
+    if config.class_weights or config.focal or config.smoothing:
+        labels = torch.from_numpy(train.targets)
+        weight = class_weights(labels, train.dimensions.classes) if config.class_weights else None
+        system.criterion = partial(
+            classification_loss, weight=weight, focal=config.focal, smoothing=config.smoothing
+        )
+    if machine.num_processes > 1:
+        system.gather = gather
+
+
+def _resume(run: _Run, state: Path | None, mark: str) -> tuple[Progress, dict[str, Any]]:
+    """Where a killed fit of the same mark stood, else the beginning."""
+    if run.config.tracker != "none":
+        run.machine.init_trackers("undertone", config={**run.config.plain(), "seed": run.seed})
+    found = load_state(state, mark, run.system, run.optimizer) if state else None
+    if found is None:
+        return Progress(), {}
+    progress, best, scale = found
+    if scale and run.machine.scaler is not None:
+        run.machine.scaler.load_state_dict(scale)
+    return progress, best
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same from epoch to epoch."""
+
+    system: System
+    objective: torch.nn.Module
+    """The system with its loss, wrapped for the processes and the precision there are."""
+    optimizer: torch.optim.Optimizer
+    train: Dataset
+    config: TrainingConfig
+    machine: Accelerator
+    seed: int
+    watch: Watch | None
+
+    def epoch(self, epoch: int) -> dict[str, Any]:
+        """Every batch once; returns the record of the epoch: its mean losses."""
+        seed_everything(self.seed, epoch, self.machine.process_index)
+        self.objective.train()
+        steps = self._plan(epoch)
+        gone = self._modality_dropout(epoch)
+        totals: dict[str, float] = {}
+        for index, step in enumerate(steps):
+            share = rate_at(epoch * len(steps) + index, self.config.epochs * len(steps), self.config)
+            set_rate(self.optimizer, share)
+            for name, value in (losses := self._step(step, gone, epoch)).items():
+                totals[name] = totals.get(name, 0.0) + value
+            if self.watch is not None:
+                self.watch.step(index + 1, len(steps), losses["loss"])
+        means = {name: value / len(steps) for name, value in totals.items()}
+        return {"epoch": epoch + 1, **means, "rate": self.optimizer.param_groups[0]["lr"]}
+
+    def _plan(self, epoch: int) -> list[Step]:
+        batches = plan_epoch(
+            self.train.lengths,
+            self.train.classes,
+            batch=self.config.batch,
+            pool=self.config.pool,
+            sampling=self.config.sampling,
+            seed=self.seed,
+            epoch=epoch,
+        )
+        rank, processes = self.machine.process_index, self.machine.num_processes
+        steps = list(deal(batches, rank=rank, processes=processes, parts=self.config.accumulate))
+        if not steps:
+            raise TrainingError(f"{len(self.train)} examples are too few for {processes} processes")
+        return steps
+
+    def _step(self, step: Step, gone: NDArray[np.bool_], epoch: int) -> dict[str, float]:
+        """One move of the parameters; returns the loss and its terms."""
+        counts, processes = self.train.counts, self.machine.num_processes
+        labels = max(1, int(counts[step.whole].sum()))
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, float] = {}
+        for part in step.parts:
+            batch = _without(self.train.batch(part), gone[part]).to(self.machine.device)
+            share = Share(int(counts[part].sum()) / labels * processes, processes, len(step.parts))
+            # processes exchange gradients once a step, with its last part
+            last = part is step.parts[-1]
+            with nullcontext() if last else self.machine.no_sync(self.objective):
+                loss = self.objective(batch, share)
+                _check_loss(loss.total, loss.terms, epoch, batch.ids)
+                self.machine.backward(loss.total)
+            sums["loss"] = sums.get("loss", 0.0) + float(loss.total.detach())
+            for name, value in loss.terms.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / len(step.parts)
+        self._clip(epoch, step)
+        self.optimizer.step()
+        return sums
+
+    def _clip(self, epoch: int, step: Step) -> None:
+        self.machine.unscale_gradients(self.optimizer)
+        for name, norm in clip_members(self.system, self.config.clip).items():
+            if not torch.isfinite(norm) and self.machine.scaler is None:  # a scaler skips such a step itself
+                part = f" of '{name}'" if name else ""
+                ids = [self.train.ids[i] for i in step.whole]
+                raise TrainingError(f"the gradient{part} is {float(norm)} in epoch {epoch + 1}, {_who(ids)}")
+
+    def _modality_dropout(self, epoch: int) -> NDArray[np.bool_]:
+        """(n, 2): who loses speech / text this epoch; the same whichever process has the example."""
+        share = self.system.config.modality_dropout
+        draw = np.random.default_rng([self.seed, epoch, 1]).random(len(self.train))
+        return np.stack([draw < share / 2, draw > 1 - share / 2], axis=1)
+
+    @property
+    def scale(self) -> dict[str, Any] | None:
+        """The state of fp16's gradient scaler."""
+        return None if self.machine.scaler is None else dict(self.machine.scaler.state_dict())
+
+    def report(self, record: dict[str, Any]) -> None:
+        """Tell the tracker and whoever looks on."""
+        self.machine.log({k: v for k, v in record.items() if k != "epoch"}, step=record["epoch"])
+        if self.watch is not None and self.machine.is_main_process:
+            self.watch.epoch(record)
+
+
+def _without(batch: Batch, gone: NDArray[np.bool_]) -> Batch:
+    """The batch less what is gone; nobody loses the only modality there is."""
+    if not gone.any():
+        return batch
+    lost = torch.from_numpy(gone) & batch.present.all(-1, keepdim=True)
+    return batch.without(speech=lost[:, 0], text=lost[:, 1])
+
+
+def _check_loss(loss: torch.Tensor, terms: dict[str, torch.Tensor], epoch: int, ids: tuple[str, ...]) -> None:
+    if not torch.isfinite(loss):
+        values = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
+        raise TrainingError(
+            f"the loss is {float(loss.detach())} in epoch {epoch + 1} ({values}), {_who(ids)}"
+        )
+
+
+def _who(ids: Iterable[str]) -> str:
+    names = list(ids)
+    return f"batch of {len(names)}: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
+
+
+def seed_everything(*numbers: int) -> None:
+    """One seed for torch's streams, made of several numbers."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))

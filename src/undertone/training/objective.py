@@ -1,0 +1,95 @@
+"""The number that training makes small: the terms a system names, weighted and summed. Nothing else.
+
+Over several processes and accumulated parts the gradient must be that of the whole batch. Processes
+average their gradients, so a *mean* over this part's labels counts by its share of all labels, a *sum*
+counts once per process, and a term over *gathered* vectors, which every process computes alike,
+by the part's share of the step.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from undertone.models.batch import IGNORE, Batch
+from undertone.models.system import System
+
+__all__ = ["Loss", "Objective", "Share", "class_weights", "classification_loss"]
+
+
+class Share(NamedTuple):
+    """What part of the whole step a forward pass is."""
+
+    labels: float = 1.0
+    """Its labels over those of the whole step, times the number of processes."""
+    processes: int = 1
+    parts: int = 1
+
+
+class Loss(NamedTuple):
+    """The total to differentiate, and each term unweighted and unscaled, to look at."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """A system with its loss, as one module, so that a wrapper for several processes sees both."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        self.system = system
+
+    def forward(self, batch: Batch, share: Share) -> Loss:
+        """The loss of one part of a step."""
+        terms = self.system.terms(self.system(batch), batch)
+        weights = {name: self.system.weights.get(name, 1.0) for name in terms}
+        total = sum(
+            (
+                weights[name] * self._scale(name, share) * term
+                for name, term in terms.items()
+                if weights[name]
+            ),
+            start=torch.zeros((), device=batch.labels.device),
+        )
+        return Loss(total, {name: term.detach() for name, term in terms.items()})
+
+    def _scale(self, name: str, share: Share) -> float:
+        match self.system.reductions.get(name, "mean"):
+            case "sum":
+                return float(share.processes)
+            case "gathered":
+                return 1.0 / share.parts
+            case _:
+                return share.labels
+
+
+def classification_loss(
+    logits: Tensor, labels: Tensor, weight: Tensor | None = None, focal: float = 0.0, smoothing: float = 0.0
+) -> Tensor:
+    """Cross-entropy of ``logits (…, C)`` with class weights (C,), focal gamma and label smoothing.
+
+    A mean over the labels there are; 0, with a gradient, where nothing is labelled.
+    """
+    known = labels != IGNORE
+    scores, target = logits[known].float().log_softmax(-1), labels[known]  # (n, C), (n,)
+    if not len(target):
+        return logits.sum() * 0.0
+    loss = F.nll_loss(scores, target, reduction="none")
+    if smoothing:
+        loss = (1 - smoothing) * loss - smoothing * scores.mean(-1)
+    if focal:
+        loss = loss * (1 - scores.gather(-1, target[:, None])[:, 0].exp()) ** focal
+    if weight is not None:
+        loss = loss * weight.to(loss.device)[target]
+    return loss.mean()
+
+
+def class_weights(labels: Tensor, classes: int) -> Tensor:
+    """(C,) inverse frequencies, scaled so that their mean over the labels is 1; 0 for a class never seen."""
+    counts = torch.bincount(labels[labels != IGNORE], minlength=classes).float()
+    seen = counts > 0
+    return torch.where(seen, counts.sum() / (counts.clamp(min=1.0) * seen.sum()), 0.0)

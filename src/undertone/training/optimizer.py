@@ -1,0 +1,68 @@
+"""The optimizer, its rate at every step, and the bound on each member's gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from undertone.models.system import System
+from undertone.training.config import TrainingConfig
+
+__all__ = ["clip_members", "make_optimizer", "rate_at", "set_rate"]
+
+
+def make_optimizer(system: System, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Adam in one fused step; each group of parameters remembers its own peak rate."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in system.named_parameters():
+        if parameter.requires_grad:
+            rate = config.rate * config.layer_decay ** _layers_above(system, name)
+            # AdamW leaves biases, norms and temperatures alone; published Adam recipes decay everything
+            decays = parameter.ndim > 1 or config.optimizer == "adam"
+            groups.setdefault((rate, config.weight_decay if decays else 0.0), []).append(parameter)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(
+        [
+            {"params": members, "lr": rate, "peak": rate, "weight_decay": decay}
+            for (rate, decay), members in groups.items()
+        ],
+        fused=True,
+    )
+
+
+def _layers_above(system: System, name: str) -> int:
+    """How many tuned encoder layers lie above a parameter; systems without encoders have none."""
+    count: Callable[[str], int] | None = getattr(system, "layers_above", None)
+    return count(name) if count else 0
+
+
+def rate_at(step: int, total: int, config: TrainingConfig) -> float:
+    """The learning rate at a step, as a share of its peak.
+
+    >>> [round(rate_at(s, 10, TrainingConfig(warmup=0.2)), 2) for s in (0, 1, 2, 6, 9)]
+    [0.5, 1.0, 1.0, 0.5, 0.04]
+    """
+    warm = round(config.warmup * total)
+    if step < warm:
+        return (step + 1) / warm
+    if config.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
+    """Every group's rate becomes this share of its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * share
+
+
+def clip_members(system: System, largest: float) -> dict[str, Any]:
+    """Bound each member's gradient norm alone, so that members do not feel each other; returns the norms."""
+    return {
+        name: nn.utils.clip_grad_norm_(member.parameters(), largest or math.inf)
+        for name, member in system.members().items()
+    }

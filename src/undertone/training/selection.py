@@ -1,0 +1,61 @@
+"""Which epoch each member ends at: its best on the validation side, and no other side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from undertone.models.batch import IGNORE
+from undertone.models.system import System
+from undertone.training.dataset import Dataset
+from undertone.training.inference import Answers, ask, softmax
+from undertone.training.state import Progress, Weights
+
+__all__ = ["Score", "combine", "keep_best", "restore"]
+
+Score = Callable[[NDArray[np.int64], NDArray[np.float32]], float]
+"""Labels (n,) and posteriors (n, C) to one number, the higher the better."""
+
+
+def keep_best(
+    system: System, validation: Dataset, score: Score, progress: Progress, best: dict[str, Weights]
+) -> dict[str, float]:
+    """Put aside the weights of each member that was never better; returns the validation figures."""
+    answers = ask(system, validation)
+    known = answers.labels != IGNORE
+    labels = answers.labels[known]
+    progress.stale += 1
+    for name, member in system.members().items():
+        posteriors = softmax(answers.members[name][known])
+        merit = (score(labels, posteriors), -_loss(labels, posteriors))
+        if name not in progress.best or merit > progress.best[name]:
+            progress.best[name], progress.best_epoch[name] = merit, progress.epoch
+            progress.stale = 0
+            best[name] = {k: v.detach().clone() for k, v in member.state_dict().items()}
+    fused = softmax(answers.logits[known])
+    return {"validation_ua": score(labels, fused), "validation_loss": _loss(labels, fused)}
+
+
+def restore(system: System, best: dict[str, Weights]) -> None:
+    """Every member goes back to its best."""
+    members: dict[str, Any] = dict(system.members())
+    for name, weights in best.items():
+        members[name].load_state_dict(weights)
+
+
+def combine(system: System, validation: Dataset) -> Answers:
+    """Weight the members by what they say of the validation side; returns what they say together."""
+    answers = ask(system, validation)
+    known = answers.labels != IGNORE
+    posteriors = {name: torch.from_numpy(softmax(x[known])) for name, x in answers.members.items()}
+    system.fit_combination(posteriors, torch.from_numpy(answers.labels[known]))
+    return ask(system, validation) if len(posteriors) > 1 else answers
+
+
+def _loss(labels: NDArray[np.int64], posteriors: NDArray[np.float32]) -> float:
+    """Mean negative log posterior of the labels."""
+    return float(-np.log(np.maximum(posteriors[np.arange(len(labels)), labels], 1e-12)).mean())
