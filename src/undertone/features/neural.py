@@ -1,0 +1,126 @@
+"""Pretrained speech networks as encoders: one clip at a time on a CPU, masked buckets on a GPU."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from undertone.config import fingerprint
+from undertone.features.batching import plan
+from undertone.features.checks import checked_frames, checked_wave
+from undertone.features.longclips import windows
+from undertone.features.networks import Body, Front, build
+from undertone.features.precision import choose
+from undertone.features.speech import CODE, SpeechConfig
+from undertone.features.speech import build as rebuild
+from undertone.pretrained import load_speech
+
+if TYPE_CHECKING:
+    from undertone.types import Wave
+
+__all__ = ["PretrainedSpeech"]
+
+log = logging.getLogger(__name__)
+
+
+class PretrainedSpeech:
+    """Frames from any architecture in ``networks.FAMILIES``."""
+
+    def __init__(self, config: SpeechConfig) -> None:
+        found = load_speech(config.name, config.revision)
+        self.config = config
+        self.name = config.name
+        self.keep = config.keep
+        self.revision = found.revision
+        self.device = torch.device(config.device)
+        self.precision = choose(config.precision, config.device)
+        found.model.to(self.device, self.precision.dtype)
+        front, body, family = build(found, config.layer)
+        self.front: Front = front
+        self.body: Body = body
+        self.pads = family.pads
+        self.rate = int(found.processor.sampling_rate)
+        self.dim, self.layers, self.clock = body.dim, body.layers, front.clock
+        self.identity = fingerprint(self._determining(found.weights))
+
+    def _determining(self, weights: str) -> dict[str, Any]:
+        """Everything that makes the numbers what they are."""
+        return {
+            "code": CODE,
+            "weights": weights,
+            "layer": self.body.layer,
+            "precision": self.precision.name,
+            "keep": self.keep,
+            "runtime": self.config.runtime,
+            "long": self.config.long.plain(),
+        }
+
+    @torch.inference_mode()
+    def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
+        """Frames (T, D), or layers (K, T, D), of each wave."""
+        checked = [checked_wave(wave) for wave in waves]
+        if self.front.window is not None:
+            return [self._windowed_waves(wave) for wave in checked]
+        features = [self.front(wave, self.precision.dtype) for wave in checked]
+        frames: list[NDArray[np.float32] | None] = [None] * len(features)
+        limit = round(self.config.long.above / self.clock.hop)
+        for index in [i for i, x in enumerate(features) if len(x) > limit]:
+            frames[index] = self._windowed_frames(features[index])
+        short = [i for i, x in enumerate(features) if len(x) <= limit]
+        for batch in self._batches([len(features[i]) for i in short]):
+            rows = [short[i] for i in batch]
+            for index, out in zip(rows, self._bodies([features[i] for i in rows]), strict=True):
+                frames[index] = out
+        return [checked_frames(x, self.name) for x in frames if x is not None]
+
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        if self.device.type == "cpu":  # padding would cost more than sharing gains
+            return [[i] for i in range(len(lengths))]
+        return plan(lengths, self.config.batch_frames, self.pads)
+
+    def _bodies(self, features: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+        """The body over a batch, padded if lengths differ."""
+        lengths = [len(x) for x in features]
+        mask = None
+        if len(set(lengths)) > 1:
+            mask = (
+                torch.arange(max(lengths), device=self.device)
+                < torch.tensor(lengths, device=self.device)[:, None]
+            )
+        out = self.body(torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), mask)
+        numbers = out.float().cpu().numpy()
+        return [np.ascontiguousarray(x[..., :n, :]) for x, n in zip(numbers, lengths, strict=True)]
+
+    def _windowed_frames(self, features: Tensor) -> NDArray[np.float32]:
+        """Attention in overlapping windows over one long clip's front features."""
+        long = self.config.long
+        size, overlap = (round(seconds / self.clock.hop) for seconds in (long.window, long.overlap))
+        parts = [
+            self._bodies([features[see.start : see.stop]])[0][
+                ..., keep.start - see.start : keep.stop - see.start, :
+            ]
+            for see, keep in windows(len(features), size, overlap)
+        ]
+        return np.concatenate(parts, axis=-2)
+
+    def _windowed_waves(self, wave: Wave) -> NDArray[np.float32]:
+        """A network of a fixed window (Whisper): each window padded with silence, its frames cut."""
+        assert self.front.window is not None
+        hop = round(self.clock.hop * self.rate)
+        size = self.front.window // hop
+        overlap = min(round(self.config.long.overlap / self.clock.hop), (size - 1) // 2)
+        parts = []
+        for see, keep in windows(-(-len(wave) // hop), size, overlap):
+            features = self.front(wave[see.start * hop : see.stop * hop], self.precision.dtype)
+            out = self._bodies([features])[0]
+            parts.append(out[..., keep.start - see.start : keep.stop - see.start, :])
+        return np.concatenate(parts, axis=-2)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild, (self.config,)

@@ -1,0 +1,75 @@
+"""A small subword vocabulary, fitted on the training side of a fold and saved with the model.
+
+It needs no download and no store: ids go into the batch, their embeddings are learned in the graph.
+
+>>> subword = Subword.fit(["I can't believe it", "I believe you"], size=60)
+>>> ids, chars = subword.encode("believe")
+>>> ["believe"[a:b] for a, b in chars.tolist()]
+['believe']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertone.errors import ModelError
+
+__all__ = ["Subword"]
+
+PADDING, UNKNOWN = "[PAD]", "[UNK]"
+
+
+class Subword:
+    """Byte-pair pieces of lower-cased words; id 0 is padding, id 1 what no piece covers."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], size: int = 2000) -> Self:
+        """Learn at most ``size`` pieces from texts: the training side's, and only those."""
+        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+        tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
+        tokenizer.normalizer = normalizers.Lowercase()
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
+        )
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=[PADDING, UNKNOWN], min_frequency=2, show_progress=False
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer)
+
+    @property
+    def size(self) -> int:
+        """V: ids are below it."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Ids ``(L,)`` and the characters ``(L, 2)`` that each covers; nothing for an empty text."""
+        coded = self._tokenizer.encode(text, add_special_tokens=False)
+        return np.array(coded.ids, np.int64), np.array(coded.offsets, np.int32).reshape(-1, 2)
+
+    def save(self, path: Path) -> None:
+        """Write one JSON file."""
+        part = path.with_name(f"{path.name}.part")
+        part.write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what ``save`` wrote."""
+        from tokenizers import Tokenizer
+
+        try:
+            return cls(Tokenizer.from_str(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise ModelError(f"{path}: no tokenizer here; is the model folder complete?") from None
+        except Exception as error:  # tokenizers raises bare Exception
+            raise ModelError(f"{path}: not a tokenizer: {error}") from None

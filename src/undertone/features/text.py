@@ -1,0 +1,136 @@
+"""Pretrained text encoders: a vector for each token, and the characters each token covers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from undertone.config import Config, fingerprint
+from undertone.errors import ConfigError
+from undertone.features.checks import checked_frames
+from undertone.features.longclips import windows
+from undertone.features.precision import Wanted, choose
+from undertone.pretrained import load_text
+from undertone.types import EncodedText, TextEncoder
+
+__all__ = ["PretrainedText", "TextConfig", "build", "text_encoder"]
+
+CODE = 1
+OVERLAP = 64
+"""Tokens that neighbouring windows of a very long text share."""
+
+
+class TextConfig(Config):
+    """Which text encoder, and how it is run."""
+
+    name: str
+    """A pretrained network's folder or hub name."""
+    revision: str | None = None
+    """The hub's branch, tag or commit; None: its main branch."""
+    layer: int | Literal["last"] = "last"
+    """Which hidden state: an index (0 is the embeddings), or the last."""
+    precision: Wanted = "auto"
+    """What the network computes in."""
+    keep: Literal["fp32", "fp16"] = "fp32"
+    """What the store keeps."""
+    device: str = "cpu"
+    """``cpu``, ``cuda`` …"""
+
+
+def text_encoder(name: str, layer: int | str = "last", precision: str = "auto", **more: Any) -> TextEncoder:
+    """The text encoder of a folder or hub name; ``more`` are the other fields of ``TextConfig``."""
+    return build(TextConfig.parse({"name": name, "layer": layer, "precision": precision, **more}))
+
+
+def build(config: TextConfig) -> TextEncoder:
+    """The encoder that a config describes."""
+    return PretrainedText(config)
+
+
+class PretrainedText:
+    """Any encoder that transformers' AutoModel loads and that has a fast tokenizer."""
+
+    def __init__(self, config: TextConfig) -> None:
+        found = load_text(config.name, config.revision)
+        self.config = config
+        self.name = config.name
+        self.keep = config.keep
+        self.revision = found.revision
+        self.tokenizer = found.processor
+        self.model: Any = found.model
+        if getattr(found.settings, "is_encoder_decoder", False):
+            self.model = found.model.get_encoder()
+        self.device = torch.device(config.device)
+        self.precision = choose(config.precision, config.device)
+        self.model.to(self.device, self.precision.dtype)
+        self.dim = int(found.settings.hidden_size)
+        self.limit = _limit(self.tokenizer, found.settings)
+        self.depth = int(found.settings.num_hidden_layers)
+        self.layer = self._checked(config.layer)
+        self.identity = fingerprint(
+            {
+                "code": CODE,
+                "weights": found.weights,
+                "layer": self.layer,
+                "precision": self.precision.name,
+                "keep": self.keep,
+            }
+        )
+
+    def _checked(self, layer: int | str) -> int:
+        index = self.depth if layer == "last" else int(layer)
+        if not 0 <= index <= self.depth:
+            raise ConfigError(f"layer {layer}: {self.name} has hidden states 0 to {self.depth} and 'last'")
+        return index
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str]) -> list[EncodedText]:
+        """Token vectors of each text, one text at a time; windows of a text beyond the network's length."""
+        return [self._encode(text) for text in texts]
+
+    def _encode(self, text: str) -> EncodedText:
+        if not text.strip():
+            return EncodedText(np.zeros((0, self.dim), np.float32), np.zeros((0, 2), np.int32))
+        coded = self.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
+        )
+        ids, chars = list(coded["input_ids"]), np.array(coded["offset_mapping"], np.int32).reshape(-1, 2)
+        before, after = self._special()
+        size = self.limit - len(before) - len(after)
+        parts = windows(len(ids), size, min(OVERLAP, size // 4))
+        vectors = []
+        for number, (see, keep) in enumerate(parts):
+            states = self._states([*before, *ids[see.start : see.stop], *after])
+            first = 0 if number == 0 else len(before) + keep.start - see.start
+            last = len(states) if number == len(parts) - 1 else len(before) + keep.stop - see.start
+            vectors.append(states[first:last])
+        spans = [np.zeros((len(before), 2), np.int32), chars, np.zeros((len(after), 2), np.int32)]
+        return EncodedText(checked_frames(np.concatenate(vectors), self.name), np.concatenate(spans))
+
+    def _special(self) -> tuple[list[int], list[int]]:
+        """What the tokenizer puts before and after a text."""
+        whole = self.tokenizer.build_inputs_with_special_tokens([-1])
+        at = whole.index(-1)
+        return whole[:at], whole[at + 1 :]
+
+    def _states(self, ids: list[int]) -> NDArray[np.float32]:
+        tokens = torch.tensor([ids], device=self.device)
+        out = self.model(tokens, output_hidden_states=self.layer < self.depth)
+        state = out.last_hidden_state if self.layer == self.depth else out.hidden_states[self.layer]
+        found: NDArray[np.float32] = state[0].float().cpu().numpy()
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return build, (self.config,)
+
+
+def _limit(tokenizer: Any, settings: Any) -> int:
+    """Tokens the network can take at once, special ones included."""
+    positions = int(getattr(settings, "max_position_embeddings", 512))
+    if settings.model_type in ("roberta", "xlm-roberta", "camembert", "data2vec-text"):
+        positions -= settings.pad_token_id + 1  # positions begin after the padding id
+    return min(positions, int(tokenizer.model_max_length))
