@@ -52,11 +52,11 @@ def prepare(
     """
     from undertone.experiment.prepare import prepare as run
 
-    options: dict[str, Any] = _options(option or [])
-    if columns:
-        options["columns"] = _pairs("--map", columns)
-    if label_map:
-        options["label_map"] = _pairs("--label-map", label_map)
+    options = _options(option or [])
+    named = {"columns": _pairs("--map", columns or []), "label_map": _pairs("--label-map", label_map or [])}
+    options |= {
+        key: value for key, value in {**named, "seed": seed, "size": size}.items() if value or value == 0
+    }
     done = run(corpus, path, out, labels=labels, skip_bad=skip_bad, options=options, watch=_bar)
     if as_json:
         values = {"manifest": str(done.manifest), "utterances": done.utterances}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from undertone.errors import CorpusError
 
-__all__ = ["SOUND", "folder", "read_text", "sounds", "visible"]
+__all__ = ["SOUND", "folder", "read_csv", "read_lines", "read_text", "sounds", "visible"]
 
 SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 """Suffixes of recordings that soundfile reads: a corpus may be kept losslessly packed."""
@@ -40,3 +42,16 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a corpus file, parted at line feeds alone.
+
+    ``splitlines`` would also part at U+0085, which is what an ellipsis of Windows-1252 often became.
+    """
+    return [line.rstrip("\r") for line in read_text(path).split("\n")]
+
+
+def read_csv(path: Path, delimiter: str = ",") -> csv.DictReader[str]:
+    """The rows of a csv file; a quoted cell may hold line breaks."""
+    return csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)

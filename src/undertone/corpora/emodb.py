@@ -1,0 +1,94 @@
+"""The Berlin Database of Emotional Speech (Burkhardt et al. 2005): ten actors, ten German sentences.
+
+A file's name is speaker, sentence, emotion and version: ``03a01Fa.wav``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from undertone.corpora.files import folder, sounds
+from undertone.errors import CorpusError
+from undertone.types import Utterance
+
+__all__ = ["Emodb"]
+
+NAME = re.compile(r"(\d\d)([ab]\d\d)([A-Z])([a-z]?)")
+
+EMOTIONS = {
+    "W": "anger",
+    "L": "boredom",
+    "E": "disgust",
+    "A": "fear",
+    "F": "happiness",
+    "T": "sadness",
+    "N": "neutral",
+}
+"""By the first letter of the German word: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral."""
+
+SENTENCES = {
+    "a01": "Der Lappen liegt auf dem Eisschrank.",
+    "a02": "Das will sie am Mittwoch abgeben.",
+    "a04": "Heute abend könnte ich es ihm sagen.",
+    "a05": "Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.",
+    "a07": "In sieben Stunden wird es soweit sein.",
+    "b01": "Was sind denn das für Tüten, die da unter dem Tisch stehen?",
+    "b02": "Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.",
+    "b03": "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht.",
+    "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
+    "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
+}
+
+ACTORS = {
+    "03": ("m", 31),
+    "08": ("f", 34),
+    "09": ("f", 21),
+    "10": ("m", 32),
+    "11": ("m", 26),
+    "12": ("m", 30),
+    "13": ("f", 32),
+    "14": ("f", 35),
+    "15": ("m", 25),
+    "16": ("f", 31),
+}
+"""Sex and age as the release gives them."""
+
+
+class Emodb:
+    """The clips of ``wav/``, or of any folder that holds them."""
+
+    name = "emodb"
+    labels = "emodb7"
+
+    def __init__(self, root: Path) -> None:
+        self.root = folder(root, self.name, "03a01Fa.wav and its like")
+        self.notes: list[str] = []
+
+    def read(self) -> Iterator[Utterance]:
+        """Every clip, by name."""
+        self.notes = []
+        clips = {p.stem: (p, m.groups()) for p in sounds(self.root) if (m := NAME.fullmatch(p.stem))}
+        if not clips:
+            raise CorpusError(f"{self.root}: no EmoDB clips (names as 03a01Fa.wav) in it")
+        for stem in sorted(clips):
+            path, (speaker, sentence, emotion, version) = clips[stem]
+            for code, table in ((speaker, ACTORS), (sentence, SENTENCES), (emotion, EMOTIONS)):
+                if code not in table:
+                    raise CorpusError(f"{path}: '{code}' is no code of EmoDB")
+            yield _utterance(path, speaker, sentence, emotion, version)
+
+
+def _utterance(path: Path, speaker: str, sentence: str, emotion: str, version: str) -> Utterance:
+    sex, age = ACTORS[speaker]
+    return Utterance(
+        id=path.stem,
+        audio=str(path),
+        speaker=speaker,
+        text=SENTENCES[sentence],
+        text_source="gold",
+        label=EMOTIONS[emotion],
+        language="de",
+        extra={"sentence": sentence, "version": version, "sex": sex, "age": age, "scripted": True},
+    )

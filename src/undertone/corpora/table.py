@@ -1,0 +1,181 @@
+"""A table of the user's own clips: csv, tsv, jsonl or parquet, one row an utterance.
+
+Columns named as an utterance's fields are taken as they are (``path`` is ``audio``, ``transcript``
+is ``text``), ``columns`` says what others are, and what is left goes into ``extra``. Relative audio
+starts at the table's folder, or at ``audio_root``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from undertone.corpora.files import read_csv, read_lines
+from undertone.errors import ConfigError, CorpusError, LabelError, MissingExtra
+from undertone.types import Utterance
+
+__all__ = ["Table"]
+
+ALIASES = {"path": "audio", "transcript": "text"}
+TEXTS = ("id", "audio", "speaker", "session", "dialogue", "text", "text_source", "label", "language")
+FIELDS = (*TEXTS, "start", "end", "turn", "votes")
+SEPARATORS = ",;\t"
+
+Row = dict[str, Any]
+
+
+class Table:
+    """One file; ``columns``: theirs → an utterance's field, ``label_map``: theirs → the class it is."""
+
+    name = "table"
+    labels: str | None = None
+
+    def __init__(
+        self,
+        root: Path,
+        columns: Mapping[str, str] | None = None,
+        label_map: Mapping[str, str] | None = None,
+        audio_root: str | None = None,
+    ) -> None:
+        if not root.is_file():
+            raise CorpusError(f"{root}: no such table (a csv, tsv, jsonl or parquet file)")
+        if root.suffix.lower() not in READERS:
+            raise CorpusError(f"{root}: a table is a file of {', '.join(READERS)}")
+        self.path = root.absolute()
+        self.columns = _checked(columns or {})
+        self.label_map = label_map
+        self.folder = Path(audio_root).absolute() if audio_root else self.path.parent
+        self.notes: list[str] = []
+
+    def read(self) -> Iterator[Utterance]:
+        """Every row, in the order of the file."""
+        self.notes = []
+        for place, row in READERS[self.path.suffix.lower()](self.path):
+            try:
+                yield self._utterance(row)
+            except ValueError as error:
+                raise CorpusError(f"{self.path}, {place}: {error}") from None
+
+    def _utterance(self, row: Row) -> Utterance:
+        for column in self.columns:
+            if column not in row:
+                raise ValueError(f"no column '{column}'; there are: {', '.join(row)}")
+        values: Row = {}
+        extra: Row = {}
+        for column, value in row.items():
+            field = self.columns.get(column, ALIASES.get(column, column))
+            if value is None or value == "":
+                continue
+            if field in values:
+                raise ValueError(f"two columns for '{field}', one of them '{column}'")
+            (values if field in FIELDS else extra)[field] = value
+        return self._built(values, extra)
+
+    def _built(self, values: Row, extra: Row) -> Utterance:
+        if "audio" not in values:
+            raise ValueError("no audio: name the column by --map COLUMN=audio")
+        texts = {name: str(values[name]) for name in TEXTS if name in values}
+        texts.setdefault("id", Path(texts["audio"]).with_suffix("").as_posix())
+        texts["audio"] = str(self.folder / texts["audio"])
+        if "text" in texts:
+            texts.setdefault("text_source", "gold")
+        texts |= self._label(texts)
+        return Utterance(
+            **texts,  # type: ignore[arg-type]
+            start=_float(values, "start"),
+            end=_float(values, "end"),
+            turn=_int(values, "turn"),
+            votes=_votes(values.get("votes")),
+            extra=extra | _object(extra.pop("extra", None)),
+        )
+
+    def _label(self, texts: Mapping[str, str]) -> dict[str, str]:
+        if self.label_map is None or "label" not in texts:
+            return {}
+        if texts["label"] not in self.label_map:
+            known = ", ".join(self.label_map)
+            raise LabelError(
+                f"{texts['id']}: nobody mapped the label '{texts['label']}' (--label-map knows: {known})"
+            )
+        return {"label": self.label_map[texts["label"]]}
+
+
+def _checked(columns: Mapping[str, str]) -> dict[str, str]:
+    for column, field in columns.items():
+        if field not in FIELDS:
+            near = get_close_matches(field, FIELDS, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"fields are {', '.join(FIELDS)}"
+            raise ConfigError(f"--map {column}={field}: no field '{field}'; {hint}")
+    return dict(columns)
+
+
+def _float(values: Row, name: str) -> float | None:
+    try:
+        return float(values[name]) if name in values else None
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} should be seconds, not {values[name]!r}") from None
+
+
+def _int(values: Row, name: str) -> int | None:
+    try:
+        return int(values[name]) if name in values else None
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} should be a whole number, not {values[name]!r}") from None
+
+
+def _object(value: object) -> Row:
+    """An object as it stands in jsonl, or as JSON text in a cell."""
+    if value is None:
+        return {}
+    found = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(found, dict):
+        raise ValueError(f"should be an object, not {value!r}")
+    return found
+
+
+def _votes(value: object) -> dict[str, float]:
+    return {str(label): float(count) for label, count in _object(value).items()}
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    reader = read_csv(path, delimiter=max(SEPARATORS, key=read_lines(path)[0].count))
+    for row in reader:
+        if None in row or None in row.values():
+            raise CorpusError(f"{path}, line {reader.line_num}: not as many cells as the header has names")
+        yield f"line {reader.line_num}", dict(row)
+
+
+def _jsonl_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CorpusError(f"{path}, line {number}: not valid JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise CorpusError(f"{path}, line {number}: should be a JSON object")
+        if "alignment" in row:
+            raise CorpusError(f"{path}, line {number}: has an alignment: this is a manifest already")
+        yield f"line {number}", row
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtra("a Parquet table", "parquet") from None
+    try:
+        with pq.ParquetFile(path) as file:
+            rows: Iterable[Row] = (row for batch in file.iter_batches() for row in batch.to_pylist())
+            for number, row in enumerate(rows, 1):
+                yield f"row {number}", row
+    except pyarrow.ArrowInvalid as error:
+        raise CorpusError(f"{path}: not a Parquet file: {error}") from None
+
+
+READERS = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
