@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from undertone.models.batch import Batch, Dimensions
-from undertone.models.ensemble import Answer, Ensemble, Rule
-from undertone.models.inputs import SpeechInput, TextInput
-from undertone.models.layers import Head, Pooling, PoolingKind
+from undertone.models.branches import Pooled, Side, Unimodal
+from undertone.models.ensemble import Ensemble, Rule
+from undertone.models.layers import Head, PoolingKind
 from undertone.models.system import Output, System, SystemConfig, scored
 
-__all__ = ["Baseline", "Concat", "Score", "ScoreConfig", "Speech", "Text", "Unimodal"]
+__all__ = ["BaselineConfig", "Concat", "Score", "ScoreConfig", "Speech", "Text"]
 
 
-class Baseline(SystemConfig):
+class BaselineConfig(SystemConfig):
     """Sizes of the baselines."""
 
     width: PositiveInt = 256
@@ -27,10 +26,10 @@ class Baseline(SystemConfig):
     pooling: PoolingKind = "mean_std"
     """How a sequence becomes one vector."""
     dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
-    """In the MLP."""
+    """In the MLP, and in what an input learns."""
 
 
-class ScoreConfig(Baseline):
+class ScoreConfig(BaselineConfig):
     """Sizes of ``score``, and how the two posteriors are combined."""
 
     late: Rule = "product"
@@ -39,54 +38,26 @@ class ScoreConfig(Baseline):
     """For ``weighted``: utterances' worth of pull towards even weights."""
 
 
-class Pooled(nn.Module):
-    """One side's sequence: projected, bent, pooled: (B, ``width``)."""
-
-    def __init__(self, config: Baseline, dimensions: Dimensions, side: Literal["speech", "text"]) -> None:
-        super().__init__()
-        self.side = side
-        self.input = (
-            SpeechInput(dimensions, config.width, config.convolutions, config.dropout)
-            if side == "speech"
-            else TextInput(dimensions, config.width, config.dropout)
-        )
-        self.pool = Pooling(config.width, config.pooling)
-        self.width = self.pool.width
-
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        mask = batch.speech_mask if self.side == "speech" else batch.text_mask
-        x = nn.functional.gelu(self.input(batch))
-        place = "frame" if self.side == "speech" else "token"
-        return self.pool(x, mask), {place: self.pool.weights(x, mask)}
+def _pooled(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Pooled:
+    return Pooled(side, dimensions, config.width, config.pooling, config.dropout, config.convolutions)
 
 
-class Unimodal(nn.Module):
-    """One side pooled, and an MLP: a member of ``score``, and the whole of ``speech`` and ``text``."""
-
-    def __init__(self, config: Baseline, dimensions: Dimensions, side: Literal["speech", "text"]) -> None:
-        super().__init__()
-        self.pooled = Pooled(config, dimensions, side)
-        self.head = Head(self.pooled.width, config.width, dimensions.classes, config.dropout)
-
-    def forward(self, batch: Batch, attention: bool = False) -> Answer:
-        pooled, weights = self.pooled(batch)
-        vector = self.head.hidden(pooled)
-        here = batch.present[:, 0 if self.pooled.side == "speech" else 1]
-        logits = self.head.last(vector) * here[:, None]  # of nothing, nothing is said
-        return Answer(logits, here, vector, weights if attention else {})
+def _unimodal(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Unimodal:
+    return Unimodal(_pooled(config, dimensions, side), config.width, dimensions.classes, config.dropout)
 
 
 class _One(System):
-    side: Literal["speech", "text"]
+    side: Side
 
-    def __init__(self, config: Baseline, dimensions: Dimensions) -> None:
+    def __init__(self, config: BaselineConfig, dimensions: Dimensions) -> None:
         super().__init__(config, dimensions)
-        self.branch = Unimodal(config, dimensions, self.side)
+        self.branch = _unimodal(config, dimensions, self.side)
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         answer = self.branch(batch, attention)
-        logits = {self.side: answer.logits}
-        return Output(answer.logits, **logits, vectors={"fused": answer.vector}, attention=answer.attention)
+        output = Output(answer.logits, vectors={"fused": answer.vector}, attention=answer.attention)
+        setattr(output, self.side, answer.logits)
+        return output
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         here = batch.present[:, 0 if self.side == "speech" else 1]
@@ -108,10 +79,10 @@ class Text(_One):
 class Concat(System):
     """Both sides pooled and concatenated, and an MLP."""
 
-    def __init__(self, config: Baseline, dimensions: Dimensions) -> None:
+    def __init__(self, config: BaselineConfig, dimensions: Dimensions) -> None:
         super().__init__(config, dimensions)
-        self.speech = Pooled(config, dimensions, "speech")
-        self.text = Pooled(config, dimensions, "text")
+        self.speech = _pooled(config, dimensions, "speech")
+        self.text = _pooled(config, dimensions, "text")
         width = self.speech.width + self.text.width
         self.head = Head(width, config.width, dimensions.classes, config.dropout)
 
@@ -119,20 +90,17 @@ class Concat(System):
         speech, frames = self.speech(batch)
         text, tokens = self.text(batch)
         vector = self.head.hidden(torch.cat([speech, text], -1))
-        return Output(
-            self.head.last(vector),
-            vectors={"fused": vector},
-            attention={**frames, **tokens} if attention else {},
-        )
+        looks = {**frames, **tokens} if attention else {}
+        return Output(self.head.last(vector), vectors={"fused": vector}, attention=looks)
 
 
 class Score(Ensemble):
     """The speech and the text baseline, trained apart, their posteriors combined."""
 
     def __init__(self, config: ScoreConfig, dimensions: Dimensions) -> None:
-        sides: tuple[Literal["speech", "text"], ...] = ("speech", "text")
+        sides: tuple[Side, ...] = ("speech", "text")
         build: dict[str, Callable[[], nn.Module]] = {
-            side: partial(Unimodal, config, dimensions, side) for side in sides
+            side: partial(_unimodal, config, dimensions, side) for side in sides
         }
         super().__init__(config, dimensions, build, [list(sides)], config.late, config.shrink)
 

@@ -33,6 +33,7 @@ __all__ = [
     "SegmentPooling",
     "SelfAttention",
     "feed_forward",
+    "frame_words",
     "masked_mean",
     "tier_of",
 ]
@@ -108,6 +109,18 @@ def tier_of(batch: Batch, tier: str) -> Segments:
     spans = found.spans.clone()
     spans[:, 0, 1] = torch.where(whole, batch.speech_lengths, spans[:, 0, 1])
     return Segments(spans, lengths + whole.long(), found.word)
+
+
+def frame_words(batch: Batch) -> Tensor:
+    """(B, T): the word each frame belongs to, -1 for none."""
+    tier = batch.segments.get("word")
+    size = batch.speech_mask.shape[1]
+    if tier is None:
+        return batch.labels.new_full((len(batch), size), -1)
+    places = torch.arange(size, device=tier.spans.device)
+    start, end = tier.spans[..., :1], tier.spans[..., 1:]  # (B, S, 1)
+    inside = (places >= start) & (places < end) & tier.mask[..., None]  # (B, S, T)
+    return torch.where(inside, tier.word[..., None], -1).amax(1)
 
 
 class SegmentPool(nn.Module):

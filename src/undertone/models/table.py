@@ -6,17 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from undertone.errors import ConfigError
-from undertone.models.baselines import Baseline, Concat, Score, ScoreConfig, Speech, Text
+from undertone.models.baselines import BaselineConfig, Concat, Score, ScoreConfig, Speech, Text
 from undertone.models.batch import Dimensions
+from undertone.models.mgcma import Mgcma, MgcmaConfig
+from undertone.models.multilevel import Multilevel, MultilevelConfig
+from undertone.models.perspective import Perspective, PerspectiveConfig
 from undertone.models.system import System, SystemConfig
+from undertone.models.unison import Unison, UnisonConfig
 
 __all__ = ["SYSTEMS", "build"]
 
 SYSTEMS: dict[str, tuple[type[System], type[SystemConfig]]] = {
-    "speech": (Speech, Baseline),
-    "text": (Text, Baseline),
-    "concat": (Concat, Baseline),
+    "speech": (Speech, BaselineConfig),
+    "text": (Text, BaselineConfig),
+    "concat": (Concat, BaselineConfig),
     "score": (Score, ScoreConfig),
+    "multilevel": (Multilevel, MultilevelConfig),
+    "perspective": (Perspective, PerspectiveConfig),
+    "mgcma": (Mgcma, MgcmaConfig),
+    "unison": (Unison, UnisonConfig),
 }
 
 

@@ -1,0 +1,68 @@
+"""One side alone, from a batch to a class: what baselines are and what late fusion is made of."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from undertone.models.batch import Batch, Dimensions
+from undertone.models.ensemble import Answer
+from undertone.models.inputs import SpeechInput, TextInput
+from undertone.models.layers import Head, Level, Pooling, PoolingKind, SegmentPool, SegmentPooling, tier_of
+
+__all__ = ["Pooled", "Side", "Unimodal"]
+
+Side = Literal["speech", "text"]
+
+
+class Pooled(nn.Module):
+    """One side's sequence: projected, bent, and pooled to (B, ``width``)."""
+
+    def __init__(
+        self,
+        side: Side,
+        dimensions: Dimensions,
+        width: int,
+        pooling: PoolingKind,
+        dropout: float,
+        convolutions: int = 0,
+        level: Level = "frame",
+        segment_pooling: SegmentPooling = "mean",
+    ) -> None:
+        """``level``: frames are first pooled into that tier's segments."""
+        super().__init__()
+        self.side, self.level = side, level
+        self.input = (
+            SpeechInput(dimensions, width, convolutions, dropout)
+            if side == "speech"
+            else TextInput(dimensions, width, dropout)
+        )
+        self.segments = SegmentPool(width, segment_pooling) if level != "frame" else None
+        self.bend = nn.GELU()
+        self.pool = Pooling(width, pooling)
+        self.width = self.pool.width
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The pooled vectors, and by the name of the level how much each place counted."""
+        x = self.bend(self.input(batch))
+        name, mask = ("token", batch.text_mask) if self.side == "text" else (self.level, batch.speech_mask)
+        if self.segments is not None:
+            tier = tier_of(batch, self.level)
+            x, mask = self.segments(x, tier), tier.mask
+        return self.pool(x, mask), {name: self.pool.weights(x, mask)}
+
+
+class Unimodal(nn.Module):
+    """One side pooled, and an MLP; where that side is missing, logits of 0."""
+
+    def __init__(self, pooled: Pooled, width: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.pooled = pooled
+        self.head = Head(pooled.width, width, classes, dropout)
+
+    def forward(self, batch: Batch, attention: bool = False) -> Answer:
+        x, weights = self.pooled(batch)
+        vector = self.head.hidden(x)
+        here = batch.present[:, 0 if self.pooled.side == "speech" else 1]
+        return Answer(self.head.last(vector) * here[:, None], here, vector, weights if attention else {})

@@ -1,0 +1,67 @@
+"""Bringing matched speech and text together: distances of distributions, contrastive losses, hard negatives.
+
+Matrices are (n, n): row i is the speech of utterance i, column j the text of utterance j; only the
+diagonal is matched.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from undertone.models.batch import IGNORE
+
+__all__ = ["contrast", "entropy_floor", "hard_negatives", "negatives", "wasserstein"]
+
+
+def wasserstein(mean_a: Tensor, std_a: Tensor, mean_b: Tensor, std_b: Tensor) -> Tensor:
+    """(n, m) squared 2-Wasserstein distances between diagonal Gaussians a (n, D) and b (m, D).
+
+    ‖μ - μ'‖² + ‖σ - σ'‖²: for diagonal covariances the general formula comes down to this.
+    """
+    a, b = torch.cat([mean_a, std_a], -1).float(), torch.cat([mean_b, std_b], -1).float()
+    squares = (a**2).sum(-1)[:, None] + (b**2).sum(-1)[None, :]
+    return (squares - 2 * a @ b.T).clamp(min=0.0)
+
+
+def negatives(labels: Tensor, label_aware: bool) -> Tensor:
+    """(n, n) bool: which pairs may stand against the matched ones: all others, or those of another label."""
+    others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    if not label_aware:
+        return others
+    same = (labels[:, None] == labels[None, :]) & (labels != IGNORE)[:, None]
+    return others & ~same
+
+
+def contrast(similarity: Tensor, against: Tensor) -> Tensor:
+    """Symmetric contrastive loss, ½ [CE(rows, diagonal) + CE(columns, diagonal)], over the pairs ``against``.
+
+    0, with a gradient of 0, for an empty batch; a row with nothing against it contributes 0.
+    """
+    n = len(similarity)
+    if n == 0:
+        return similarity.sum()
+    allowed = against | torch.eye(n, dtype=torch.bool, device=similarity.device)
+    scores = similarity.float().masked_fill(~allowed, float("-inf"))
+    target = torch.arange(n, device=similarity.device)
+    return 0.5 * (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target))
+
+
+def hard_negatives(
+    similarity: Tensor, against: Tensor, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """For each row that has any, one column of ``against``, drawn the likelier the more similar.
+
+    Returns the rows (k,) and their columns (k,).
+    """
+    rows = against.any(1).nonzero()[:, 0]
+    if len(rows) == 0:
+        return rows, rows
+    scores = similarity.detach().float().masked_fill(~against, float("-inf"))[rows]
+    return rows, torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0]
+
+
+def entropy_floor(log_std: Tensor, floor: float) -> Tensor:
+    """How far the Gaussians' mean log deviation (n, D) has sunk below ``floor``: 0 above it."""
+    return (floor - log_std.float().mean(-1)).clamp(min=0.0).mean() if len(log_std) else log_std.sum()

@@ -1,0 +1,241 @@
+"""Ours: what the three show, in one network.
+
+    frames ── beside themselves relative to the utterance ──► x
+      ├─ pooled by word, syllable, phone, each with how long it lasts ──► segments
+      │     tokens y meet the speech of their own word: y + MLP[y, s, y·s]
+      ├─ co-attention of segments and tokens, one code a word ──► attention pooling
+      ├─ joint logits from segments, tokens and frames
+      └─ logits of speech alone and of text alone; the three add up: z = z_joint + z_speech + z_text
+    L = CE(z) + δ [CE(z_speech) + CE(z_text)] + λ_d distribution + λ_i instance
+
+An absent side leaves zeros everywhere it went, so the other decides; modality dropout trains for that.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self, cast
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from undertone.models.batch import Batch, Dimensions, Segments
+from undertone.models.contrast import contrast, negatives, wasserstein
+from undertone.models.inputs import SpeechInput, TextInput
+from undertone.models.layers import CoAttention, Codes, Head, Pooling, SegmentPool, masked_mean, tier_of
+from undertone.models.system import Output, System, SystemConfig, scored
+from undertone.types import Tier
+
+__all__ = ["Unison", "UnisonConfig"]
+
+
+class UnisonConfig(SystemConfig):
+    """Sizes, and the switches of its ablation."""
+
+    tiers: tuple[Tier, ...] = ("word", "syllable", "phone")
+    """Which segments speech is pooled into, beside its frames."""
+    meeting: bool = True
+    """Do tokens meet the speech of their own word before co-attention?"""
+    relative: bool = True
+    """Are frames also seen relative to their mean over the utterance?"""
+    durations: bool = True
+    """Is it told how long each segment lasts, relative to the utterance's others?"""
+    positions: Literal["word", "none"] = "word"
+    """``word``: the segments and tokens of one word share a code."""
+    layers: int = Field(default=1, ge=0)
+    """Co-attention layers."""
+    width: PositiveInt = 256
+    """Width of both sides."""
+    heads: PositiveInt = 8
+    """Attention heads."""
+    delta: float = Field(default=0.3, ge=0.0)
+    """δ, weight of each side's own cross-entropy."""
+    distribution: float = Field(default=0.05, ge=0.0)
+    """λ_d, weight of bringing the sides' distributions together."""
+    instance: float = Field(default=0.05, ge=0.0)
+    """λ_i, weight of bringing matched instances together."""
+    temperature: PositiveFloat = 0.07
+    """Of the contrastive losses."""
+    dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
+    """In attention layers, MLPs, and what an input learns."""
+    modality_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of training utterances that lose one modality (which one: even odds), taken by the loop."""
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if not self.tiers or len(set(self.tiers)) != len(self.tiers):
+            raise ValueError("tiers must name at least one tier, and none twice")
+        if self.meeting and self.tiers[0] != "word":
+            raise ValueError("meeting needs tiers to begin with 'word': tokens meet the speech of their word")
+        if self.width % self.heads:
+            raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
+        return self
+
+
+class Granular(nn.Module):
+    """Frames pooled into segments of several tiers, one after the other in one sequence."""
+
+    def __init__(self, config: UnisonConfig) -> None:
+        super().__init__()
+        self.tiers = config.tiers
+        self.pool = SegmentPool(config.width)
+        self.kind = nn.Parameter(torch.randn(len(config.tiers), config.width) * 0.1)
+        self.lasting = nn.Linear(1, config.width, bias=False) if config.durations else None
+
+    def forward(self, frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Segments (B, S, D), their mask and words (B, S), and the first tier's segments alone."""
+        found, masks, words = [], [], []
+        for i, name in enumerate(self.tiers):
+            tier = tier_of(batch, name)
+            pooled = self.pool(frames, tier) + self.kind[i]
+            if self.lasting is not None:
+                pooled = pooled + self.lasting(_durations(tier).to(pooled.dtype)[..., None])
+            found.append(pooled * tier.mask[..., None])
+            masks.append(tier.mask)
+            words.append(tier.word)
+        return torch.cat(found, 1), torch.cat(masks, 1), torch.cat(words, 1), found[0]
+
+
+def _durations(tier: Segments) -> Tensor:
+    """(B, S): the logarithm of each segment's frames, less its mean over the utterance."""
+    length = (tier.spans[..., 1] - tier.spans[..., 0]).clamp(min=1).float().log()
+    return (length - masked_mean(length[..., None], tier.mask)) * tier.mask
+
+
+class Meeting(nn.Module):
+    """Each token beside the speech of its word: y + MLP[y, s, y·s]; a token of no word meets silence."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.join = nn.Sequential(
+            nn.Linear(3 * width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
+        )
+
+    def forward(self, tokens: Tensor, speech: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """(B, L, D) from tokens (B, L, D), the words' speech (B, S, D), ``words (B, L)`` of the tokens."""
+        known = (words >= 0) & mask & (words < speech.shape[1])
+        index = torch.where(known, words, 0)[..., None].expand(-1, -1, speech.shape[-1])
+        met = self.norms[1](speech).gather(1, index) * known[..., None]
+        own = self.norms[0](tokens)
+        y: Tensor = tokens + self.join(torch.cat([own, met, own * met], -1))
+        return y * mask[..., None]
+
+
+class Gaussian(nn.Module):
+    """A pooled vector (B, D) as a diagonal Gaussian of half the width: mean and log deviation."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.both = nn.Sequential(nn.LayerNorm(inputs), nn.Linear(inputs, width))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = self.both(x).float().chunk(2, -1)
+        return mean, log_std.clamp(-6.0, 4.0)
+
+
+class Unison(System):
+    """Ours: granular speech meeting its words, co-attention, three perspectives, auxiliary alignments."""
+
+    def __init__(self, config: UnisonConfig, dimensions: Dimensions) -> None:
+        super().__init__(config, dimensions)
+        self.settings = config
+        C, width, dropout = dimensions.classes, config.width, config.dropout
+        self.speech_input = SpeechInput(dimensions, width, config.convolutions, dropout)
+        self.text_input = TextInput(dimensions, width, dropout)
+        self.relative = nn.Linear(width, width, bias=False) if config.relative else None
+        self.granular = Granular(config)
+        self.meeting = Meeting(width, dropout) if config.meeting else None
+        self.codes = Codes(width)
+        self.mix = nn.ModuleList(CoAttention(width, config.heads, dropout) for _ in range(config.layers))
+        self.frames = Pooling(width, "mean_std")
+        self.alone = nn.ModuleList([Pooling(width, "attention"), Pooling(width, "mean_std")])
+        self.joint = nn.ModuleList([Pooling(width, "attention"), Pooling(width, "attention")])
+        self.speech_head = Head(3 * width, width, C, dropout)
+        self.text_head = Head(2 * width, width, C, dropout)
+        self.joint_head = Head(4 * width, width, C, dropout)
+        sides = (3 * width, 2 * width)
+        if config.distribution:
+            self.gaussians = nn.ModuleList(Gaussian(n, width) for n in sides)
+        if config.instance:
+            self.instances = nn.ModuleList(nn.Linear(n, width // 2) for n in sides)
+        named = {"speech": config.delta, "text": config.delta}
+        named |= {"distribution": config.distribution, "instance": config.instance}
+        self.weights = {"fused": 1.0} | {k: w for k, w in named.items() if w}
+        self.reductions = {k: "gathered" for k in ("distribution", "instance") if k in self.weights}
+
+    def forward(self, batch: Batch, attention: bool = False) -> Output:
+        x, y = self._frames(batch), self.text_input(batch)  # (B, T, D), (B, L, D)
+        segments, mask, words, spoken = self.granular(x, batch)  # (B, S, D), S of all tiers
+        masks = mask, batch.text_mask
+        frames = self.frames(x, batch.speech_mask)
+        speech = torch.cat([frames, self.alone[0](segments, mask)], -1)
+        text = self.alone[1](y, masks[1])
+        if self.meeting is not None:
+            y = self.meeting(y, spoken, batch.token_word, masks[1])
+        both = segments, y
+        codes = (
+            (self.codes(words), self.codes(batch.token_word)) if self.settings.positions == "word" else None
+        )
+        for layer in self.mix:
+            both = layer(both, masks, codes)
+        pooled = [pool(s, m) for pool, s, m in zip(self.joint, both, masks, strict=True)]
+        vector = self.joint_head.hidden(torch.cat([frames, *pooled], -1))
+        here = batch.present
+        z_speech = self.speech_head(speech) * here[:, :1]
+        z_text = self.text_head(text) * here[:, 1:]
+        return Output(
+            logits=self.joint_head.last(vector) + z_speech + z_text,
+            speech=z_speech,
+            text=z_text,
+            vectors={"fused": vector, "speech": speech, "text": text},
+            attention=self._looks(both, masks, batch) if attention else {},
+        )
+
+    def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """The three perspectives' cross-entropies, and the alignments' losses over complete pairs."""
+        here, sides = batch.present, (output.vectors["speech"], output.vectors["text"])
+        terms = super().terms(output, batch)
+        if "speech" in self.weights:
+            assert output.speech is not None and output.text is not None
+            terms["speech"] = self.criterion(output.speech, scored(batch.labels, here[:, 0]))
+            terms["text"] = self.criterion(output.text, scored(batch.labels, here[:, 1]))
+        complete = self.gather(here.all(1).float()).bool()
+        against = negatives(self.gather(batch.labels.float()).long()[complete], True)
+        if "distribution" in self.weights:
+            terms["distribution"] = contrast(self._nearness(sides, complete), against)
+        if "instance" in self.weights:
+            a, b = (
+                self.gather(F.normalize(f(v).float(), dim=-1))[complete]
+                for f, v in zip(self.instances, sides, strict=True)
+            )
+            terms["instance"] = contrast(a @ b.T / self.settings.temperature, against)
+        return terms
+
+    def _frames(self, batch: Batch) -> Tensor:
+        x: Tensor = self.speech_input(batch)
+        if self.relative is not None:
+            mask = batch.speech_mask
+            x = (x + self.relative(x - masked_mean(x, mask)[:, None])) * mask[..., None]
+        return x
+
+    def _nearness(self, sides: tuple[Tensor, Tensor], complete: Tensor) -> Tensor:
+        parts = [
+            tuple(self.gather(v)[complete] for v in f(side))
+            for f, side in zip(self.gaussians, sides, strict=True)
+        ]
+        (mean_a, log_a), (mean_b, log_b) = parts
+        distance = wasserstein(mean_a, log_a.exp(), mean_b, log_b.exp()) / mean_a.shape[-1]
+        return -distance / self.settings.temperature
+
+    def _looks(
+        self, both: tuple[Tensor, Tensor], masks: tuple[Tensor, Tensor], batch: Batch
+    ) -> dict[str, Tensor]:
+        """How much the joint pooling looks at each segment of a tier and at each token."""
+        weights = cast(Pooling, self.joint[0]).weights(both[0], masks[0])
+        sizes = [tier_of(batch, name).spans.shape[1] for name in self.settings.tiers]
+        looks: dict[str, Tensor] = {}
+        for name, part in zip(self.settings.tiers, torch.split(weights, sizes, 1), strict=True):
+            looks[name] = part / part.sum(1, keepdim=True).clamp(min=1e-12)
+        return looks | {"token": cast(Pooling, self.joint[1]).weights(both[1], masks[1])}
