@@ -35,6 +35,8 @@ def prepare(
     label_map: Annotated[
         list[str] | None, typer.Option(help="table: YOURS=OURS, a label of yours and its class.")
     ] = None,
+    seed: Annotated[int | None, typer.Option(help="demo: another seed, another corpus.")] = None,
+    size: Annotated[int | None, typer.Option(help="demo: about how many utterances.")] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out recordings that can't be read.")
     ] = False,
@@ -52,10 +54,12 @@ def prepare(
     """
     from undertone.experiment.prepare import prepare as run
 
-    options = _options(option or [])
-    named = {"columns": _pairs("--map", columns or []), "label_map": _pairs("--label-map", label_map or [])}
-    options |= {
-        key: value for key, value in {**named, "seed": seed, "size": size}.items() if value or value == 0
+    options = {
+        **_options(option or []),
+        **({"columns": _pairs("--map", columns)} if columns else {}),
+        **({"label_map": _pairs("--label-map", label_map)} if label_map else {}),
+        **({"seed": seed} if seed is not None else {}),
+        **({"size": size} if size is not None else {}),
     }
     done = run(corpus, path, out, labels=labels, skip_bad=skip_bad, options=options, watch=_bar)
     if as_json:
