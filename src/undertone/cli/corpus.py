@@ -42,7 +42,7 @@ def prepare(
     ] = False,
     option: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE, an option of one corpus: seed=1, source=voted …"),
+        typer.Option("--set", help="KEY=VALUE, an option of one corpus: source=voted …"),
     ] = None,
     as_json: JSON = False,
 ) -> None:
@@ -89,7 +89,7 @@ def show(
     counted = manifests.statistics(held)
     problems = manifests.validate(held) if validate else []
     if as_json:
-        found = [{"id": p.id, "what": p.what} for p in problems]
+        found = [{"id": p.id, "kind": p.kind, "what": p.what} for p in problems]
         values = {"manifest": str(manifest), **counted.plain(), "corpus": held.meta.corpus}
         print(
             json.dumps({**values, **({"problems": found} if validate else {})}, ensure_ascii=False, indent=2)

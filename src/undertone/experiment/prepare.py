@@ -108,13 +108,13 @@ def prepare(
     counts = Counter(u.label for u in utterances if u.label is not None)
     classes = space.classes if space else in_order(counts)
     ordered = {name: counts[name] for name in classes}
+    meta = manifests.Meta(corpus, space.name if space else None, classes)
+    _refuse_problems(manifests.Manifest(out, tuple(utterances), meta), notes)
     said = (*reader.notes, *_missing(space, ordered), *notes.lines())
     for line in said:
         log.warning("%s: %s", corpus, line)
-    meta = manifests.Meta(corpus, space.name if space else None, classes, notes=said)
-    meta = meta.after("prepare", source=str(root.absolute()), labels=labels, options=dict(options or {}))
-    _refuse_problems(manifests.Manifest(out, tuple(utterances), meta))
-    manifests.write(out, utterances, meta)
+    steps = {"source": str(root.absolute()), "labels": labels, "options": dict(options or {})}
+    manifests.write(out, utterances, replace(meta, notes=said).after("prepare", **steps))
     return Prepared(out, len(utterances), ordered, said)
 
 
@@ -182,8 +182,14 @@ def _missing(space: LabelSet | None, counts: Mapping[str, int]) -> list[str]:
     return [f"counts differ from a complete copy's: {', '.join(differ)}"] if differ else []
 
 
-def _refuse_problems(manifest: manifests.Manifest) -> None:
-    problems = manifests.validate(manifest, recordings=False)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise CorpusError(f"{problems[0]}{more}")
+def _refuse_problems(manifest: manifests.Manifest, notes: _Notes) -> None:
+    """What is wrong with the lines themselves stops; alignments that don't hold together are said."""
+    fatal = []
+    for problem in manifests.validate(manifest, recordings=False):
+        if problem.kind == "alignment":
+            notes.add("oddities of alignments (listed by `undertone show --validate`)", str(problem))
+        else:
+            fatal.append(problem)
+    if fatal:
+        more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
+        raise CorpusError(f"{fatal[0]}{more}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from undertone import audio
 from undertone.errors import AudioError
@@ -21,12 +23,16 @@ FRAME: Seconds = 0.03
 """How far a boundary may lie behind the recording's end: aligners pad to whole analysis windows."""
 
 
+Kind = Literal["id", "audio", "time", "label", "alignment"]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong, and with which utterance."""
 
     id: str
     what: str
+    kind: Kind
 
     def __str__(self) -> str:
         return f"{self.id}: {self.what}"
@@ -38,18 +44,19 @@ def validate(manifest: Manifest, *, recordings: bool = True) -> list[Problem]:
 
 
 def _problems(manifest: Manifest, recordings: bool) -> Iterator[Problem]:
-    seen = Counter(u.id for u in manifest.utterances)
+    times = Counter(u.id for u in manifest.utterances)
+    repeated = {name for name, n in times.items() if n > 1}
     lengths: dict[str, Seconds | AudioError] = {}
     for utterance in manifest.resolved():
-        if seen[utterance.id] > 1:
-            yield Problem(utterance.id, f"the id stands {seen[utterance.id]} times")
-            seen[utterance.id] = 1
+        if utterance.id in repeated:
+            yield Problem(utterance.id, f"the id stands {times[utterance.id]} times", "id")
+            repeated.remove(utterance.id)
         length = _length(utterance.audio, lengths) if recordings else None
         if isinstance(length, AudioError):
-            yield Problem(utterance.id, str(length))
+            yield Problem(utterance.id, str(length), "audio")
             length = None
-        for what in _wrong(utterance, length, manifest.meta.classes):
-            yield Problem(utterance.id, what)
+        for kind, found in _wrong(utterance, length, manifest.meta.classes):
+            yield from (Problem(utterance.id, what, kind) for what in found)
 
 
 def _length(ref: str, known: dict[str, Seconds | AudioError]) -> Seconds | AudioError:
@@ -62,14 +69,16 @@ def _length(ref: str, known: dict[str, Seconds | AudioError]) -> Seconds | Audio
     return known[ref]
 
 
-def _wrong(utterance: Utterance, length: Seconds | None, classes: tuple[str, ...]) -> Iterator[str]:
-    yield from _wrong_times(utterance, length)
-    yield from _wrong_labels(utterance, classes)
+def _wrong(
+    utterance: Utterance, length: Seconds | None, classes: tuple[str, ...]
+) -> Iterator[tuple[Kind, Iterator[str]]]:
+    yield "time", _wrong_times(utterance, length)
+    yield "label", _wrong_labels(utterance, classes)
     if utterance.alignment is not None:
         end = utterance.duration
         if end is None and length is not None:
             end = length - (utterance.start or 0.0)
-        yield from _wrong_tiers(utterance.alignment, end, utterance.text)
+        yield "alignment", _wrong_tiers(utterance.alignment, end, utterance.text)
 
 
 def _wrong_times(utterance: Utterance, length: Seconds | None) -> Iterator[str]:
@@ -123,7 +132,10 @@ def _wrong_segments(
 def _not_nested(
     coarse: Tier, outer: tuple[Segment, ...], fine: Tier, inner: tuple[Segment, ...]
 ) -> Iterator[str]:
+    """Segments of the finer tier that reach out of the coarser one's, or lie between them."""
+    ordered = sorted(outer, key=lambda segment: segment.start)
+    starts = [segment.start for segment in ordered]
     for i, segment in enumerate(inner):
-        inside = any(o.start - ROUNDING <= segment.start and segment.end <= o.end + ROUNDING for o in outer)
-        if not inside:
+        at = bisect_right(starts, segment.start + ROUNDING) - 1
+        if at < 0 or segment.end > ordered[at].end + ROUNDING:
             yield f"{fine} {i} '{segment.text}' lies in no {coarse}"
