@@ -1,0 +1,77 @@
+"""The application: routes over one service, behind the one layer of protection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from undertone import __version__
+from undertone.serving.clips import Model
+from undertone.serving.server import page, routes, stream
+from undertone.serving.server.examples import Example
+from undertone.serving.server.protection import ASGIApp, Protection
+from undertone.serving.server.service import Service
+from undertone.serving.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from undertone.serving.words import Words
+
+__all__ = ["build"]
+
+ABOUT = """Emotion in speech and its words. Send a recording, its transcript, or both; the answer holds
+calibrated probabilities, what speech and text alone would say, a timeline for long recordings, and each
+word's contribution. Where the server has a token, send it as `Authorization: Bearer …`."""
+
+
+def build(
+    model: Model,
+    settings: ServerSettings,
+    *,
+    words: Words | None = None,
+    examples: Mapping[str, Example] | None = None,
+) -> ASGIApp:
+    """An ASGI application ready to serve; its lifespan starts and stops what it needs."""
+    service = Service(model, settings, words=words, examples=examples)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    app = FastAPI(
+        title="undertone",
+        version=__version__,
+        description=ABOUT,
+        lifespan=lifespan,
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.service = service
+    for router in (routes.router, stream.router, page.router):
+        app.include_router(router)
+    _add_token(app, settings)
+    return Protection(app, settings, service.metrics)
+
+
+def _add_token(app: FastAPI, settings: ServerSettings) -> None:
+    """Tell the OpenAPI document of the token, where there is one."""
+    document = app.openapi()
+    document.setdefault("components", {}).setdefault("schemas", {}).update(_json_requests())
+    if settings.token:
+        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}]
+
+
+def _json_requests() -> dict[str, object]:
+    from pydantic.json_schema import models_json_schema
+
+    from undertone.serving.server.schemas import BatchRequest, Request
+
+    _, found = models_json_schema(
+        [(Request, "validation"), (BatchRequest, "validation")], ref_template="#/components/schemas/{model}"
+    )
+    definitions: dict[str, object] = found["$defs"]
+    return definitions

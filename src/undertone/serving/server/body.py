@@ -1,0 +1,179 @@
+"""What a request asks for: its body, multipart or JSON, as clips to decode. Nothing here touches the disk."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fastapi import HTTPException, Request
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from undertone.serving.server import schemas
+from undertone.serving.server.settings import ServerSettings
+
+__all__ = ["Upload", "Wanted", "batch", "single"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One recording of a request, not yet decoded."""
+
+    id: str
+    data: bytes | None
+    text: str | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A request understood."""
+
+    uploads: tuple[Upload, ...]
+    explain: bool
+    abstain: float
+
+
+async def single(request: Request, settings: ServerSettings) -> Wanted:
+    """The one recording of ``/v1/predict``; HTTPException says what is wrong with the body."""
+    if _kind(request) == "application/json":
+        asked = _parse(schemas.Request, await request.body())
+        return _wanted([_upload(asked, "clip")], asked, settings)
+    form = await _form(request, settings, {"file", "text", "id", "explain", "abstain"})
+    for name in set(form):
+        if len(form.getlist(name)) > 1:
+            raise HTTPException(422, f"the field '{name}' comes more than once: see /v1/predict/batch")
+    file = form.get("file")
+    named = form.get("id") or (file.filename if isinstance(file, UploadFile) else None) or "clip"
+    upload = Upload(_short(str(named)), await _bytes(file), _text(form.get("text")))
+    return _wanted([upload], _options(form), settings)
+
+
+async def batch(request: Request, settings: ServerSettings) -> Wanted:
+    """The recordings of ``/v1/predict/batch``."""
+    if _kind(request) == "application/json":
+        asked = _parse(schemas.BatchRequest, await request.body())
+        uploads = [_upload(clip, f"clip-{index}") for index, clip in enumerate(asked.clips, 1)]
+        return _wanted(uploads, asked, settings)
+    form = await _form(request, settings, {"file", "text", "explain", "abstain"})
+    files, texts = form.getlist("file"), form.getlist("text")
+    if not files:
+        raise HTTPException(422, "no field 'file'")
+    if texts and len(texts) != len(files):
+        raise HTTPException(422, f"{len(files)} files but {len(texts)} texts: one each, or none at all")
+    uploads = []
+    for index, part in enumerate(files):
+        name = (part.filename if isinstance(part, UploadFile) else None) or f"clip-{index + 1}"
+        uploads.append(Upload(_short(name), await _bytes(part), _text(texts[index] if texts else None)))
+    return _wanted(uploads, _options(form), settings)
+
+
+def _wanted(uploads: list[Upload], options: schemas.Options, settings: ServerSettings) -> Wanted:
+    if len(uploads) > settings.max_files:
+        raise HTTPException(
+            413, f"{len(uploads)} recordings in one request; {settings.max_files} are allowed"
+        )
+    for upload in uploads:
+        if upload.data is None and upload.text is None:
+            raise HTTPException(422, "neither audio nor text")
+        if upload.text and len(upload.text) > settings.max_text:
+            raise HTTPException(413, f"the text is longer than {settings.max_text} characters")
+    explain = settings.explain if options.explain is None else options.explain
+    return Wanted(tuple(uploads), explain, options.abstain)
+
+
+def _kind(request: Request) -> str:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("application/json", "multipart/form-data"):
+        raise HTTPException(415, "send multipart/form-data with a field 'file', or application/json")
+    return kind
+
+
+# ---- JSON --------------------------------------------------------------------------------------------
+
+
+def _parse(model: type[Model], body: bytes) -> Model:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise HTTPException(422, f"{where}: {first['msg']}" if where else str(first["msg"])) from None
+
+
+def _upload(clip: schemas.ClipIn, fallback: str) -> Upload:
+    if clip.audio is None:
+        return Upload(clip.id or fallback, None, _text(clip.text))
+    try:
+        data = base64.b64decode(clip.audio, validate=True)
+    except (binascii.Error, ValueError):
+        raise HTTPException(422, "audio: not base64") from None
+    return Upload(clip.id or fallback, data, _text(clip.text))
+
+
+# ---- multipart ---------------------------------------------------------------------------------------
+
+
+class _InMemory(MultiPartParser):
+    """The usual parser, which never spools to disk: the body is counted and in memory already."""
+
+    spool_max_size = 2**62
+
+
+async def _form(request: Request, settings: ServerSettings, known: set[str]) -> FormData:
+    try:
+        parser = _InMemory(
+            Headers(raw=request.headers.raw),
+            _once(await request.body()),
+            max_files=settings.max_files,
+            max_fields=settings.max_files + 2,
+            max_part_size=4 * settings.max_text,
+        )
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise HTTPException(400, f"multipart: {error.message}") from None
+    except (KeyError, ValueError, UnicodeError, LookupError):
+        raise HTTPException(400, "multipart: not readable") from None
+    unknown = sorted(set(form) - known)
+    if unknown:
+        raise HTTPException(422, f"unknown field '{_short(unknown[0])}'; known: {', '.join(sorted(known))}")
+    return form
+
+
+async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body
+
+
+def _options(form: FormData) -> schemas.Options:
+    given = {name: form[name] for name in ("explain", "abstain") if name in form}
+    try:
+        return schemas.Options.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise HTTPException(422, f"{first['loc'][0]}: {first['msg']}") from None
+
+
+async def _bytes(file: Any) -> bytes | None:
+    if file is None:
+        return None
+    if isinstance(file, str):
+        raise HTTPException(422, "the field 'file' holds no file (it needs a file name)")
+    return bytes(await file.read())
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, UploadFile):
+        raise HTTPException(422, "the field 'text' holds a file")
+    text = " ".join(value.split()) if isinstance(value, str) else ""
+    return text or None
+
+
+def _short(name: str) -> str:
+    """A client's file name as an id: its last part, printable, never a path."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(c for c in last if c.isprintable())[:200] or "clip"

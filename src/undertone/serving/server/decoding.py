@@ -1,0 +1,121 @@
+"""Sound from uploaded bytes, decoded in other processes that may die without harm (see ``worker``)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from undertone.errors import AudioError
+from undertone.serving.server.metrics import Metrics
+from undertone.serving.server.settings import ServerSettings
+from undertone.serving.server.worker import LENGTH
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
+    from undertone.types import Wave
+
+__all__ = ["Decoders"]
+
+log = logging.getLogger(__name__)
+
+
+class Decoders:
+    """A few decoding processes, started once and again after a death."""
+
+    def __init__(self, settings: ServerSettings, metrics: Metrics, rate: int) -> None:
+        self._settings, self._metrics, self._rate = settings, metrics, rate
+        self._idle: asyncio.LifoQueue[Process | None] = asyncio.LifoQueue()
+
+    async def start(self) -> None:
+        """All processes ready, or an exception."""
+        for process in await asyncio.gather(*(self._spawn() for _ in range(self._settings.decoders))):
+            self._idle.put_nowait(process)
+
+    async def stop(self) -> None:
+        """End the processes that are idle, which after the last request are all."""
+        while not self._idle.empty():
+            process = self._idle.get_nowait()
+            if process is not None:
+                await _end(process)
+
+    async def decode(self, data: bytes, name: str) -> Wave:
+        """Mono samples at the model's rate; AudioError for what cannot, or must not, be decoded."""
+        process = await self._idle.get()
+        began = time.perf_counter()
+        healthy = False
+        try:
+            process = process or await self._spawn()
+            async with asyncio.timeout(self._settings.decode_seconds):
+                answer, payload = await self._ask(process, data, name)
+            healthy = True
+        except TimeoutError:
+            raise AudioError(f"{name}: takes longer to decode than is allowed") from None
+        except (OSError, EOFError, asyncio.IncompleteReadError):
+            log.warning("a decoding process died; the next upload gets a new one")
+            raise AudioError(f"{name}: cannot be decoded within the limits") from None
+        finally:
+            if process is not None and not healthy:
+                process.kill()
+            self._idle.put_nowait(process if healthy else None)
+            self._metrics.decoded(time.perf_counter() - began)
+        if "error" in answer:
+            raise AudioError(answer["error"])
+        return np.frombuffer(payload, np.float32)
+
+    async def _ask(self, process: Process, data: bytes, name: str) -> tuple[dict[str, Any], bytes]:
+        head = {
+            "size": len(data),
+            "name": name,
+            "max_seconds": self._settings.max_seconds,
+            "rate": self._rate,
+            "cpu": self._settings.decode_seconds,
+        }
+        assert process.stdin is not None
+        text = json.dumps(head).encode()
+        process.stdin.write(LENGTH.pack(len(text)) + text)
+        process.stdin.write(data)
+        await process.stdin.drain()
+        return await _answer(process)
+
+    async def _spawn(self) -> Process:
+        environment = {
+            k: v for k, v in os.environ.items() if k.startswith(("PYTHON", "SYSTEM", "LANG", "LC_"))
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "undertone.serving.server.worker",
+            str(self._settings.decode_memory),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**environment, "PATH": "", "OMP_NUM_THREADS": "1"},
+            limit=2**20,
+        )
+        async with asyncio.timeout(60):
+            await _answer(process)
+        return process
+
+
+async def _answer(process: Process) -> tuple[dict[str, Any], bytes]:
+    assert process.stdout is not None
+    (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+    head: dict[str, Any] = json.loads(await process.stdout.readexactly(length))
+    return head, await process.stdout.readexactly(head.get("size", 0))
+
+
+async def _end(process: Process) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        async with asyncio.timeout(5):
+            await process.wait()
+    except TimeoutError:
+        process.kill()

@@ -1,0 +1,80 @@
+"""What Prometheus reads at ``/metrics``: counts and durations, nothing of what was said."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from undertone.serving.server.logs import Record
+
+__all__ = ["Metrics"]
+
+ROUTES = (
+    "/v1/predict",
+    "/v1/predict/batch",
+    "/v1/model",
+    "/v1/examples",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/",
+)
+SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+
+class Metrics:
+    """The counters of one server, in a registry of their own."""
+
+    CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        here = {"registry": self._registry}
+        self._requests = Counter(
+            "undertone_requests", "Requests answered.", ["method", "route", "status"], **here
+        )
+        self._seconds = Histogram(
+            "undertone_request_seconds",
+            "From the first byte to the last.",
+            ["route"],
+            buckets=SECONDS,
+            **here,
+        )
+        self._refused = Counter("undertone_refused", "Requests refused before any route.", ["reason"], **here)
+        self._waiting = Gauge(
+            "undertone_requests_under_way", "Requests accepted and not yet answered.", **here
+        )
+        self._audio = Counter("undertone_audio_seconds", "Seconds of audio judged.", **here)
+        self._batch = Histogram(
+            "undertone_batch_clips", "Clips the model got at once.", buckets=(1, 2, 4, 8, 16, 32, 64), **here
+        )
+        self._model = Histogram("undertone_model_seconds", "One call of the model.", buckets=SECONDS, **here)
+        self._decode = Histogram("undertone_decode_seconds", "Decoding one upload.", buckets=SECONDS, **here)
+        self._streams = Gauge("undertone_streams", "Open WebSocket streams.", **here)
+
+    def answered(self, record: Record) -> None:
+        route = record.path if record.path in ROUTES else "other"
+        method = record.method if record.method in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+        self._requests.labels(method, route, str(record.status)).inc()
+        self._seconds.labels(route).observe(record.seconds)
+        self._audio.inc(record.audio)
+
+    def refused(self, reason: str) -> None:
+        self._refused.labels(reason).inc()
+
+    def waiting(self, requests: int) -> None:
+        self._waiting.set(requests)
+
+    def batch(self, clips: int, seconds: float) -> None:
+        self._batch.observe(clips)
+        self._model.observe(seconds)
+
+    def decoded(self, seconds: float) -> None:
+        self._decode.observe(seconds)
+
+    def streams(self, change: int) -> None:
+        self._streams.inc(change)
+
+    def render(self) -> bytes:
+        text: bytes = generate_latest(self._registry)
+        return text

@@ -1,0 +1,124 @@
+"""The HTTP routes: requests in, predictions out. What they refuse, they say in one line."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+
+from undertone.errors import UndertoneError
+from undertone.serving.server import body
+from undertone.serving.server.logs import Record
+from undertone.serving.server.metrics import Metrics
+from undertone.serving.server.schemas import BATCH_BODY, PREDICT_BODY, Answer, BatchAnswer, Problem
+from undertone.serving.server.service import Service
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": why}
+    for status, why in {
+        400: "The body is not what its type says.",
+        401: "A bearer token is needed.",
+        403: "Asked by another site's page.",
+        408: "The body did not arrive in time.",
+        413: "Longer than this server takes.",
+        415: "Neither multipart/form-data nor application/json.",
+        421: "Asked by a name this server does not know.",
+        422: "Understood, but it cannot be judged: not audio, too long, contradictory.",
+        503: "Busy: come back after the seconds in Retry-After.",
+    }.items()
+}
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _record(request: Request) -> Record:
+    record: Record = request.state.record
+    return record
+
+
+@router.post("/v1/predict", response_model=Answer, responses=REFUSALS, openapi_extra=PREDICT_BODY)
+async def predict(request: Request) -> Response:
+    """Judge one recording: sound, its words, or both."""
+    service = _service(request)
+    wanted = await body.single(request, service.settings)
+    try:
+        answer = await service.predict(wanted.uploads[0], wanted.explain, wanted.abstain, _record(request))
+    except UndertoneError as error:
+        raise HTTPException(422, str(error)) from None
+    return JSONResponse(answer.plain())
+
+
+@router.post("/v1/predict/batch", response_model=BatchAnswer, responses=REFUSALS, openapi_extra=BATCH_BODY)
+async def predict_batch(request: Request) -> Response:
+    """Judge several recordings; one that cannot be judged says so in its place."""
+    service, record = _service(request), _record(request)
+    wanted = await body.batch(request, service.settings)
+    answers = await asyncio.gather(
+        *(service.predict_or_say(one, wanted.explain, wanted.abstain, record) for one in wanted.uploads)
+    )
+    return JSONResponse({"predictions": answers})
+
+
+@router.get("/v1/model", responses={401: REFUSALS[401], 421: REFUSALS[421]})
+async def model(request: Request) -> dict[str, Any]:
+    """Who answers here: the model's card, its labels, and the limits of this server."""
+    service = _service(request)
+    settings = service.settings
+    return {
+        "model": service.model.name,
+        "labels": list(service.model.labels),
+        "card": dict(service.model.card),
+        "limits": {
+            "bytes": settings.max_bytes,
+            "seconds": settings.max_seconds,
+            "text": settings.max_text,
+            "files": settings.max_files,
+        },
+        "timeline": {**settings.segmenting.plain(), "latency": settings.segmenting.latency},
+    }
+
+
+@router.get("/v1/examples", responses={401: REFUSALS[401], 421: REFUSALS[421]})
+async def examples(request: Request) -> list[dict[str, Any]]:
+    """Clips to try, where the model came with some."""
+    return [example.plain() for example in _service(request).examples.values()]
+
+
+@router.get(
+    "/v1/examples/{name}", response_class=FileResponse, responses={404: {"model": Problem}, **REFUSALS}
+)
+async def example(request: Request, name: str) -> Response:
+    """One example's sound."""
+    found = _service(request).examples.get(name)  # a name is looked up, never made into a path
+    if found is None:
+        raise HTTPException(404, "no such example")
+    return FileResponse(found.path, media_type="audio/wav")
+
+
+@router.get("/healthz", responses={503: {"model": Problem}})
+async def healthz() -> dict[str, str]:
+    """The process is alive."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses={503: {"model": Problem}})
+async def readyz(request: Request) -> Response:
+    """The model is loaded and requests are taken."""
+    if _service(request).ready:
+        return JSONResponse({"status": "ready"})
+    return JSONResponse({"detail": "not ready"}, 503, {"retry-after": "5"})
+
+
+@router.get("/metrics", response_class=Response, responses={401: REFUSALS[401], 421: REFUSALS[421]})
+async def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    return Response(_service(request).metrics.render(), media_type=Metrics.CONTENT_TYPE)

@@ -1,0 +1,139 @@
+"""The shapes of requests and answers, checked on the way in and shown in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["BATCH_BODY", "PREDICT_BODY", "Answer", "BatchAnswer", "BatchRequest", "Problem", "Request"]
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Options(BaseModel):
+    """What a request may ask for; nothing unknown is let through."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    explain: bool | None = Field(
+        None, description="Give each word's contribution; default: as the server was told."
+    )
+    abstain: Probability = Field(0.0, description="No label below this confidence.")
+
+
+class ClipIn(BaseModel):
+    """One recording: sound, words, or both."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    audio: str | None = Field(
+        None,
+        description="A sound file (wav, flac, ogg, mp3, …) in base64.",
+        json_schema_extra={"format": "base64"},
+    )
+    text: str | None = Field(None, description="What is said in it.")
+    id: str | None = Field(None, max_length=200, description="Comes back in the answer.")
+
+
+class Request(ClipIn, Options):
+    """``POST /v1/predict`` as JSON."""
+
+
+class BatchRequest(Options):
+    """``POST /v1/predict/batch`` as JSON."""
+
+    clips: list[ClipIn] = Field(min_length=1)
+
+
+class Cell(BaseModel):
+    start: float
+    end: float
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+
+
+class Word(BaseModel):
+    text: str
+    contribution: float
+    start: float | None
+    end: float | None
+    chars: tuple[int, int] | None
+
+
+class Answer(BaseModel):
+    """A prediction."""
+
+    id: str
+    label: str | None = Field(description="null where the model abstains, or found no speech")
+    confidence: float
+    probabilities: dict[str, float]
+    perspectives: dict[str, dict[str, float]] = Field(description="fused, speech, text: those that exist")
+    agree: bool | None = Field(
+        description="whether speech and text alone say the same; null where one has no say"
+    )
+    modalities: list[str] = Field(description="what there was to decide by")
+    text: str | None
+    text_source: str | None
+    segments: list[Cell] = Field(description="the timeline, for recordings long enough")
+    words: list[Word]
+    model: str
+
+
+class Failed(BaseModel):
+    """In place of a prediction, for one recording of a batch."""
+
+    id: str
+    error: str
+
+
+class BatchAnswer(BaseModel):
+    predictions: list[Answer | Failed]
+
+
+class Problem(BaseModel):
+    """Any refusal."""
+
+    detail: str
+
+
+_FILE = {"type": "string", "format": "binary", "description": "A sound file: wav, flac, ogg, mp3, …"}
+_OPTIONS = {
+    "explain": {"type": "string", "enum": ["true", "false"]},
+    "abstain": {"type": "number", "minimum": 0, "maximum": 1},
+}
+_EXAMPLE = {"audio": "UklGRiQAAABXQVZF…", "text": "I can't believe it", "id": "clip-1", "abstain": 0.4}
+
+
+def _body(model: type[BaseModel], example: dict[str, Any], form: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {"type": "object", "properties": form, "additionalProperties": False}
+                },
+                "application/json": {
+                    "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
+                    "examples": {"a clip and its words": {"value": example}},
+                },
+            },
+        }
+    }
+
+
+PREDICT_BODY = _body(
+    Request,
+    _EXAMPLE,
+    {"file": _FILE, "text": {"type": "string"}, "id": {"type": "string", "maxLength": 200}, **_OPTIONS},
+)
+BATCH_BODY = _body(
+    BatchRequest,
+    {"clips": [{"audio": "UklGRiQ…", "id": "a"}, {"audio": "UklGRiQ…", "text": "fine.", "id": "b"}]},
+    {
+        "file": {"type": "array", "items": _FILE, "minItems": 1},
+        "text": {"type": "array", "items": {"type": "string"}},
+        **_OPTIONS,
+    },
+)

@@ -1,0 +1,90 @@
+"""What a server is told, with the limits it keeps."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from undertone.config import Config
+from undertone.serving.segmenting.settings import Segmenting
+
+__all__ = ["ServerSettings", "is_loopback"]
+
+
+class ServerSettings(Config):
+    """Options of ``undertone serve``."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; anything but loopback needs a token."""
+    port: int = Field(8000, ge=0, le=65535)
+    token: str | None = Field(None, repr=False)
+    """What a client must send as ``Authorization: Bearer …``; never logged."""
+    insecure: bool = False
+    """Listen beyond loopback without a token."""
+    allow_hosts: tuple[str, ...] = ()
+    """Names under which the server may be asked, beside localhost, its own address and plain IP addresses."""
+    cors_origins: tuple[str, ...] = ()
+    """Other sites whose pages may call, as ``https://name``; none by default."""
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+
+    max_bytes: int = Field(32 * 2**20, gt=0)
+    """Longest request body; counted as it arrives."""
+    max_seconds: float = Field(900.0, gt=0)
+    """Longest recording."""
+    max_text: int = Field(20_000, gt=0)
+    """Longest transcript, in characters."""
+    max_files: int = Field(64, gt=0)
+    """Most recordings in one batch request."""
+    max_waiting: int = Field(64, gt=0)
+    """Requests under way at once; the next is told 503 and when to come back."""
+    max_buffered: int = Field(256 * 2**20, gt=0)
+    """Bytes of bodies held at once, over all requests."""
+    max_streams: int = Field(8, gt=0)
+    """WebSocket streams at once."""
+    receive_seconds: float = Field(30.0, gt=0)
+    """A body must have arrived within this time."""
+    request_seconds: float = Field(120.0, gt=0)
+    """An accepted request is answered within this time, if only by 503."""
+    decode_seconds: float = Field(20.0, gt=0)
+    """Decoding one upload may take this long."""
+    decode_memory: int = Field(2**30, gt=0)
+    """Address space of the decoding process, in bytes, above what it has at its start."""
+    idle_seconds: float = Field(60.0, gt=0)
+    """A stream that sends nothing for this long is closed."""
+    shutdown_seconds: float = Field(60.0, gt=0)
+    """On SIGTERM, accepted requests have this long to finish."""
+
+    max_batch: int = Field(16, gt=0)
+    """Clips the model is given at once; 1 switches batching off."""
+    decoders: int = Field(1, gt=0)
+    """Decoding processes."""
+    explain: bool = True
+    """Give each word's contribution (a request may say otherwise)."""
+    log_transcripts: bool = False
+    """Write transcripts into the log; off, the log never says what was said."""
+    segmenting: Segmenting = Segmenting()
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if not is_loopback(self.host) and not self.token and not self.insecure:
+            raise ValueError(
+                f"{self.host} can be reached from other machines: set a token (UNDERTONE_TOKEN or"
+                " --token-file), or say --insecure"
+            )
+        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
+            raise ValueError("ssl_certfile and ssl_keyfile go together")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
