@@ -36,7 +36,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 60) -> float:
             low = middle
         else:
             high = middle
-    return 1.0 / (low * high) ** 0.5
+    coldness: float = (low * high) ** 0.5
+    return 1.0 / coldness
 
 
 def calibrate(system: System, logits: Tensor, labels: Tensor) -> tuple[float, float]:

@@ -231,7 +231,7 @@ class Mgcma(System):
         rows, columns = hard_negatives(self._likeness(extra, here), against, self.generator)
         yes = self.matched(extra["pooled"][here])[:, 0]
         if len(rows) == 0:
-            return yes.sum() * 0.0
+            return torch.as_tensor(yes.sum() * 0.0)
         speech, text = here[rows], here[columns]
         pair = extra["speech within"][speech], extra["text within"][text]
         masks = batch.speech_mask[speech], batch.text_mask[text]
