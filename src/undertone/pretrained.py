@@ -6,6 +6,7 @@ Nothing is imported before something is loaded, and code that comes with weights
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from typing import Any
 
 from undertone.errors import ModelError
 
-__all__ = ["Pretrained", "load_speech", "load_text", "locate", "weights_hash"]
+__all__ = ["Pretrained", "architecture", "load_speech", "load_text", "locate", "weights_hash"]
 
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
 """What is fetched of a repository: settings, safetensors, vocabularies; no pickles, no code."""
@@ -63,6 +64,15 @@ def load_text(name: str, revision: str | None = None) -> Pretrained:
     if not getattr(found.processor, "is_fast", False):
         raise ModelError(f"{name}: its tokenizer is not a fast one, so tokens cannot be matched with words")
     return found
+
+
+def architecture(name: str, revision: str | None = None) -> str:
+    """What kind of network a folder or hub name holds, by its config: ``wav2vec2``, ``bert`` …"""
+    path = locate(name, revision)[0] / "config.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ModelError(f"{path}: does not say what kind of network this is (model_type)") from None
 
 
 def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:

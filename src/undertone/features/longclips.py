@@ -50,4 +50,4 @@ def windows(total: int, size: int, overlap: int) -> list[tuple[range, range]]:
     starts = [*range(0, total - size, size - overlap), total - size]
     cuts = [0, *((b + a + size) // 2 for a, b in pairwise(starts)), total]
     seen = [range(start, start + size) for start in starts]
-    return [(see, range(a, b)) for see, a, b in zip(seen, cuts, cuts[1:], strict=True)]
+    return [(see, range(a, b)) for see, (a, b) in zip(seen, pairwise(cuts), strict=True)]

@@ -14,6 +14,7 @@ Hidden state ``k`` is the input of block ``k``; the last is what the network its
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,13 +26,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from undertone.errors import ConfigError, ModelError
-from undertone.pretrained import Pretrained
+from undertone.pretrained import Pretrained, architecture, load_speech
 from undertone.types import FrameClock
 
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["FAMILIES", "Body", "Front", "Layer", "build"]
+__all__ = ["FAMILIES", "Body", "Front", "Layer", "load"]
 
 Layer = int | Literal["last", "weighted"]
 """One hidden state, the last, or all of them."""
@@ -219,7 +220,9 @@ class Body(nn.Module):
             else:
                 hidden = self.project(features)
                 hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-                out = self.encoder(hidden, attention_mask=mask)
+                with warnings.catch_warnings():  # WavLM adds a float bias to a boolean mask
+                    warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+                    out = self.encoder(hidden, attention_mask=mask)
         last: Tensor = out.last_hidden_state
         if self.layer == "last":
             return last
@@ -269,14 +272,12 @@ FAMILIES: dict[str, Family] = {
 """By transformers' name of the architecture. Each is held to the contract by the same test."""
 
 
-def build(found: Pretrained, layer: Layer) -> tuple[Front, Body, Family]:
-    """A pretrained speech network in its two parts."""
-    family = FAMILIES.get(found.kind)
-    if family is None:
-        raise ModelError(
-            f"{found.name}: '{found.kind}' is not a speech encoder; known: {', '.join(FAMILIES)}"
-        )
-    return family.front(found), Body(found, layer), family
+def load(name: str, revision: str | None = None) -> Pretrained:
+    """A pretrained network of one of the families; ModelError when it is of another kind."""
+    kind = architecture(name, revision)
+    if kind not in FAMILIES:
+        raise ModelError(f"{name}: '{kind}' is not a speech encoder; known: {', '.join(FAMILIES)}")
+    return load_speech(name, revision)
 
 
 def _geometry(convs: list[Any]) -> tuple[int, int]:

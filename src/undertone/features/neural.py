@@ -15,11 +15,10 @@ from undertone.config import fingerprint
 from undertone.features.batching import plan
 from undertone.features.checks import checked_frames, checked_wave
 from undertone.features.longclips import windows
-from undertone.features.networks import Body, Front, build
+from undertone.features.networks import FAMILIES, Body, load
 from undertone.features.precision import choose
 from undertone.features.speech import CODE, SpeechConfig
 from undertone.features.speech import build as rebuild
-from undertone.pretrained import load_speech
 
 if TYPE_CHECKING:
     from undertone.types import Wave
@@ -33,7 +32,7 @@ class PretrainedSpeech:
     """Frames from any architecture in ``networks.FAMILIES``."""
 
     def __init__(self, config: SpeechConfig) -> None:
-        found = load_speech(config.name, config.revision)
+        found = load(config.name, config.revision)
         self.config = config
         self.name = config.name
         self.keep = config.keep
@@ -41,12 +40,12 @@ class PretrainedSpeech:
         self.device = torch.device(config.device)
         self.precision = choose(config.precision, config.device)
         found.model.to(self.device, self.precision.dtype)
-        front, body, family = build(found, config.layer)
-        self.front: Front = front
-        self.body: Body = body
+        family = FAMILIES[found.kind]
+        self.front = family.front(found)
+        self.body = Body(found, config.layer)
         self.pads = family.pads
         self.rate = int(found.processor.sampling_rate)
-        self.dim, self.layers, self.clock = body.dim, body.layers, front.clock
+        self.dim, self.layers, self.clock = self.body.dim, self.body.layers, self.front.clock
         self.identity = fingerprint(self._determining(found.weights))
 
     def _determining(self, weights: str) -> dict[str, Any]:

@@ -113,9 +113,10 @@ class PretrainedText:
 
     def _special(self) -> tuple[list[int], list[int]]:
         """What the tokenizer puts before and after a text."""
-        whole = self.tokenizer.build_inputs_with_special_tokens([-1])
-        at = whole.index(-1)
-        return whole[:at], whole[at + 1 :]
+        coded = self.tokenizer("a", return_special_tokens_mask=True)
+        ids, added = list(coded["input_ids"]), list(coded["special_tokens_mask"])
+        first, last = added.index(0), len(added) - added[::-1].index(0)
+        return ids[:first], ids[last:]
 
     def _states(self, ids: list[int]) -> NDArray[np.float32]:
         tokens = torch.tensor([ids], device=self.device)
