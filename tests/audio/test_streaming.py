@@ -1,0 +1,43 @@
+"""Sound in pieces is the same sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trees.sound import noise
+
+from undertone import audio
+from undertone.audio.streaming import Resampler, blocks, header
+from undertone.errors import AudioError
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_blocks_put_together_are_the_recording(tmp_path: Path, rate: int) -> None:
+    noise(tmp_path / "long.wav", 3.3, rate)
+    pieces = np.concatenate(list(blocks(tmp_path / "long.wav", seconds=0.7)))
+    whole = audio.load(tmp_path / "long.wav")
+    assert abs(len(pieces) - len(whole)) <= 1
+    size = min(len(pieces), len(whole))
+    np.testing.assert_allclose(pieces[:size], whole[:size], atol=2e-3)
+
+
+def test_chunks_of_any_size_resample_to_the_same(tmp_path: Path) -> None:
+    wave = np.random.default_rng(0).standard_normal(44_100).astype(np.float32) * 0.1
+    outcomes = []
+    for size in (100, 4410, 44_100):
+        resample = Resampler(44_100)
+        parts = [resample(wave[i : i + size]) for i in range(0, len(wave), size)]
+        outcomes.append(np.concatenate([*parts, resample.close()]))
+    for other in outcomes[1:]:
+        np.testing.assert_allclose(outcomes[0], other, atol=1e-5)
+
+
+def test_a_header_is_read_from_bytes_and_never_through_ffmpeg(tmp_path: Path) -> None:
+    noise(tmp_path / "clip.flac")
+    assert header((tmp_path / "clip.flac").read_bytes()) == audio.info(tmp_path / "clip.flac")
+    with pytest.raises(AudioError, match="upload: not a sound format"):
+        header(b"\0\0\0\x20ftypisom" + bytes(200))
+    with pytest.raises(AudioError, match="upload: is empty"):
+        header(b"")

@@ -1,0 +1,1 @@
+"""Corpora laid out as their releases are, oddities and all, with made-up words and silent sound."""
