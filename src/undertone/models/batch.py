@@ -202,41 +202,44 @@ def _pad_speech(items: Sequence[NDArray[Any] | None], size: int, dims: Dimension
         shape = (dims.speech_layers, size, dims.speech)
     else:
         shape = (size, dims.speech)
-    out = torch.zeros(len(items), *shape)
+    out = np.zeros((len(items), *shape), np.float32)
     for row, item in zip(out, items, strict=True):
-        if item is not None:
-            source = torch.from_numpy(np.ascontiguousarray(item, dtype=np.float32))
-            row[..., : item.shape[-2], :].copy_(source) if item.ndim > 1 else row[: len(item)].copy_(source)
-    return out
+        if item is not None and item.ndim > 1:
+            row[..., : item.shape[-2], :] = item
+        elif item is not None:
+            row[: len(item)] = item
+    return torch.from_numpy(out)
 
 
 def _pad_text(items: Sequence[NDArray[Any] | None], size: int, dims: Dimensions) -> Tensor:
     if dims.vocabulary:
         return _pad_ints(items, size, 0)
-    out = torch.zeros(len(items), size, dims.text)
+    out = np.zeros((len(items), size, dims.text), np.float32)
     for row, item in zip(out, items, strict=True):
         if item is not None:
-            row[: len(item)].copy_(torch.from_numpy(np.ascontiguousarray(item, dtype=np.float32)))
-    return out
+            row[: len(item)] = item
+    return torch.from_numpy(out)
 
 
 def _pad_ints(items: Sequence[NDArray[Any] | None], size: int | None, fill: int) -> Tensor:
     width = size or max((len(x) for x in items if x is not None), default=1)
-    out = torch.full((len(items), width), fill)
+    out = np.full((len(items), width), fill, np.int64)
     for row, item in zip(out, items, strict=True):
         if item is not None:
-            row[: len(item)].copy_(torch.from_numpy(np.ascontiguousarray(item, dtype=np.int64)))
-    return out
+            row[: len(item)] = item
+    return torch.from_numpy(out)
 
 
 def _pad_segments(examples: Sequence[Example], tier: str) -> Segments:
     spans = [e.segments.get(tier, np.zeros((0, 2), np.int64)) for e in examples]
     width = max(1, *(len(s) for s in spans))
-    padded = torch.zeros(len(spans), width, 2, dtype=torch.int64)
+    padded = np.zeros((len(spans), width, 2), np.int64)
     for row, item in zip(padded, spans, strict=True):
-        row[: len(item)].copy_(torch.from_numpy(np.ascontiguousarray(item, dtype=np.int64)))
+        row[: len(item)] = item
     words = [
         e.segment_word.get(tier, np.arange(len(s)) if tier == "word" else None)
         for e, s in zip(examples, spans, strict=True)
     ]
-    return Segments(padded, torch.tensor([len(s) for s in spans]), _pad_ints(words, width, -1))
+    return Segments(
+        torch.from_numpy(padded), torch.tensor([len(s) for s in spans]), _pad_ints(words, width, -1)
+    )

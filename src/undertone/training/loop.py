@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ from undertone.training.device import accelerator, gather
 from undertone.training.inference import Answers
 from undertone.training.objective import Objective, Share, class_weights, classification_loss
 from undertone.training.optimizer import clip_members, make_optimizer, rate_at, set_rate
-from undertone.training.selection import Score, combine, keep_best, restore
+from undertone.training.selection import Score, combine, keep_best, keep_planned, restore
 from undertone.training.state import Progress, load_state, save_state
 
 if TYPE_CHECKING:
@@ -64,14 +64,16 @@ def fit(
     config: TrainingConfig,
     *,
     score: Score | None = None,
+    ends: Mapping[str, int] | None = None,
     seed: int = 0,
     state: Path | None = None,
     watch: Watch | None = None,
 ) -> Fitted:
     """Train until the epochs are over or no member has got better on the validation side for ``patience``.
 
-    Each member ends at its own best epoch by ``score``; without a validation side, at the last. With
-    ``state``, a file, a killed fit goes on after its last whole epoch and ends where it would have.
+    Each member ends at its own best epoch by ``score``; without a validation side, after as many epochs
+    as ``ends`` says of it, else at the last. With ``state``, a file, a killed fit goes on after its last
+    whole epoch and ends where it would have.
     """
     assert (validation is None) == (score is None), "a validation side needs a score, and a score needs one"
     machine = accelerator(config, state.parent if state else None)
@@ -79,16 +81,19 @@ def fit(
     objective, optimizer = machine.prepare(Objective(system), make_optimizer(system, config))
     run = _Run(system, objective, optimizer, train, config, machine, seed, watch)
     mark = fingerprint(
-        [config.plain(), system.config.plain(), seed, train.ids, validation and validation.ids]
+        [config.plain(), system.config.plain(), ends, seed, train.ids, validation and validation.ids]
     )
     progress, best = _resume(run, state, mark)
 
-    while progress.epoch < config.epochs and progress.stale < config.patience:
+    last = max(ends.values()) if ends else config.epochs
+    while progress.epoch < last and progress.stale < config.patience:
         started = time.perf_counter()
         record = run.epoch(progress.epoch)
         progress.epoch += 1
         if validation is not None and score is not None:
             record |= keep_best(system, validation, score, progress, best)
+        elif ends:
+            keep_planned(system, ends, progress, best)
         record["seconds"] = time.perf_counter() - started
         progress.history.append(record)
         run.report(record)

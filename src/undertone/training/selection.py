@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from undertone.training.dataset import Dataset
 from undertone.training.inference import Answers, ask, softmax
 from undertone.training.state import Progress, Weights
 
-__all__ = ["Score", "combine", "keep_best", "restore"]
+__all__ = ["Score", "combine", "keep_best", "keep_planned", "restore"]
 
 Score = Callable[[NDArray[np.int64], NDArray[np.float32]], float]
 """Labels (n,) and posteriors (n, C) to one number, the higher the better."""
@@ -38,6 +38,16 @@ def keep_best(
             best[name] = {k: v.detach().clone() for k, v in member.state_dict().items()}
     fused = softmax(answers.logits[known])
     return {"validation_ua": score(labels, fused), "validation_loss": _loss(labels, fused)}
+
+
+def keep_planned(
+    system: System, ends: Mapping[str, int], progress: Progress, best: dict[str, Weights]
+) -> None:
+    """Put aside the weights of each member whose last epoch this is."""
+    for name, member in system.members().items():
+        if ends[name] == progress.epoch:
+            progress.best_epoch[name] = progress.epoch
+            best[name] = {k: v.detach().clone() for k, v in member.state_dict().items()}
 
 
 def restore(system: System, best: dict[str, Weights]) -> None:

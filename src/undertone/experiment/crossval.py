@@ -1,0 +1,191 @@
+"""Recipes × folds × seeds: planned, run as jobs that share one store, and left as runs to report."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import undertone
+from undertone import splits
+from undertone.config import dump_toml, fingerprint
+from undertone.errors import ConfigError
+from undertone.evaluation import card as cards
+from undertone.evaluation import facts
+from undertone.experiment.material import Corpus, Features, gather_features, read_corpus, write_features
+from undertone.experiment.recipe import Recipe
+from undertone.experiment.run import FINAL, Task, run_job
+from undertone.store import Store
+from undertone.training.crossval import Failure, Job, run_jobs
+
+__all__ = ["Crossval", "Plan", "crossval", "plan"]
+
+log = logging.getLogger(__name__)
+
+Watched = Callable[[Job, Failure | None], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One recipe's run, ready to start."""
+
+    recipe: Recipe
+    folder: Path
+    split: splits.Split
+    corpus: Corpus
+    jobs: tuple[Job, ...]
+    """A job for each fold and seed."""
+    final: Job | None
+
+
+@dataclass(frozen=True)
+class Crossval:
+    """What came of it."""
+
+    runs: tuple[Path, ...]
+    """The runs' folders, in the order of the recipes."""
+    failures: tuple[Failure, ...]
+
+
+def crossval(
+    recipes: Sequence[Recipe],
+    out: Path,
+    *,
+    store: Store | None = None,
+    processes: int = 1,
+    final: bool = True,
+    start: Callable[[Sequence[Job]], None] | None = None,
+    watch: Watched | None = None,
+) -> Crossval:
+    """Run every recipe into ``out/<name>``; what an earlier call finished is not done again."""
+    titles = [recipe.title for recipe in recipes]
+    if len(set(titles)) < len(titles):
+        raise ConfigError(f"two recipes are called '{max(titles, key=titles.count)}': give one a name")
+    features = _Shared(store or Store(), processes)
+    plans = [plan(recipe, out, features.of, final=final) for recipe in recipes]
+    jobs = [job for planned in plans for job in planned.jobs]
+    finals = [planned.final for planned in plans if planned.final is not None]
+    if start is not None:
+        start([*jobs, *finals])
+    # the longest first, so that no process is left alone with one at the end
+    failures = run_jobs(_longest_first(jobs), run_job, processes=processes, watch=watch)
+    lost = {failure.job.run for failure in failures}
+    ready = [job for job in finals if job.run not in lost]
+    failures += run_jobs(ready, run_job, processes=processes, watch=watch)
+    return Crossval(tuple(planned.folder for planned in plans), tuple(failures))
+
+
+@dataclass
+class _Shared:
+    """Features are gathered once for all recipes that want the same."""
+
+    store: Store
+    processes: int
+
+    def __post_init__(self) -> None:
+        self._found: dict[str, Features] = {}
+
+    def of(self, recipe: Recipe, corpus: Corpus) -> Features:
+        wanted = [recipe.manifest, corpus.mark, recipe.hears and recipe.speech.plain()]
+        key = fingerprint([*wanted, recipe.reads and recipe.text.plain()])
+        if key not in self._found:
+            self._found[key] = gather_features(recipe, corpus.utterances, self.store, jobs=self.processes)
+        return self._found[key]
+
+
+def plan(
+    recipe: Recipe, out: Path, features_of: Callable[[Recipe, Corpus], Features], *, final: bool = True
+) -> Plan:
+    """Split, encode what is missing, and lay the run's folder out: card, facts, folds, features."""
+    protocol = recipe.protocol
+    corpus = read_corpus(recipe.manifest, everything=protocol.level == "dialogue")
+    split = splits.make(
+        corpus.utterances,
+        protocol.split,
+        seed=protocol.split_seed,
+        strict=protocol.strict,
+        folds=protocol.folds,
+        level=protocol.level,
+    )
+    folder = out / recipe.title
+    features = features_of(recipe, corpus)
+    _lay_out(recipe, folder, corpus, split, features)
+    mark = fingerprint([recipe.mark(), corpus.mark, split.hash, features.encoders, features.store, _code()])
+    task = Task(recipe, folder)
+
+    def job(fold: str, seed: int, folder: Path) -> Job:
+        return Job(recipe.title, fold, seed, folder, fingerprint([mark, fold, seed]), task)
+
+    jobs = tuple(
+        job(fold.name, seed, folder / fold.name / str(seed))
+        for fold in split.folds
+        for seed in range(protocol.seeds)
+    )
+    last = replace(job(FINAL, 0, folder / FINAL), fingerprint=fingerprint([mark, FINAL, protocol.seeds]))
+    return Plan(recipe, folder, split, corpus, jobs, last if final else None)
+
+
+def _lay_out(recipe: Recipe, folder: Path, corpus: Corpus, split: splits.Split, features: Features) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    splits.write(folder / "split.json", split)
+    write_features(folder, features)
+    facts.write(folder, facts.facts(corpus.utterances, split))
+    cards.write(folder, protocol_card(recipe, corpus, split, features))
+    (folder / "recipe.toml").write_text(dump_toml(recipe.plain()), encoding="utf-8")
+
+
+def protocol_card(recipe: Recipe, corpus: Corpus, split: splits.Split, features: Features) -> cards.Card:
+    """Everything that makes the run's numbers comparable, or not."""
+    labelled = [u.label for u in corpus.utterances if u.label is not None]
+    return cards.Card(
+        corpus=corpus.name,
+        labels=corpus.label_set,
+        protocol=split.protocol + (" strict" if recipe.protocol.strict else ""),
+        seeds=tuple(range(recipe.protocol.seeds)),
+        counts={label: labelled.count(label) for label in corpus.labels},
+        data=corpus.mark,
+        split=split.hash,
+        folds=len(split.folds),
+        stamps=split.stamps,
+        level=recipe.protocol.level,
+        selection=recipe.protocol.selection,
+        refit=recipe.protocol.refit,
+        context=getattr(recipe.model, "context", None) or "none",
+        transcripts=recipe.protocol.transcripts,
+        encoders={side: _said(found) for side, found in features.encoders.items()},
+        code=cards.code_version(),
+        machine=cards.this_machine(),
+        notes=recipe.notes,
+    )
+
+
+def _said(encoder: dict[str, Any]) -> str:
+    revision = encoder.get("revision")
+    pooled = ", mean and deviation over time" if encoder.get("functionals") else ""
+    return f"{encoder['name']}{'@' + revision if revision else ''} ({encoder['identity']}{pooled})"
+
+
+COST = ("speech", "text", "concat", "score", "mgcma", "perspective", "unison", "multilevel")
+"""From cheap to dear, roughly."""
+
+
+def _longest_first(jobs: Sequence[Job]) -> list[Job]:
+    return sorted(jobs, key=lambda job: -COST.index(job.payload.recipe.system) if job.payload else 0)
+
+
+@cache
+def _code() -> str:
+    """A hash of the sources that determine a training's numbers; a release never changes its own."""
+    root = Path(undertone.__file__).parent
+    parts = ["models", "training", "features", "experiment/examples.py", "experiment/run.py"]
+    files = [
+        p for part in parts for p in ([root / part] if part.endswith(".py") else (root / part).rglob("*.py"))
+    ]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,219 @@
+"""Utterances and their features become the three sides of a fold. What is fitted is fitted on training."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertone.errors import ProtocolError, StoreError
+from undertone.experiment.material import Features, Material
+from undertone.experiment.recipe import Recipe
+from undertone.features.assemble import assemble
+from undertone.features.subword import Subword
+from undertone.models.batch import IGNORE, Dimensions, Example
+from undertone.store import Store
+from undertone.training.dataset import Dataset
+from undertone.training.loop import Fitted
+from undertone.types import EncodedText, Utterance
+
+__all__ = ["Sealed", "Sides", "examples", "sides"]
+
+Vectors = NDArray[np.float32]
+SLACK = 0.15
+"""Seconds by which frames may fall short of, or outlast, what the manifest says of an utterance."""
+
+
+class Sealed:
+    """The test side of a fold: nothing of it is made before the fold's system is final."""
+
+    def __init__(self, make: Callable[[], Dataset]) -> None:
+        self._make = make
+
+    def open(self, final: Fitted) -> Dataset:
+        """The test side, for one who has a finished system to show."""
+        if not isinstance(final, Fitted):
+            raise ProtocolError("the test side opens for a finished system only")
+        return self._make()
+
+
+@dataclass(frozen=True)
+class Sides:
+    """One fold, ready to train."""
+
+    train: Dataset
+    validation: Dataset
+    test: Sealed
+    dimensions: Dimensions
+    tokenizer: Subword | None
+    """Fitted on the training side's texts; None where text comes as vectors."""
+
+
+def sides(material: Material, recipe: Recipe, fold: str) -> Sides:
+    """The sides of a fold. With ``selection = "test"`` the test side is also the validation side."""
+    chosen = next(f for f in material.split.folds if f.name == fold)
+    train = _pick(material, chosen.train)
+    tokenizer = fit_tokenizer(recipe, train)
+    dims = dimensions(material, recipe, tokenizer)
+
+    def make(ids: Sequence[str]) -> Dataset:
+        return Dataset(examples(material, recipe, _pick(material, ids), tokenizer), dims)
+
+    peeking = recipe.protocol.selection == "test"
+    return Sides(
+        train=make(chosen.train),
+        validation=make(chosen.test if peeking else chosen.validation),
+        test=Sealed(lambda: make(chosen.test)),
+        dimensions=dims,
+        tokenizer=tokenizer,
+    )
+
+
+def fit_tokenizer(recipe: Recipe, utterances: Sequence[Utterance]) -> Subword | None:
+    """The pieces of these utterances' texts, where text is learned in the fold."""
+    if not (recipe.reads and recipe.text.learned):
+        return None
+    return Subword.fit([u.text for u in utterances if u.text], recipe.text.vocabulary)
+
+
+def dimensions(material: Material, recipe: Recipe, tokenizer: Subword | None) -> Dimensions:
+    """The sizes a system is built for."""
+    features = material.features
+    wide = recipe.speech.functionals or recipe.protocol.level == "dialogue"
+    return Dimensions(
+        classes=len(material.corpus.labels),
+        speech=features.speech_dim * (2 if wide else 1),
+        speech_layers=features.speech_layers,
+        text=recipe.text.width if tokenizer else features.text_dim,
+        vocabulary=tokenizer.size if tokenizer else 0,
+    )
+
+
+def examples(
+    material: Material, recipe: Recipe, utterances: Sequence[Utterance], tokenizer: Subword | None
+) -> list[Example]:
+    """One example an utterance, or a dialogue, in the order of ``utterances``."""
+    labels = {name: index for index, name in enumerate(material.corpus.labels)}
+    found = [_example(material.features, recipe, u, tokenizer, labels) for u in utterances]
+    if recipe.protocol.level == "dialogue":
+        return _dialogues(utterances, found)
+    return found
+
+
+def _pick(material: Material, ids: Sequence[str]) -> list[Utterance]:
+    return [material.corpus.by_id[name] for name in ids]
+
+
+def _example(
+    features: Features,
+    recipe: Recipe,
+    utterance: Utterance,
+    tokenizer: Subword | None,
+    labels: dict[str, int],
+) -> Example:
+    frames = _frames(features, utterance)
+    if frames is not None and features.clock is not None:
+        _check_times(utterance, frames, features.clock.hop)
+    parts = assemble(utterance, frames, features.clock, _text(features, utterance, tokenizer))
+    label = IGNORE if utterance.label is None else labels[utterance.label]
+    whole = Example(id=utterance.id, label=label, **parts)
+    pooled = recipe.protocol.level == "dialogue"
+    if whole.speech is not None and (pooled or recipe.speech.functionals):
+        whole = replace(whole, speech=functionals(whole.speech), segments={}, segment_word={})
+    if whole.text is not None and (pooled or recipe.text.functionals) and len(whole.text):
+        whole = replace(whole, text=whole.text.mean(0, keepdims=True), token_word=None)
+    return whole
+
+
+def functionals(frames: Vectors) -> Vectors:
+    """(1, 2D), or (K, 1, 2D) of layers: the mean and the deviation over the frames."""
+    return np.concatenate(
+        [frames.mean(-2, keepdims=True), frames.std(-2, keepdims=True)], axis=-1, dtype=np.float32
+    )
+
+
+@lru_cache(maxsize=4)
+def _store(root: str) -> Store:
+    return Store(root)
+
+
+def _stored(features: Features, key: str, utterance: str) -> dict[str, NDArray[np.float32]]:
+    found = _store(features.store).get(key)
+    if found is None:
+        raise StoreError(f"{utterance}: its features are gone from {features.store}; run the command again")
+    return found
+
+
+def _frames(features: Features, utterance: Utterance) -> Vectors | None:
+    key = features.speech.get(utterance.id)
+    return None if key is None else _stored(features, key, utterance.id)["frames"]
+
+
+def _text(
+    features: Features, utterance: Utterance, tokenizer: Subword | None
+) -> EncodedText | tuple[NDArray[np.int64], NDArray[np.int32]] | None:
+    if not utterance.text:
+        return None
+    if tokenizer is not None:
+        return tokenizer.encode(utterance.text)
+    key = features.text.get(utterance.id)
+    if key is None:
+        return None
+    found = _stored(features, key, utterance.id)
+    return EncodedText(found["vectors"], found["chars"].astype(np.int32))
+
+
+def _check_times(utterance: Utterance, frames: Vectors, hop: float) -> None:
+    """Frames that are not as long as the utterance are those of another one."""
+    seconds = frames.shape[-2] * hop
+    slack = SLACK + 2 * hop
+    ends = [tier[-1].end for name in ("word", "syllable", "phone") if (tier := _tier(utterance, name))]
+    wrong = utterance.duration is not None and abs(utterance.duration - seconds) > slack
+    if wrong or max(ends, default=0.0) > seconds + slack:
+        said = utterance.duration if wrong else max(ends)
+        raise ProtocolError(
+            f"{utterance.id}: its features are of {seconds:.2f} s, the utterance of {said:.2f} s: "
+            "are the ids of features and labels swapped?"
+        )
+
+
+def _tier(utterance: Utterance, name: str) -> tuple:  # type: ignore[type-arg]
+    return getattr(utterance.alignment, name) if utterance.alignment else ()
+
+
+def _dialogues(utterances: Sequence[Utterance], found: Sequence[Example]) -> list[Example]:
+    """One example a dialogue, its turns in order, each turn one vector of each modality."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, utterance in enumerate(utterances):
+        if utterance.dialogue is None:
+            raise ProtocolError(f"{utterance.id}: the dialogue level needs the dialogue of every utterance")
+        groups[utterance.dialogue].append(index)
+    return [_dialogue(name, utterances, found, groups[name]) for name in sorted(groups)]
+
+
+def _dialogue(
+    name: str, utterances: Sequence[Utterance], found: Sequence[Example], members: list[int]
+) -> Example:
+    order = sorted(members, key=lambda i: (utterances[i].turn or 0, utterances[i].start or 0.0, found[i].id))
+    people = {s: n for n, s in enumerate(dict.fromkeys(utterances[i].speaker for i in order))}
+    return Example(
+        id=name,
+        speech=_stack([found[i].speech for i in order]),
+        text=_stack([found[i].text for i in order]),
+        labels=np.array([found[i].label for i in order], np.int64),
+        ids=tuple(found[i].id for i in order),
+        speakers=np.array([people[utterances[i].speaker] for i in order], np.int64),
+    )
+
+
+def _stack(turns: Sequence[Vectors | None]) -> Vectors | None:
+    """(U, D), a turn without the modality being zeros; None where no turn has it."""
+    shown = next((x for x in turns if x is not None and len(x)), None)
+    if shown is None:
+        return None
+    nothing = np.zeros_like(shown)
+    return np.concatenate([x if x is not None and len(x) else nothing for x in turns])

@@ -1,0 +1,166 @@
+"""What every job of a run reads: utterances, folds, and where each utterance's features are in the store.
+
+Written once into the run's folder (``split.json``, ``features.json``) before any training; jobs, in
+processes of their own, find it there and need no encoder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from undertone import manifest as manifests
+from undertone import splits
+from undertone.config import fingerprint
+from undertone.errors import ManifestError
+from undertone.experiment.recipe import Recipe
+from undertone.features import speech as speech_encoders
+from undertone.features import text as text_encoders
+from undertone.features.extract import extract, speech_key, text_key
+from undertone.labels import in_order
+from undertone.store import Store
+from undertone.types import FrameClock, Utterance
+
+__all__ = ["Features", "Material", "gather_features", "open_material", "read_corpus"]
+
+FILE = "features.json"
+
+
+@dataclass(frozen=True)
+class Features:
+    """Where the features of a manifest are, and their sizes."""
+
+    store: str
+    """Folder of the store."""
+    speech: Mapping[str, str] = field(default_factory=dict)
+    """By utterance: its key; empty where no speech is used."""
+    text: Mapping[str, str] = field(default_factory=dict)
+    """By utterance: its key; empty where text is not used, or its encoder is learned in the fold."""
+    clock: FrameClock | None = None
+    speech_dim: int = 0
+    speech_layers: int = 0
+    text_dim: int = 0
+    encoders: Mapping[str, Any] = field(default_factory=dict)
+    """``speech`` and ``text``: name, identity and settings of each, as a model's card has them."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A manifest, ready to be split."""
+
+    name: str
+    label_set: str
+    labels: tuple[str, ...]
+    """The classes, in the order of a model's outputs."""
+    utterances: tuple[Utterance, ...]
+    """With absolute audio; turns without a label only where ``everything`` was asked for."""
+    mark: str
+    """Hash of ids, speakers, labels, texts and boundaries."""
+
+    @cached_property
+    def by_id(self) -> dict[str, Utterance]:
+        return {u.id: u for u in self.utterances}
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything a job reads."""
+
+    corpus: Corpus
+    split: splits.Split
+    features: Features
+
+
+def read_corpus(path: str | Path, everything: bool = False) -> Corpus:
+    """The utterances of a manifest that have a label; all of them where context is wanted."""
+    manifest = manifests.read(path)
+    labelled = [u.label for u in manifest.utterances if u.label is not None]
+    if not labelled:
+        raise ManifestError(f"{path}: no utterance has a label to learn from")
+    labels = manifest.meta.classes or in_order(labelled)
+    kept = tuple(u for u in manifest.resolved() if everything or u.label is not None)
+    mark = fingerprint([[u.id, u.speaker, u.label, u.text, _bounds(u)] for u in kept])
+    name = manifest.meta.corpus or Path(path).stem
+    return Corpus(name, manifest.meta.label_set or "own", tuple(labels), kept, mark)
+
+
+def _bounds(utterance: Utterance) -> list[Any]:
+    alignment = utterance.alignment
+    if alignment is None:
+        return []
+    return [[len(alignment.tier(t)), *(round(s.end, 4) for s in alignment.tier(t))] for t in alignment.tiers]
+
+
+def gather_features(
+    recipe: Recipe, utterances: Sequence[Utterance], store: Store, *, jobs: int = 1
+) -> Features:
+    """Encode what the store lacks; returns where everything is."""
+    speech = speech_encoders.build(recipe.speech.encoder) if recipe.hears else None
+    wants_text = recipe.reads and not recipe.text.learned
+    text = text_encoders.build(recipe.text.encoder) if wants_text else None
+    written = [u for u in utterances if u.text] if text is not None else []
+    extract(utterances, store, speech=speech, jobs=jobs)
+    if text is not None:
+        extract(written, store, text=text, jobs=jobs)
+    encoders: dict[str, Any] = {}
+    if speech is not None:
+        encoders["speech"] = _identity(speech, recipe.speech.encoder.plain())
+        encoders["speech"]["functionals"] = recipe.speech.functionals
+    if text is not None:
+        encoders["text"] = _identity(text, recipe.text.encoder.plain())
+        encoders["text"]["functionals"] = recipe.text.functionals
+    elif recipe.reads:
+        encoders["text"] = {"name": recipe.text.name, "identity": f"fitted in the fold, {_subword(recipe)}"}
+    return Features(
+        store=str(store.root),
+        speech={u.id: speech_key(u, speech) for u in utterances} if speech is not None else {},
+        text={u.id: text_key(u, text) for u in written} if text is not None else {},
+        clock=speech.clock if speech is not None else None,
+        speech_dim=speech.dim if speech is not None else 0,
+        speech_layers=speech.layers if speech is not None else 0,
+        text_dim=text.dim if text is not None else 0,
+        encoders=encoders,
+    )
+
+
+def _identity(encoder: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    found = {"name": encoder.name, "identity": encoder.identity, "settings": settings}
+    if revision := getattr(encoder, "revision", None):
+        found["revision"] = revision
+    return found
+
+
+def _subword(recipe: Recipe) -> str:
+    return f"{recipe.text.vocabulary} × {recipe.text.width}"
+
+
+def write_features(folder: Path, features: Features) -> None:
+    """Lay ``features.json`` into the run's folder."""
+    part = folder / f".{FILE}.{os.getpid()}"
+    part.write_text(json.dumps(asdict(features)), encoding="utf-8")
+    part.replace(folder / FILE)
+
+
+def _read_features(folder: Path) -> Features:
+    values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    clock = values.pop("clock")
+    return Features(**values, clock=FrameClock(**clock) if clock else None)
+
+
+def open_material(folder: Path, manifest: str, everything: bool) -> Material:
+    """What the run in ``folder`` was planned with; read once a process."""
+    changed = (folder / FILE).stat().st_mtime_ns, (folder / "split.json").stat().st_mtime_ns
+    return _open(folder, manifest, everything, changed)
+
+
+@lru_cache(maxsize=8)
+def _open(folder: Path, manifest: str, everything: bool, _changed: tuple[int, int]) -> Material:
+    corpus = read_corpus(manifest, everything)
+    split = splits.read(folder / "split.json")
+    split.check(u.id for u in corpus.utterances)
+    return Material(corpus, split, _read_features(folder))

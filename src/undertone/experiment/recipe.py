@@ -1,0 +1,198 @@
+"""A recipe: one typed object that says everything of an experiment.
+
+A file in ``recipes/`` holds only what differs from the defaults::
+
+    system = "mgcma"
+    manifest = "data/iemocap.jsonl"
+
+    [speech]
+    name = "facebook/wav2vec2-base"
+
+    [model]
+    width = 128
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, PositiveInt, SerializeAsAny
+
+from undertone.config import Config, apply_overrides, fingerprint, load_toml
+from undertone.errors import ConfigError
+from undertone.features.speech import SpeechConfig
+from undertone.features.text import TextConfig
+from undertone.models.system import SystemConfig
+from undertone.models.table import SYSTEMS
+from undertone.training.config import TrainingConfig
+
+__all__ = ["ProtocolConfig", "Recipe", "SpeechSide", "TextSide", "load_recipe", "parse_recipe"]
+
+SUBWORD = "subword"
+
+
+class SpeechSide(SpeechConfig):
+    """The speech encoder, and what of it the system is given."""
+
+    functionals: bool = False
+    """Give each utterance as one frame, the mean and the deviation of its frames: what a head that pools
+    first needs, and much less to read. Segments then have nothing to point at."""
+
+    @property
+    def encoder(self) -> SpeechConfig:
+        """The encoder's own part."""
+        return SpeechConfig(**{name: getattr(self, name) for name in SpeechConfig.model_fields})
+
+
+class TextSide(TextConfig):
+    """The text encoder. ``subword`` is learned with the system, from the training side of each fold."""
+
+    name: str = SUBWORD
+    """``subword``, or a pretrained network's folder or hub name."""
+    vocabulary: PositiveInt = 1000
+    """Pieces that ``subword`` learns at most."""
+    width: PositiveInt = 64
+    """Width of the vectors of ``subword``'s pieces."""
+    functionals: bool = False
+    """Give each transcript as one vector, the mean of its tokens'; not for ``subword``."""
+
+    @property
+    def learned(self) -> bool:
+        """Whether the pieces are fitted inside the fold."""
+        return self.name == SUBWORD
+
+    @property
+    def encoder(self) -> TextConfig:
+        """The encoder's own part."""
+        return TextConfig(**{name: getattr(self, name) for name in TextConfig.model_fields})
+
+
+class ProtocolConfig(Config):
+    """Who is trained on, who chooses, who is tested, and how often."""
+
+    split: Literal["loso", "lospo", "kfold-speaker", "fixed", "leaky-random-utterance"] = "loso"
+    """A key of ``splits.PROTOCOLS``."""
+    folds: PositiveInt = 5
+    """Of ``kfold-speaker``."""
+    strict: bool = False
+    """``lospo``: leave the test speaker's partner out altogether."""
+    split_seed: int = 0
+    """Which groups validate."""
+    level: Literal["utterance", "dialogue"] = "utterance"
+    """``dialogue``: a sample is a conversation, and a turn one vector of each modality."""
+    selection: Literal["validation", "test"] = "validation"
+    """What chooses the epoch. ``test`` is what several published codes do: optimistic, and stamped."""
+    refit: bool = False
+    """Train once more on training and validation side, for as many epochs as validation chose."""
+    seeds: PositiveInt = 1
+    """Seeds 0, 1, … of each fold."""
+    transcripts: str = "gold"
+    """Where the manifest's texts come from: ``gold``, or the recogniser that wrote them."""
+
+
+class Recipe(Config):
+    """Everything that determines a run."""
+
+    system: str
+    """A key of ``models.table.SYSTEMS``."""
+    name: str = ""
+    """What the run is called; by default as the system."""
+    manifest: str
+    """The utterances, made by ``undertone prepare``; relative to where the command runs."""
+    speech: SpeechSide = SpeechSide()
+    text: TextSide = TextSide()
+    protocol: ProtocolConfig = ProtocolConfig()
+    model: SerializeAsAny[SystemConfig] = SystemConfig()
+    """Settings of the system, of its own class."""
+    training: TrainingConfig = TrainingConfig()
+    notes: tuple[str, ...] = Field(default=())
+    """What a reader of the result must know: differences from the published settings."""
+
+    @property
+    def title(self) -> str:
+        """The run's name."""
+        return self.name or self.system
+
+    @property
+    def hears(self) -> bool:
+        """Whether speech features are needed at all."""
+        return self.system != "text"
+
+    @property
+    def reads(self) -> bool:
+        """Whether transcripts are needed at all."""
+        return self.system != "speech"
+
+    def mark(self) -> str:
+        """A hash of everything that determines one training; the number of seeds does not."""
+        values = self.plain()
+        del values["name"], values["notes"], values["protocol"]["seeds"]
+        values["speech"].pop("device"), values["text"].pop("device")
+        return fingerprint(values)
+
+    def differences(self) -> dict[str, Any]:
+        """What differs from the defaults, as a recipe's file would say it."""
+        bare = parse_recipe({"system": self.system, "manifest": self.manifest}).plain()
+        return _differences(self.plain(), bare) | {"system": self.system, "manifest": self.manifest}
+
+    def but(self, overrides: Iterable[str]) -> Self:
+        """This recipe with ``key=value`` laid over it."""
+        changed = list(overrides)
+        values = apply_overrides(self.differences(), changed)
+        return type(self).parse(_typed(values, "--set")) if changed else self
+
+
+def parse_recipe(values: Mapping[str, Any], where: str = "") -> Recipe:
+    """A recipe from plain values; what is unknown or contradictory is refused."""
+    recipe = Recipe.parse(_typed(values, where), where)
+    _refuse_contradictions(recipe, where)
+    return recipe
+
+
+def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe's file with ``key=value`` laid over it."""
+    return parse_recipe(apply_overrides(load_toml(path), overrides), str(path))
+
+
+def _typed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The values with [model] parsed by the system's own class."""
+    name = values.get("system")
+    prefix = f"{where}: " if where else ""
+    if name not in SYSTEMS:
+        raise ConfigError(f"{prefix}no system {name!r}; there are: {', '.join(SYSTEMS)}")
+    model = values.get("model", {})
+    if isinstance(model, Mapping):
+        model = SYSTEMS[name][1].parse(model, f"{prefix}[model]")
+    return {**values, "model": model}
+
+
+def _refuse_contradictions(recipe: Recipe, where: str) -> None:
+    prefix = f"{where}: " if where else ""
+    dialogue = recipe.protocol.level == "dialogue"
+    if dialogue and recipe.reads and recipe.text.learned:
+        raise ConfigError(
+            f"{prefix}protocol.level = 'dialogue' needs a text.name with vectors, not 'subword'"
+        )
+    if recipe.text.functionals and recipe.text.learned and recipe.reads:
+        raise ConfigError(f"{prefix}text.functionals needs a text.name with vectors, not 'subword'")
+    if recipe.protocol.refit and recipe.protocol.selection == "test":
+        raise ConfigError(f"{prefix}protocol.refit and protocol.selection = 'test' exclude each other")
+    level = getattr(recipe.model, "level", "utterance")
+    if level != recipe.protocol.level:
+        raise ConfigError(
+            f"{prefix}model.level = '{level}' and protocol.level = '{recipe.protocol.level}' differ"
+        )
+
+
+def _differences(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        default = defaults.get(key)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            if inner := _differences(value, default):
+                found[key] = inner
+        elif value != default and value is not None:
+            found[key] = value
+    return found

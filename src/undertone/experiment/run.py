@@ -1,0 +1,232 @@
+"""One job: a fold and a seed of a recipe, from features to a model folder and its predictions.
+
+The order is the protocol: fit on training, choose on validation, calibrate on validation, and only
+then open the test side.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from undertone.config import dump_toml
+from undertone.evaluation import metrics
+from undertone.experiment import finish
+from undertone.experiment.examples import Sides, examples, fit_tokenizer, sides
+from undertone.experiment.examples import dimensions as sizes
+from undertone.experiment.material import Material, open_material
+from undertone.experiment.recipe import Recipe
+from undertone.models import folder as models
+from undertone.models.batch import IGNORE
+from undertone.models.calibration import calibrate
+from undertone.models.system import System
+from undertone.models.table import build
+from undertone.training.crossval import Job, mark_done
+from undertone.training.dataset import Dataset
+from undertone.training.inference import Answers, ask
+from undertone.training.loop import Fitted, Watch, fit, seed_everything
+
+__all__ = ["Task", "posteriors_of", "predictions", "run_job"]
+
+FINAL = "final"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a job's process is told."""
+
+    recipe: Recipe
+    folder: Path
+    """The run's folder."""
+
+
+def run_job(job: Job, watch: Watch | None = None) -> None:
+    """Train and test one fold with one seed, or make the final model; what stands is left in its folder."""
+    task: Task = job.payload
+    recipe = task.recipe
+    dialogue = recipe.protocol.level == "dialogue"
+    material = open_material(task.folder, recipe.manifest, everything=dialogue)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    for stale in ("done.json", "metrics.json"):  # what stood here was of other settings
+        (job.folder / stale).unlink(missing_ok=True)
+    if job.fold == FINAL:
+        _final(job, task, material, watch)
+    else:
+        _fold(job, recipe, material, watch)
+    (job.folder / "recipe.toml").write_text(dump_toml(recipe.plain()), encoding="utf-8")
+    (job.folder / finish.STATE).unlink(missing_ok=True)
+    mark_done(job)
+
+
+def _fold(job: Job, recipe: Recipe, material: Material, watch: Watch | None) -> None:
+    started = time.perf_counter()
+    parts = sides(material, recipe, job.fold)
+    system = fresh(recipe, parts, job.seed)
+    score = partial(unweighted, classes=len(material.corpus.labels))
+    state = job.folder / finish.STATE
+    fitted = fit(
+        system,
+        parts.train,
+        parts.validation,
+        recipe.training,
+        score=score,
+        seed=job.seed,
+        state=state,
+        watch=watch,
+    )
+    before, after = temper(fitted)
+    chosen = {"validation_nll": {"before_temperature": before, "after": after}}
+    if recipe.protocol.refit:
+        fitted, more = _refit(job, recipe, material, fitted, watch)
+        chosen |= more
+    answers = ask(fitted.system, parts.test.open(fitted))
+    finish.write_validation(job.folder, fitted)
+    seconds = time.perf_counter() - started
+    rows = predictions(fitted.system, answers, material.corpus.labels, recipe.title)
+    figures = _figures(answers, fitted.system, material.corpus.labels)
+    figures |= {"seconds": seconds, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
+    figures |= {"parameters": sum(p.numel() for p in system.parameters()), **chosen}
+    _write_lines(job.folder / "history.jsonl", fitted.history)
+    _write_lines(job.folder / "predictions.jsonl", [r | {"fold": job.fold, "seed": job.seed} for r in rows])
+    if answers.fused is not None:
+        known = answers.labels != IGNORE
+        ids = np.array(answers.ids)[known]
+        np.savez(job.folder / "embeddings.npz", ids=ids, fused=answers.fused[known].astype(np.float32))
+    card = model_card(recipe, material, fold=job.fold, seed=job.seed)
+    models.save(job.folder, fitted.system, card, parts.tokenizer)
+    (job.folder / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def _refit(
+    job: Job, recipe: Recipe, material: Material, chosen: Fitted, watch: Watch | None
+) -> tuple[Fitted, dict[str, Any]]:
+    """Again from the start, with the validation side among the training, for the epochs it chose.
+
+    What the validation side fitted besides (the members' weights, the temperature) is kept as it was.
+    """
+    fold = next(f for f in material.split.folds if f.name == job.fold)
+    together = [material.corpus.by_id[i] for i in (*fold.train, *fold.validation)]
+    parts = sides(material, recipe, job.fold)
+    whole = Dataset(examples(material, recipe, together, parts.tokenizer), parts.dimensions)
+    before = ask(chosen.system, parts.test.open(chosen))
+    system = fresh(recipe, parts, job.seed)
+    state = job.folder / f"refit-{finish.STATE}"
+    again = fit(
+        system,
+        whole,
+        None,
+        recipe.training,
+        ends=chosen.best_epoch,
+        seed=job.seed,
+        state=state,
+        watch=watch,
+    )
+    finish.combine_like(system, [chosen])
+    system.temperature.copy_(chosen.system.temperature)
+    state.unlink(missing_ok=True)
+    unrefitted = _figures(before, chosen.system, material.corpus.labels)
+    note = {"before_refit": {name: unrefitted[name] for name in metrics.HEADLINES}}
+    return Fitted(again.system, chosen.history, chosen.best_epoch, chosen.validation), note
+
+
+def _final(job: Job, task: Task, material: Material, watch: Watch | None) -> None:
+    """The model one deploys: all data, as many epochs as the folds' median, calibrated as the folds were."""
+    recipe, split = task.recipe, material.split
+    everyone = [u for u in material.corpus.utterances if u.id in _tested(split.folds)]
+    tokenizer = fit_tokenizer(recipe, everyone)
+    dims = sizes(material, recipe, tokenizer)
+    data = Dataset(examples(material, recipe, everyone, tokenizer), dims)
+    folds = finish.read_folds(task.folder, [f.name for f in split.folds], recipe.protocol.seeds)
+    system = fresh(recipe, Sides(data, data, None, dims, tokenizer), job.seed)  # type: ignore[arg-type]
+    state = job.folder / finish.STATE
+    ends = finish.median_epochs(folds)
+    fit(system, data, None, recipe.training, ends=ends, seed=job.seed, state=state, watch=watch)
+    finish.combine_from(system, folds)
+    system.temperature.copy_(torch.tensor(finish.middle_temperature(folds)))
+    card = model_card(recipe, material, fold=FINAL, seed=job.seed) | {"epochs": ends}
+    models.save(job.folder, system, card | {"folds": finish.figures(folds)}, tokenizer)
+
+
+def _tested(folds: Sequence[Any]) -> set[str]:
+    return {i for fold in folds for side in (fold.train, fold.validation, fold.test) for i in side}
+
+
+def fresh(recipe: Recipe, parts: Sides, seed: int) -> System:
+    """The recipe's system with weights drawn from the seed."""
+    seed_everything(seed)
+    return build(recipe.system, recipe.model.plain(), parts.dimensions, recipe.title)
+
+
+def unweighted(labels: NDArray[np.int64], posteriors: NDArray[np.float32], classes: int) -> float:
+    """UA: what chooses epochs."""
+    return metrics.ua(labels, posteriors.argmax(-1), classes)
+
+
+def temper(fitted: Fitted) -> tuple[float, float]:
+    """Give the system its temperature from the validation side; the loss there before and after."""
+    assert fitted.validation is not None
+    logits = torch.from_numpy(fitted.validation.logits)
+    return calibrate(fitted.system, logits, torch.from_numpy(fitted.validation.labels))
+
+
+def posteriors_of(system: System, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Calibrated posteriors (n, C)."""
+    with torch.no_grad():
+        found: NDArray[np.float64] = system.posteriors(torch.from_numpy(logits)).double().numpy()
+    return found
+
+
+def _figures(answers: Answers, system: System, labels: Sequence[str]) -> dict[str, Any]:
+    known = answers.labels != IGNORE
+    found = posteriors_of(system, answers.logits[known])
+    return metrics.summary(answers.labels[known], found, list(labels))
+
+
+def predictions(system: System, answers: Answers, labels: Sequence[str], model: str) -> list[dict[str, Any]]:
+    """A line of ``predictions.jsonl`` for everything that has a label, but for fold and seed."""
+    from undertone.types import Prediction
+
+    sides = {"fused": answers.logits, **answers.branches}
+    found = {name: posteriors_of(system, logits) for name, logits in sides.items()}
+    rows = []
+    for i, (name, label) in enumerate(zip(answers.ids, answers.labels.tolist(), strict=True)):
+        if label == IGNORE:
+            continue
+        posterior = dict(zip(labels, found["fused"][i].tolist(), strict=True))
+        best = max(posterior, key=posterior.__getitem__)
+        perspectives = {k: dict(zip(labels, v[i].tolist(), strict=True)) for k, v in found.items()}
+        said = Prediction(name, best, posterior[best], posterior, perspectives, model=model)
+        rows.append({**said.plain(), "truth": labels[label]})
+    return rows
+
+
+def model_card(recipe: Recipe, material: Material, *, fold: str, seed: int) -> dict[str, Any]:
+    """What a model folder says of the model: labels, encoders, where it comes from."""
+    import undertone
+
+    return {
+        "labels": list(material.corpus.labels),
+        "label_set": material.corpus.label_set,
+        "corpus": material.corpus.name,
+        "synthesised": material.corpus.name == "demo",
+        "encoders": material.features.encoders,
+        "protocol": {"split": recipe.protocol.split, "fold": fold, "seed": seed, "hash": material.split.hash},
+        "run": recipe.title,
+        "undertone": undertone.__version__,
+        "notes": list(recipe.notes),
+    }
+
+
+def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
+    part.replace(path)
