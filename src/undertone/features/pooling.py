@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 __all__ = ["How", "attend", "gather", "pool"]
 
@@ -23,13 +24,28 @@ How = Literal["mean", "max"]
 def pool(frames: Tensor, spans: Tensor, lengths: Tensor, how: How = "mean") -> Tensor:
     """(B, S, D): the mean or the maximum of each segment's frames."""
     B, S, _ = spans.shape
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return _pool_for_export(frames, spans, lengths, how)
     rows, counts = _layout(frames, spans, lengths)
-    flat = frames.reshape(-1, frames.shape[-1])[rows]  # (pairs, D)
-    pooled = torch.segment_reduce(
-        flat, how, lengths=counts, axis=0, unsafe=True, initial=0 if how == "mean" else None
-    )
-    pooled = torch.where(counts[:, None] > 0, pooled, 0.0)
+    flat = frames.reshape(-1, frames.shape[-1])
+    if how == "mean":
+        pooled = functional.embedding_bag(rows, flat, counts.cumsum(0) - counts, mode="mean")
+    else:
+        pooled = torch.segment_reduce(flat[rows], "max", lengths=counts, axis=0, unsafe=True)
+        pooled = torch.where(counts[:, None] > 0, pooled, 0.0)
     return pooled.reshape(B, S, -1)
+
+
+def _pool_for_export(frames: Tensor, spans: Tensor, lengths: Tensor, how: How) -> Tensor:
+    """The same with sizes that do not depend on the spans: more work, but a graph can hold it."""
+    steps = torch.arange(frames.shape[1], device=frames.device)
+    inside = (steps >= spans[..., :1]) & (steps < spans[..., 1:])  # (B, S, T)
+    inside = inside & (torch.arange(spans.shape[1], device=spans.device) < lengths[:, None])[..., None]
+    if how == "mean":
+        weights = inside.to(frames.dtype)
+        return (weights @ frames) / weights.sum(-1, keepdim=True).clamp(min=1)
+    masked = frames[:, None].masked_fill(~inside[..., None], float("-inf")).amax(2)
+    return masked.masked_fill(~inside.any(-1)[..., None], 0.0)
 
 
 def attend(frames: Tensor, scores: Tensor, spans: Tensor, lengths: Tensor) -> Tensor:

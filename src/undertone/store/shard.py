@@ -1,0 +1,150 @@
+"""The format of one shard: safetensors, its header serving as the index."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import mmap
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertone.errors import StoreError
+
+__all__ = [
+    "DTYPES",
+    "SCHEMA",
+    "Array",
+    "Entry",
+    "by_age",
+    "checksum",
+    "read_header",
+    "view",
+    "write_shard",
+    "wrong",
+]
+
+SCHEMA = 1
+DTYPES = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "I64": np.int64, "I32": np.int32}
+"""safetensors' names of the types a store holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """Where one array is, and what its bytes must sum to."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    """Offset in the file."""
+    size: int
+    checksum: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key in one shard."""
+
+    key: str
+    shard: Path
+    arrays: Mapping[str, Array]
+    made_by: str
+    """Name of the encoder, for ``stat`` and ``gc``; not part of the address."""
+
+    @property
+    def size(self) -> int:
+        return sum(array.size for array in self.arrays.values())
+
+
+def write_shard(
+    part: Path, whole: Path, arrays: Mapping[str, NDArray[Any]], made_by: Mapping[str, str]
+) -> None:
+    """Write ``arrays`` (named ``<key>/<array>``) to ``part``, settle it on the disk, make it ``whole``."""
+    from safetensors.numpy import save_file
+
+    sums = {full: checksum(full, array) for full, array in arrays.items()}
+    about = json.dumps({"schema": SCHEMA, "made_by": dict(made_by), "checksums": sums})
+    save_file(dict(arrays), part, metadata={"undertone": about})
+    settle(part)
+    part.replace(whole)
+    settle(whole.parent)
+
+
+def read_header(path: Path) -> list[Entry]:
+    """The entries of a shard; StoreError when it is cut short or unreadable."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if 0 < length < 1 << 30 else {}
+        about = json.loads(header.pop("__metadata__")["undertone"])
+        entries = _entries(path, header, about, 8 + length)
+        end = max((a.start + a.size for e in entries for a in e.arrays.values()), default=0)
+    except FileNotFoundError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise StoreError(f"{path}: damaged shard ({type(error).__name__} in its header)") from None
+    if end > path.stat().st_size:
+        raise StoreError(f"{path}: damaged shard (cut short)")
+    return entries
+
+
+def _entries(path: Path, header: Mapping[str, Any], about: Mapping[str, Any], data: int) -> list[Entry]:
+    arrays: dict[str, dict[str, Array]] = {}
+    for full, told in header.items():
+        key, _, name = full.partition("/")
+        begin, end = told["data_offsets"]
+        arrays.setdefault(key, {})[name] = Array(
+            dtype=told["dtype"],
+            shape=tuple(told["shape"]),
+            start=data + begin,
+            size=end - begin,
+            checksum=about["checksums"].get(full),
+        )
+    return [Entry(key, path, found, about["made_by"].get(key, "")) for key, found in arrays.items()]
+
+
+def checksum(full: str, array: NDArray[Any]) -> int:
+    """CRC-32 over an array's full name, type, shape and bytes."""
+    head = f"{full} {array.dtype.str} {array.shape}".encode()
+    return zlib.crc32(
+        np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else b"", zlib.crc32(head)
+    )
+
+
+def view(mapped: mmap.mmap, array: Array) -> NDArray[Any]:
+    dtype = np.dtype(DTYPES.get(array.dtype, np.uint8))
+    count = min(math.prod(array.shape), array.size // dtype.itemsize)
+    flat = np.frombuffer(mapped, dtype, count, array.start) if count else np.zeros(0, dtype)
+    return flat.reshape(array.shape) if count == math.prod(array.shape) else flat
+
+
+def wrong(entry: Entry, arrays: Mapping[str, NDArray[Any]]) -> str | None:
+    for name, array in arrays.items():
+        if checksum(f"{entry.key}/{name}", array) != entry.arrays[name].checksum:
+            return f"'{name}' is damaged (its checksum does not fit)"
+    return None
+
+
+def by_age(path: Path) -> tuple[int, str]:
+    """Orders shards, oldest first."""
+    try:
+        return path.stat().st_mtime_ns, path.name
+    except FileNotFoundError:
+        return 0, path.name
+
+
+def settle(path: Path) -> None:
+    """Have the system write a file (or, where it can, a folder's list of names) to the disk."""
+    with contextlib.suppress(OSError, PermissionError):
+        handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
