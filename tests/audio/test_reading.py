@@ -111,9 +111,7 @@ def test_a_slice_at_another_rate_begins_where_it_should(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("start", "end"), [(-0.1, 0.5), (0.5, 0.5), (0.6, 0.5), (0.5, 1.2), (1.0, None)])
-def test_a_stretch_outside_the_recording_is_refused(
-    tmp_path: Path, start: float, end: float | None
-) -> None:
+def test_a_stretch_outside_the_recording_is_refused(tmp_path: Path, start: float, end: float | None) -> None:
     path = tmp_path / "second.wav"
     audio.save(path, sine(200))
     with pytest.raises(AudioError, match=r"second\.wav: .* s is not a stretch of this recording of 1\.000 s"):
@@ -150,7 +148,9 @@ def test_a_digest_is_of_the_bytes(tmp_path: Path) -> None:
 
 def _bytes(wave: np.ndarray, rate: int = RATE, **options: Any) -> bytes:
     file = io.BytesIO()
-    soundfile.write(file, wave, rate, format=options.pop("format", "WAV"), subtype=options.pop("subtype", "FLOAT"))
+    soundfile.write(
+        file, wave, rate, format=options.pop("format", "WAV"), subtype=options.pop("subtype", "FLOAT")
+    )
     return file.getvalue()
 
 
@@ -165,7 +165,10 @@ def _cut(suffix: str, keep: float) -> bytes:
 
 BROKEN = {
     "empty.wav": (b"", "is empty"),
-    "words.wav": (b"this is no sound at all, it is words\n" * 9, "neither soundfile nor ffmpeg|does not read"),
+    "words.wav": (
+        b"this is no sound at all, it is words\n" * 9,
+        "neither soundfile nor ffmpeg|does not read",
+    ),
     "noise.wav": (bytes(range(256)) * 40, "neither soundfile nor ffmpeg|does not read"),
     "cut.wav": (_cut("wav", 0.6), "cut short: the header claims 32000 bytes of samples, 19182 are there"),
     "cut.flac": (_cut("flac", 0.6), "cut short"),
@@ -220,7 +223,18 @@ needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg
 def _as_m4a(folder: Path, wave: np.ndarray, rate: int) -> Path:
     path = folder / "clip ä.m4a"
     soundfile.write(folder / "clip.wav", wave, rate)
-    words = ["ffmpeg", "-v", "error", "-i", str(folder / "clip.wav"), "-c:a", "aac", "-b:a", "128k", str(path)]
+    words = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        str(folder / "clip.wav"),
+        "-c:a",
+        "aac",
+        "-b:a",
+        "128k",
+        str(path),
+    ]
     subprocess.run(words, check=True)
     return path
 
@@ -243,17 +257,21 @@ def test_a_playlist_that_calls_itself_sound_opens_no_other_file(tmp_path: Path) 
     audio.save(tmp_path / "secret.wav", sine(440))
     for name, text in {
         "list.mp4": f"ffconcat version 1.0\nfile {tmp_path / 'secret.wav'}\n",
-        "live.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{tmp_path / 'secret.wav'}\n#EXT-X-ENDLIST\n",
+        "live.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{tmp_path / 'secret.wav'}\n",
     }.items():
         (tmp_path / name).write_text(text)
         with pytest.raises(AudioError, match=name):
             audio.load(tmp_path / name)
 
 
-def test_without_ffmpeg_the_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ffmpeg_the_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("undertone.audio.ffmpeg.shutil.which", lambda name: None)
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"\0\0\0\x20ftypisom" + bytes(200))
     for read in (audio.load, audio.info, audio.check, audio.glance):
-        with pytest.raises(AudioError, match=r"clip\.mp4: soundfile does not read this format; .* install ffmpeg"):
+        with pytest.raises(
+            AudioError, match=r"clip\.mp4: soundfile does not read this format; .* install ffmpeg"
+        ):
             read(path)

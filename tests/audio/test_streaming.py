@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trees.sound import noise
 
+from trees.sound import noise
 from undertone import audio
 from undertone.audio.streaming import Resampler, blocks, header
 from undertone.errors import AudioError

@@ -96,7 +96,9 @@ def _dialogues(session: int, counts: Counts, words: int, rng: random.Random) -> 
     names = [f"Ses{session:02}{side}_{scene}" for scene in SCENES for side in "FM"]
     shares: dict[str, list[str]] = {}
     fewest = min(6, max(1, len(labels) // 2))  # small trees fill few dialogues, each with some turns
-    for name, label in zip(cycle(names[: max(1, min(len(names), len(labels) // fewest))]), labels, strict=False):
+    for name, label in zip(
+        cycle(names[: max(1, min(len(names), len(labels) // fewest))]), labels, strict=False
+    ):
         shares.setdefault(name, []).append(label)
     return {name: list(_turns(name, share, words, rng)) for name, share in shares.items()}
 

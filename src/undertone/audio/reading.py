@@ -56,13 +56,13 @@ def info(ref: str | Path) -> AudioInfo:
 
 
 def glance(ref: str | Path) -> AudioInfo | None:
-    """As ``info``, but None for containers that only ffmpeg reads: thousands of them would take minutes.
+    """As ``check``, but None for containers that only ffmpeg reads: thousands of them would take minutes.
 
     Of those it is made sure that they are there, not empty, and that ffmpeg is installed.
     """
     source = locate(ref)
     if Path(source.name).suffix.lower() not in ffmpeg.SUFFIXES or source.size == 0:
-        return info(ref)
+        return check(ref)
     ffmpeg.require("ffmpeg", source)
     return None
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from undertone.errors import ManifestError
 from undertone.manifest.meta import SCHEMA, Meta, read_meta, sidecar
-from undertone.manifest.records import from_plain, to_plain, upgrade
+from undertone.manifest.records import from_plain, to_line, upgrade
 from undertone.types import Utterance
 
 __all__ = ["Manifest", "read", "write"]
@@ -96,16 +96,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, object]]:
 
 
 def _write_lines(path: Path, utterances: Iterable[Utterance]) -> None:
-    encode: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for utterance in utterances:
-            try:
-                file.write(encode(to_plain(utterance)) + "\n")
-            except (
-                ValueError,
-                TypeError,
-            ) as error:  # a NaN, a lone surrogate, an object JSON has no word for
-                raise ManifestError(f"{utterance.id!r}: cannot be written to a manifest: {error}") from None
+    with path.open("wb") as file:
+        file.writelines(to_line(utterance) + b"\n" for utterance in utterances)
 
 
 def _placed(utterance: Utterance, folder: Path) -> Utterance:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from undertone.errors import ManifestError, MissingExtra
-from undertone.manifest.records import to_plain
+from undertone.manifest.records import to_line
 from undertone.types import TIERS, Utterance
 
 __all__ = ["read_rows", "write_rows"]
@@ -91,13 +91,8 @@ def _schema(pa: Any) -> Any:
 
 
 def _row(utterance: Utterance) -> dict[str, Any]:
-    row = to_plain(utterance)
-    try:
-        row["extra"] = (
-            json.dumps(row["extra"], ensure_ascii=False, allow_nan=False) if "extra" in row else None
-        )
-    except (ValueError, TypeError) as error:
-        raise ManifestError(f"{utterance.id!r}: cannot be written to a manifest: {error}") from None
+    row: dict[str, Any] = json.loads(to_line(utterance))  # what JSONL refuses is refused here too
+    row["extra"] = json.dumps(row["extra"], ensure_ascii=False) if "extra" in row else None
     row["votes"] = list(row["votes"].items()) if "votes" in row else None
     return row
 

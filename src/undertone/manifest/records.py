@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from undertone.errors import ManifestError
 from undertone.types import TIERS, Alignment, Segment, Utterance
 
-__all__ = ["FIELDS", "from_plain", "to_plain", "upgrade"]
+__all__ = ["FIELDS", "from_plain", "to_line", "to_plain", "upgrade"]
 
 FIELDS = tuple(Utterance.__dataclass_fields__)
 """The keys of a line, in the order in which they are written."""
@@ -17,6 +19,17 @@ FIELDS = tuple(Utterance.__dataclass_fields__)
 TEXTS = ("speaker", "session", "dialogue", "text", "text_source", "label", "language")
 
 Plain = dict[str, Any]
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def to_line(utterance: Utterance) -> bytes:
+    """The utterance's line of JSONL, without the line feed."""
+    try:
+        return _encode(to_plain(utterance)).encode("utf-8")
+    except (ValueError, TypeError) as error:  # a NaN, a lone surrogate, an object JSON has no word for
+        raise ManifestError(f"{utterance.id!r}: cannot be written to a manifest: {error}") from None
 
 
 def to_plain(utterance: Utterance) -> Plain:
