@@ -99,12 +99,14 @@ def make(
     strict: bool = False,
     folds: int = 5,
     level: Literal["utterance", "dialogue"] = "utterance",
+    refuse: bool = True,
 ) -> Split:
     """The folds of ``protocol`` (a key of ``PROTOCOLS``), the same for the same seed whatever the order.
 
     ``strict`` leaves the test speaker's partner out of ``lospo`` altogether; ``folds`` counts those of
     ``kfold-speaker`` and of the random split. At ``level="dialogue"`` a sample is a conversation, so only
-    ``loso``, or a corpus' own split that keeps conversations whole, is let through.
+    ``loso``, or a corpus' own split that keeps conversations whole, is let through. Folds that leak are
+    refused; ``refuse=False`` returns them, stamped, for the audit to look at.
     """
     if protocol not in PROTOCOLS:
         raise ProtocolError(f"no protocol '{protocol}'; there are: {', '.join(PROTOCOLS)}")
@@ -116,7 +118,7 @@ def make(
             raise ProtocolError(f"utterance '{one.id}' stands twice in the manifest")
     made, stamps = PROTOCOLS[protocol](ordered, _Options(seed, strict, folds))
     _refuse_empty(made, protocol)
-    stamps |= _refuse_leaks(ordered, made, protocol)
+    stamps |= _leaks(ordered, made, protocol, refuse)
     if level == "dialogue" and DIALOGUES in stamps:
         raise ProtocolError(f"at the dialogue level '{protocol}' cuts conversations of this corpus")
     options = {"seed": seed, "strict": strict, "folds": len(made), "level": level}
@@ -296,7 +298,7 @@ def _refuse_empty(folds: list[Fold], protocol: str) -> None:
                 raise ProtocolError(f"{protocol}: fold '{fold.name}' has nothing on its {side} side")
 
 
-def _refuse_leaks(utterances: Group, folds: list[Fold], protocol: str) -> set[str]:
+def _leaks(utterances: Group, folds: list[Fold], protocol: str, refuse: bool) -> set[str]:
     """Stamps for what a prescribed or random split shares; any other protocol that shares is refused."""
     by_id = {u.id: u for u in utterances}
     stamps: set[str] = set()
@@ -308,7 +310,7 @@ def _refuse_leaks(utterances: Group, folds: list[Fold], protocol: str) -> set[st
                 shared |= names["validation"] & names["test"]
             if not shared:
                 continue
-            if protocol not in ("fixed", "leaky-random-utterance"):
+            if refuse and protocol not in ("fixed", "leaky-random-utterance"):
                 raise ProtocolError(
                     f"{protocol}: {what} '{min(shared)}' would be on two sides of fold '{fold.name}'; "
                     "use kfold-speaker, which keeps such groups together"

@@ -1,3 +1,113 @@
 """``audit``: what would make a result too good to be true."""
 
 from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from undertone.cli.app import app
+
+if TYPE_CHECKING:
+    from undertone.audit import Audit
+    from undertone.splits import Split
+    from undertone.types import Utterance
+
+MARKS = {"leak": "[bold red]✗ leak[/]", "warning": "[yellow]! warning[/]", "note": "[dim]· note[/]"}
+
+
+@app.command()
+def audit(
+    manifest: Annotated[Path, typer.Argument(help="The manifest: .jsonl or .parquet.")],
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Folds to look across: loso, lospo, kfold-speaker, fixed, leaky-random-utterance."),
+    ] = None,
+    split: Annotated[Path | None, typer.Option(help="A file of folds instead of a protocol.")] = None,
+    folds: Annotated[int, typer.Option(help="How many folds, for kfold-speaker.")] = 5,
+    seed: Annotated[int, typer.Option(help="The seed of the folds.")] = 0,
+    write_split: Annotated[
+        Path | None, typer.Option("--write-split", help="Write the folds to this file.")
+    ] = None,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave the recordings unopened.")] = False,
+    jobs: Annotated[int | None, typer.Option(help="Readers of audio at a time; default: all cores.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Status 1 when anything leaks.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
+) -> None:
+    """Look for leaks: speakers, dialogues, recordings, equal audio and equal words across folds.
+
+    Example: undertone audit iemocap.jsonl --protocol loso
+    """
+    from undertone import splits
+    from undertone.audit import examine
+    from undertone.manifest import read
+
+    utterances = read(manifest).resolved()
+    made = splits.read(split) if split else None
+    if made is None and protocol:
+        made = splits.make(utterances, protocol, seed=seed, folds=folds, refuse=False)
+    if made and write_split:
+        splits.write(write_split, made)
+    with _progress(utterances, no_audio) as watch:
+        found = examine(
+            utterances, made, recordings=not no_audio, jobs=jobs or os.cpu_count() or 1, watch=watch
+        )
+    if as_json:
+        print(json.dumps({"manifest": str(manifest), **found.plain()}, ensure_ascii=False))
+    else:
+        _show(found, made)
+    if strict and found.leaks:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress(utterances: tuple[Utterance, ...], silent: bool) -> Iterator[Callable[[], None] | None]:
+    """Counts recordings on stderr when that is a terminal."""
+    if silent or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("listening", total=len(utterances))
+        yield lambda: bar.advance(task)
+
+
+def _show(found: Audit, split: Split | None) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    folds = f" · {found.protocol}, {len(split.folds)} folds, hash {found.split}" if split else ""
+    console.print(f"{found.utterances:,} utterances{folds}")
+    for stamp in found.stamps:
+        console.print(f"[yellow]stamped:[/] {escape(stamp)}")
+    for finding in found.findings:
+        console.print(f"{MARKS[finding.level]} {escape(finding.says)}")
+        for example in finding.examples:
+            console.print(f"    [dim]{escape(example)}[/]")
+    if not found.findings:
+        console.print("[green]nothing found[/]")
+    if found.balance:
+        console.print(_table(found.balance))
+
+
+def _table(balance: Mapping[str, Mapping[str, Mapping[str, int]]]) -> object:
+    """Labels per fold and side."""
+    from rich.table import Table
+
+    labels = list(next(iter(next(iter(balance.values())).values())))
+    table = Table("fold", "side", *labels, "all", title="who is where", title_justify="left")
+    for name, sides in balance.items():
+        for side, counts in sides.items():
+            row = [f"{counts[label]:,}" for label in labels]
+            table.add_row(name if side == "train" else "", side, *row, f"{sum(counts.values()):,}")
+        table.add_section()
+    return table

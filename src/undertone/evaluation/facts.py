@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from undertone.audit import same_words
 from undertone.splits import Split
 from undertone.types import Utterance
 
-__all__ = ["FILE", "UTTERANCE", "facts", "grouping", "read", "same_words", "units", "write"]
+__all__ = ["FILE", "UTTERANCE", "facts", "grouping", "read", "units", "write"]
 
 FILE = "facts.jsonl"
 UTTERANCE = "utterance (speakers unknown)"
@@ -29,15 +29,6 @@ UTTERANCE = "utterance (speakers unknown)"
 
 Facts = dict[str, dict[str, Any]]
 """By utterance id."""
-
-
-def same_words(text: str) -> str:
-    """A transcript without case, punctuation and spacing: what 'the same sentence' means here.
-
-    >>> same_words("Well —  I can't!") == same_words("well, I can't")
-    True
-    """
-    return " ".join(re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.casefold().replace("’", "'")))
 
 
 def facts(utterances: Sequence[Utterance], split: Split) -> Facts:
