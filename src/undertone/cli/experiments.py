@@ -1,3 +1,280 @@
 """``train``, ``crossval``, ``report``, ``stress``, ``demo``: from a recipe to a table with intervals."""
 
 from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from undertone.cli.app import app
+from undertone.errors import TrainingError
+
+if TYPE_CHECKING:
+    from undertone.evaluation.results import Result
+    from undertone.experiment.recipe import Recipe
+    from undertone.training.crossval import Failure, Job
+
+Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the recipe; repeatable.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the runs.")]
+StoreAt = Annotated[Path | None, typer.Option("--store", help="Folder of the features.")]
+Jobs = Annotated[int | None, typer.Option(help="Processes at once; default: one a core.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Resolve, build, print sizes; train nothing.")]
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, as in recipes/.")],
+    set_: Set = None,
+    fold: Annotated[str | None, typer.Option(help="Which fold; default: the first.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and dropout.")] = 0,
+    out: Out = Path("runs"),
+    store: StoreAt = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train and test one fold of a recipe, with a bar to look at.
+
+    Example: undertone train recipes/demo/unison.toml --set training.epochs=5
+    """
+    from undertone.experiment.recipe import load_recipe
+    from undertone.experiment.single import train_one
+    from undertone.store import Store
+
+    loaded = load_recipe(recipe, set_ or [])
+    if dry_run:
+        return _describe([loaded])
+    with _EpochBar(loaded.training.epochs) as bar:
+        folder, figures = train_one(loaded, out, Store(store), fold=fold, seed=seed, watch=bar)
+    print(f"WA {100 * figures['wa']:.1f}  UA {100 * figures['ua']:.1f}  on the test side of {folder}")
+    return None
+
+
+@app.command()
+def crossval(
+    recipes: Annotated[list[Path], typer.Argument(help="Recipes, as in recipes/.")],
+    set_: Set = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds of each fold, over the recipe's.")] = None,
+    out: Out = Path("runs"),
+    store: StoreAt = None,
+    jobs: Jobs = None,
+    final: Annotated[bool, typer.Option(help="Also fit the model one deploys, on all data.")] = True,
+    dry_run: DryRun = False,
+) -> None:
+    """Train and test every fold of some recipes; finished folds are not done again.
+
+    Example: undertone crossval recipes/iemocap/mgcma.toml recipes/iemocap/unison.toml --seeds 5
+    """
+    from undertone.evaluation.results import evaluate
+    from undertone.experiment.crossval import crossval as run
+    from undertone.experiment.recipe import load_recipe
+    from undertone.store import Store
+
+    overrides = [*(set_ or []), *([f"protocol.seeds={seeds}"] if seeds else [])]
+    loaded = [load_recipe(path, overrides) for path in recipes]
+    if dry_run:
+        return _describe(loaded)
+    with _JobBar() as bar:
+        done = run(
+            loaded,
+            out,
+            store=Store(store),
+            processes=jobs or _cores(),
+            final=final,
+            start=bar.start,
+            watch=bar.ended,
+        )
+    _tell_failures(done.failures)
+    lost = {failure.job.run for failure in done.failures}
+    _table([evaluate(folder) for folder in done.runs if folder.name not in lost])
+    if done.failures:
+        raise TrainingError(f"{len(done.failures)} jobs failed; the same command does only those again")
+    return None
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page; Markdown lies beside it.")] = Path(
+        "report.html"
+    ),
+    reference: Annotated[str | None, typer.Option(help="The run that the others are tested against.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The figures, on stdout.")] = False,
+) -> None:
+    """Measure runs and write one self-contained page, and the same as Markdown.
+
+    Example: undertone report runs/demo/unison runs/demo/concat --out report.html
+    """
+    import json
+
+    from undertone.evaluation.report import render
+
+    results = render(runs, out, reference=reference)
+    if as_json:
+        print(json.dumps([result.plain() for result in results]))
+    else:
+        _table(results)
+        print(f"report: {out}")
+
+
+@app.command()
+def demo(
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer utterances, systems and epochs.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: runs/demo.")] = None,
+    jobs: Jobs = None,
+    set_: Set = None,
+) -> None:
+    """The whole story on synthesised speech: corpus, features, every system cross-validated, report.
+
+    Example: undertone demo --quick
+    """
+    from undertone.experiment.demo import demo as run
+
+    began = time.perf_counter()
+    folder = out or Path("runs/demo-quick" if quick else "runs/demo")
+    with _JobBar() as bar:
+        done = run(
+            folder,
+            quick=quick,
+            processes=jobs or _cores(),
+            overrides=set_ or [],
+            say=lambda line: print(f"· {line}", file=sys.stderr),
+            start=bar.start,
+            watch=bar.ended,
+        )
+    _tell_failures(done.failures)
+    _table(done.results)
+    print(
+        "Sizes are small so that this takes minutes on two cores; what differs from the published settings:"
+    )
+    for recipe in done.recipes:
+        if recipe.notes:
+            print(f"  {recipe.title}: {'; '.join(recipe.notes)}")
+    print(f"summary: {done.summary}\nreport:  {done.report}")
+    _predict_one(done.runs[-1], done.clip, done.words)
+    print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
+    if done.failures:
+        raise TrainingError(f"{len(done.failures)} jobs failed; the same command does only those again")
+
+
+def _predict_one(run: Path, clip: Path, words: str) -> None:
+    """What the last system's final model says of one clip."""
+    from undertone.serving.predictor import load
+
+    said = load(run).predict(clip, words)
+    shares = "  ".join(f"{label} {100 * p:.0f} %" for label, p in said.probabilities.items())
+    print(f'{run.name} on {clip.name}, "{words}": {said.label}  ({shares})')
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _tell_failures(failures: Sequence[Failure]) -> None:
+    for failure in failures:
+        print(f"undertone: {failure.job.name} failed: {failure.why}", file=sys.stderr)
+
+
+def _describe(recipes: Sequence[Recipe]) -> None:
+    """What the recipes resolve to."""
+    from undertone.config import dump_toml
+    from undertone.experiment.single import sizes
+
+    for recipe in recipes:
+        found = sizes(recipe)
+        print(f"# {recipe.title}: {found.parameters:,} parameters")
+        print(f"# members: {', '.join(found.members)}; loss terms: {', '.join(found.terms)}")
+        if found.folds:
+            print(f"# {found.utterances} utterances, {found.folds} folds × {recipe.protocol.seeds} seeds")
+        print(dump_toml(recipe.plain()))
+
+
+def _table(results: Sequence[Result]) -> None:
+    """Points on screen, intervals beside them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if not results:
+        return
+    card = results[0].run.card
+    table = Table(title=f"{card.corpus} · {card.protocol} · {card.folds} folds · seeds {len(card.seeds)}")
+    for name in ("system", "WA", "UA", "95 % interval of UA", "macro-F1", "ECE", "seconds"):
+        table.add_column(name, justify="left" if name == "system" else "right")
+    for result in results:
+        low, high = (100 * x for x in (result.intervals["ua"].low, result.intervals["ua"].high))
+        figures = [f"{100 * result.seeds[name].mean:.1f}" for name in ("wa", "ua")]
+        more = [f"{100 * result.seeds['macro_f1'].mean:.1f}", f"{result.calibration['ece'] or 0:.3f}"]
+        seconds = f"{result.run.seconds or 0:.0f}"
+        table.add_row(result.name, *figures, f"{low:.1f} to {high:.1f}", *more, seconds)
+    console = Console()
+    console.print(table)
+    stamps = [
+        *card.stamps,
+        *(["epochs chosen on the test side: optimistic"] if card.selection == "test" else []),
+    ]
+    for stamp in stamps:
+        console.print(f"[bold]stamp:[/bold] {stamp}")
+
+
+class _Bar:
+    """A bar on stderr, when stderr is a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self.task: Any = None
+
+    def __enter__(self) -> Any:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
+class _JobBar(_Bar):
+    """Jobs of a cross-validation."""
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        from undertone.training.crossval import finished
+
+        done = sum(finished(job) for job in jobs)
+        self.task = self.bar.add_task("folds", total=len(jobs), completed=done)
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        self.bar.update(self.task, advance=1, description=f"{job.name}{' failed' if failure else ''}")
+
+
+class _EpochBar(_Bar):
+    """Steps of one training, with its loss and what the validation side says."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs, self.past = epochs, 0
+        self.said = ""
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        if self.task is None:
+            self.task = self.bar.add_task("epoch 1", total=total * self.epochs)
+        at = self.past * total + done
+        self.bar.update(self.task, completed=at, description=f"loss {loss:.3f} {self.said}")
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        self.past = record["epoch"]
+        if "validation_ua" in record:
+            self.said = f"validation UA {100 * record['validation_ua']:.1f}"
+        if not sys.stderr.isatty():
+            print(f"epoch {record['epoch']}: loss {record['loss']:.3f} {self.said}", file=sys.stderr)

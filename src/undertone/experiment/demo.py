@@ -1,0 +1,142 @@
+"""The whole story on synthesised speech: corpus, features, cross-validation of every system, report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from undertone import manifest as manifests
+from undertone.config import fingerprint
+from undertone.errors import ConfigError
+from undertone.evaluation import report, results
+from undertone.experiment.crossval import Watched, crossval
+from undertone.experiment.example import write_example
+from undertone.experiment.prepare import prepare
+from undertone.experiment.recipe import Recipe, load_recipe
+from undertone.store import Store
+from undertone.training.crossval import Failure, Job
+
+__all__ = ["Demo", "demo", "demo_recipes"]
+
+log = logging.getLogger(__name__)
+
+SYSTEMS = ("speech", "text", "score", "concat", "multilevel", "perspective", "mgcma", "unison")
+"""In the order of the table: one modality, simple fusion, the published systems, ours."""
+SIZE, QUICK_SIZE = 1000, 400
+"""Utterances of the corpus."""
+QUICK = ("training.epochs=8", "training.patience=8")
+QUICK_SYSTEMS = ("speech", "text", "score", "concat", "unison")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo left behind."""
+
+    runs: tuple[Path, ...]
+    results: tuple[results.Result, ...]
+    summary: Path
+    report: Path
+    failures: tuple[Failure, ...]
+    recipes: tuple[Recipe, ...]
+    clip: Path
+    """A clip of the corpus, to predict."""
+    words: str
+    """Its transcript."""
+
+
+def recipes_folder() -> Path:
+    """Where the recipes are: in the installed package, or at the root of a checkout."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "recipes", package.parents[1] / "recipes"):
+        if (folder / "demo").is_dir():
+            return folder
+    raise ConfigError(f"{package}: the recipes are not installed with this copy of undertone")
+
+
+def demo_recipes(out: Path, quick: bool = False, overrides: Sequence[str] = ()) -> list[Recipe]:
+    """The demo's recipes, reading the corpus in ``out``."""
+    here = [f"manifest={json.dumps((out / 'corpus.jsonl').as_posix())}"]
+    changed = [*here, *(QUICK if quick else ()), *overrides]
+    folder = recipes_folder() / "demo"
+    return [load_recipe(folder / f"{name}.toml", changed) for name in (QUICK_SYSTEMS if quick else SYSTEMS)]
+
+
+def demo(
+    out: Path,
+    *,
+    quick: bool = False,
+    processes: int = 2,
+    overrides: Sequence[str] = (),
+    say: Callable[[str], None] = log.info,
+    start: Callable[[Sequence[Job]], None] | None = None,
+    watch: Watched | None = None,
+) -> Demo:
+    """Do it all into ``out``; what is there from an earlier call is not done again."""
+    recipes = demo_recipes(out, quick, overrides)
+    utterances = _corpus(out, QUICK_SIZE if quick else SIZE, processes, say)
+    say("extract and cross-validate: " + ", ".join(recipe.title for recipe in recipes))
+    done = crossval(recipes, out, store=Store(out / "store"), processes=processes, start=start, watch=watch)
+    lost = {failure.job.run for failure in done.failures}
+    runs = tuple(run for run in done.runs if run.name not in lost)
+    say("report")
+    shown = utterances[0]
+    for recipe, run in zip(recipes, done.runs, strict=True):
+        if run in runs:
+            write_example(recipe, run)
+    measured = report.render(runs, out / "report.html")
+    summary = out / "summary.json"
+    _write_json(summary, _summary(measured))
+    return Demo(
+        runs=runs,
+        results=tuple(measured),
+        summary=summary,
+        report=out / "report.html",
+        failures=done.failures,
+        recipes=tuple(recipes),
+        clip=Path(shown.audio),
+        words=shown.text or "",
+    )
+
+
+def _corpus(out: Path, size: int, processes: int, say: Callable[[str], None]) -> tuple[Any, ...]:
+    """The corpus in ``out``, made unless it is there already from the same code."""
+    path, made = out / "corpus.jsonl", out / "corpus.made"
+    mark = fingerprint([size, *(p.read_bytes().hex() for p in _sources())])
+    if not (path.is_file() and made.is_file() and made.read_text(encoding="utf-8") == mark):
+        say(f"make the demo corpus: {size} utterances of synthesised speech")
+        made.unlink(missing_ok=True)
+        prepare("demo", out / "corpus", path, options={"size": size, "workers": processes})
+        made.write_text(mark, encoding="utf-8")
+    return manifests.read(path).resolved()
+
+
+def _sources() -> list[Path]:
+    """The files that determine the corpus."""
+    package = Path(__file__).parents[1]
+    return sorted([*(package / "corpora").glob("demo*.py"), package / "espeak.py"])
+
+
+def _summary(measured: Sequence[results.Result]) -> dict[str, Any]:
+    card = measured[0].run.card
+    systems = {
+        result.name: {
+            "wa": round(result.seeds["wa"].mean, 6),
+            "ua": round(result.seeds["ua"].mean, 6),
+            "ua_interval": [round(result.intervals["ua"].low, 6), round(result.intervals["ua"].high, 6)],
+            "seconds": round(result.run.seconds or 0.0, 3),
+        }
+        for result in measured
+    }
+    protocol = f"{card.protocol}, {card.folds} folds, seeds {list(card.seeds)}, selection by {card.selection}"
+    return {"corpus": card.corpus, "protocol": protocol, "systems": systems}
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    part = path.with_name(f".{path.name}.{time.time_ns()}")
+    part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)

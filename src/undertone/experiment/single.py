@@ -1,0 +1,99 @@
+"""One fold of one recipe, and what a recipe resolves to before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from undertone import splits
+from undertone.errors import ConfigError
+from undertone.experiment.crossval import plan
+from undertone.experiment.material import gather_features, read_corpus
+from undertone.experiment.recipe import Recipe
+from undertone.experiment.run import run_job
+from undertone.models.batch import Dimensions
+from undertone.models.table import build
+from undertone.store import Store
+from undertone.training.crossval import finished
+from undertone.training.loop import Watch
+
+__all__ = ["Sizes", "sizes", "train_one"]
+
+
+def train_one(
+    recipe: Recipe,
+    out: Path,
+    store: Store,
+    *,
+    fold: str | None = None,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> tuple[Path, dict[str, Any]]:
+    """Train and test one fold; returns its folder and its metrics."""
+    seeded = recipe.but([f"protocol.seeds={max(seed + 1, recipe.protocol.seeds)}"])
+    planned = plan(seeded, out, lambda r, corpus: gather_features(r, corpus.utterances, store))
+    names = [f.name for f in planned.split.folds]
+    wanted = fold or names[0]
+    if wanted not in names:
+        raise ConfigError(f"no fold '{wanted}'; there are: {', '.join(names)}")
+    job = next(j for j in planned.jobs if (j.fold, j.seed) == (wanted, seed))
+    if not finished(job):
+        run_job(job, watch)
+    figures: dict[str, Any] = json.loads((job.folder / "metrics.json").read_text(encoding="utf-8"))
+    return job.folder, figures
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a recipe resolves to."""
+
+    parameters: int
+    members: tuple[str, ...]
+    terms: tuple[str, ...]
+    """Loss terms that are on."""
+    utterances: int = 0
+    """0 where the manifest is not there yet."""
+    folds: int = 0
+
+
+def sizes(recipe: Recipe) -> Sizes:
+    """Build the recipe's system; where the manifest exists, split it too."""
+    from undertone.features.speech import build as speech_encoder
+
+    classes, utterances, folds = 4, 0, 0
+    if Path(recipe.manifest).is_file():
+        corpus = read_corpus(recipe.manifest, everything=recipe.protocol.level == "dialogue")
+        chosen = recipe.protocol
+        made = splits.make(
+            corpus.utterances,
+            chosen.split,
+            seed=chosen.split_seed,
+            strict=chosen.strict,
+            folds=chosen.folds,
+            level=chosen.level,
+        )
+        classes, utterances, folds = len(corpus.labels), len(corpus.utterances), len(made.folds)
+    acoustic = recipe.speech.name == "acoustic"
+    speech = speech_encoder(recipe.speech.encoder).dim if acoustic else WIDTH
+    wide = recipe.speech.functionals or recipe.protocol.level == "dialogue"
+    dimensions = Dimensions(
+        classes=classes,
+        speech=speech * (2 if wide else 1),
+        speech_layers=0 if recipe.speech.layer != "weighted" else LAYERS,
+        text=recipe.text.width if recipe.text.learned else WIDTH,
+        vocabulary=recipe.text.vocabulary if recipe.text.learned else 0,
+    )
+    system = build(recipe.system, recipe.model.plain(), dimensions, recipe.title)
+    return Sizes(
+        parameters=sum(p.numel() for p in system.parameters()),
+        members=tuple(name or "whole" for name in system.members()),
+        terms=tuple(name for name, weight in system.weights.items() if weight),
+        utterances=utterances,
+        folds=folds,
+    )
+
+
+WIDTH, LAYERS = 768, 13
+"""Of the base-sized encoders, taken where the encoder itself is not looked at."""
