@@ -146,5 +146,5 @@ def _join(phones: Sequence[Segment]) -> Segment:
     start, end = phones[0].start, phones[-1].end
     scores = [(p.score, p.duration) for p in phones if p.score is not None]
     weight = sum(duration for _, duration in scores)
-    score = sum(s * d for s, d in scores) / weight if weight else None
+    score = round(sum(s * d for s, d in scores) / weight, 4) if weight else None
     return Segment(label([p.text for p in phones]), start, end, score)
