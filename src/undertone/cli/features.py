@@ -1,3 +1,168 @@
 """``extract`` and ``store``: every clip encoded once."""
 
 from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from undertone.cli.app import app
+
+store_app = typer.Typer(
+    name="store", help="Look after the feature store: path, stat, verify, gc, clear.", no_args_is_help=True
+)
+app.add_typer(store_app)
+
+StoreOption = Annotated[
+    Path | None,
+    typer.Option("--store", help="Where features live; else UNDERTONE_CACHE, else the user's cache."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
+
+
+@app.command()
+def extract(
+    manifest: Annotated[Path, typer.Argument(help="The utterances.")],
+    speech: Annotated[
+        str | None, typer.Option(help="acoustic, egemaps, or a network's folder or hub name.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="A text network's folder or hub name.")] = None,
+    layer: Annotated[str, typer.Option(help="Speech: an index, last, or weighted (all layers).")] = "last",
+    store: StoreOption = None,
+    precision: Annotated[str, typer.Option(help="auto | fp32 | bf16")] = "auto",
+    keep: Annotated[str, typer.Option(help="What the store keeps: fp32 | fp16")] = "fp32",
+    runtime: Annotated[str, typer.Option(help="torch | openvino | onnx")] = "torch",
+    device: Annotated[str, typer.Option(help="cpu | cuda")] = "cpu",
+    revision: Annotated[str | None, typer.Option(help="The speech network's branch, tag or commit.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes, one thread each; 0: one a core.", min=0)] = 1,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Exit 0 despite clips that failed.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Encode every clip (and transcript) once; what the store has is not computed again.
+
+    Example: undertone extract demo.jsonl --speech facebook/wav2vec2-base --text bert-base-uncased
+    """
+    from undertone.errors import ConfigError
+    from undertone.experiment.extract import extract_manifest
+
+    if speech is None and text is None:
+        raise ConfigError("nothing to extract: name --speech (acoustic needs no download), --text or both")
+    shared: dict[str, Any] = {"precision": precision, "keep": keep, "device": device}
+    index: int | str = int(layer) if layer.lstrip("-").isdigit() else layer
+    report = extract_manifest(
+        manifest,
+        store,
+        speech and {"name": speech, "layer": index, "runtime": runtime, "revision": revision, **shared},
+        text and {"name": text, **shared},
+        jobs=jobs,
+        say=lambda line: print(line, file=sys.stderr),
+    )
+    values = report.plain()
+    if as_json:
+        print(json.dumps(values, indent=2))
+    else:
+        print(
+            f"{values['computed']} encoded ({values['audio_seconds']:.0f} s of audio in "
+            f"{values['wall_seconds']:.1f} s), {values['hits']} were there, {len(report.bad)} refused"
+        )
+    for bad in report.bad:
+        print(f"{bad.id}: {bad.why}", file=sys.stderr)
+    if report.bad and not skip_bad:
+        print(
+            f"undertone: {len(report.bad)} could not be encoded, the rest is done; "
+            "--skip-bad goes on without them",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+@store_app.command("path")
+def path_(store: StoreOption = None) -> None:
+    """Print where the store is.
+
+    Example: undertone store path
+    """
+    print(_opened(store).root)
+
+
+@store_app.command()
+def stat(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Say what the store holds, by encoder.
+
+    Example: undertone store stat
+    """
+    found = _opened(store).stat()
+    if as_json:
+        rows = {name: {"entries": n, "bytes": size} for name, (n, size) in found.by_encoder.items()}
+        values = {"root": str(found.root), "entries": found.entries, "shards": found.shards}
+        print(json.dumps({**values, "bytes": found.bytes, "partial": found.partial, "encoders": rows}))
+        return
+    print(f"{found.root}: {found.entries} entries in {found.shards} shards, {_size(found.bytes)}")
+    for name, (entries, size) in found.by_encoder.items():
+        print(f"  {name or '(unnamed)'}: {entries} entries, {_size(size)}")
+    if found.partial:
+        print(f"  {found.partial} shards in flight or abandoned")
+
+
+@store_app.command()
+def verify(store: StoreOption = None) -> None:
+    """Read everything and check its sums; exit 1 if anything is damaged.
+
+    Example: undertone store verify
+    """
+    opened = _opened(store)
+    damage = opened.verify()
+    for found in damage:
+        print(f"{found.shard}: {found.key or 'the whole shard'}: {found.what}")
+    if damage:
+        print("undertone: damaged entries are never read; `undertone store gc` removes them", file=sys.stderr)
+        raise typer.Exit(1)
+    print(f"{opened.root}: {len(opened)} entries, all sound")
+
+
+@store_app.command()
+def gc(
+    store: StoreOption = None,
+    older_than: Annotated[
+        float | None, typer.Option(help="Also shards not written for this many days.")
+    ] = None,
+    encoder: Annotated[str | None, typer.Option(help="Also what this encoder (see stat) made.")] = None,
+) -> None:
+    """Give back what is damaged, doubled or abandoned.
+
+    Example: undertone store gc --older-than 90
+    """
+    seconds = None if older_than is None else older_than * 86_400
+    print(f"{_size(_opened(store).gc(seconds, encoder))} given back")
+
+
+@store_app.command()
+def clear(
+    store: StoreOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove every feature; they can be extracted again.
+
+    Example: undertone store clear --yes
+    """
+    opened = _opened(store)
+    if not yes:
+        typer.confirm(f"remove all {len(opened)} entries of {opened.root}?", abort=True)
+    print(f"{_size(opened.clear())} given back")
+
+
+def _opened(root: Path | None) -> Any:
+    from undertone.store import Store
+
+    return Store(root)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

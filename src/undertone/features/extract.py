@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,10 @@ class Report:
     audio_seconds: float = 0.0
     """Of audio encoded now."""
     wall_seconds: float = 0.0
+
+    def plain(self) -> dict[str, Any]:
+        """Plain JSON-able values."""
+        return asdict(self)
 
     def raise_if_bad(self) -> None:
         """A DataError with the list, if anything was refused."""

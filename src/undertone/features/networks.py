@@ -50,10 +50,26 @@ class Front:
     """Samples that one frame sees: the least a clip can have."""
     window: int | None = None
     """Samples of the fixed window the network insists on, if it does."""
+    body_frames = 0
+    """Features the body is given for such a window."""
 
     def __call__(self, wave: Wave, dtype: torch.dtype) -> Tensor:
         """(T, F) of one whole clip."""
         raise NotImplementedError
+
+
+class ConvStack(nn.Module):
+    """The strided convolutions alone: (1, N) samples → (1, T, F)."""
+
+    def __init__(self, layers: nn.ModuleList) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, samples: Tensor) -> Tensor:
+        hidden = samples[:, None]
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return hidden.transpose(1, 2)
 
 
 class Convolutions(Front):
@@ -63,6 +79,8 @@ class Convolutions(Front):
         self.extractor = found.processor
         self.rate = int(found.processor.sampling_rate)
         self.layers = found.model.feature_extractor.conv_layers
+        self.stack = ConvStack(self.layers)
+        self.run: Callable[[Tensor], Tensor] = self.stack
         convs: list[Any] = [layer.conv for layer in self.layers]
         self.stride, self.receptive = _geometry(convs)
         self.clock = FrameClock(hop=self.stride / self.rate, offset=self.receptive / 2 / self.rate)
@@ -75,20 +93,14 @@ class Convolutions(Front):
         samples = torch.from_numpy(np.ascontiguousarray(normal, np.float32)).to(self._device, dtype)
         count = (len(samples) - self.receptive) // self.stride + 1
         if count <= self.block:
-            return self._run(samples)
+            return self.run(samples[None])[0]
         with self._whole_clip_norms(samples):
-            return torch.cat([self._run(self._part(samples, rows)) for rows in self._blocks(count)])
+            return torch.cat([self.stack(self._part(samples, rows)[None])[0] for rows in self._blocks(count)])
 
     @property
     def _device(self) -> torch.device:
         device: torch.device = next(self.layers.parameters()).device
         return device
-
-    def _run(self, samples: Tensor) -> Tensor:
-        hidden = samples[None, None]
-        for layer in self.layers:
-            hidden = layer(hidden)
-        return hidden[0].T  # (T, F)
 
     def _blocks(self, count: int) -> Iterator[range]:
         return (range(i, min(i + self.block, count)) for i in range(0, count, self.block))
@@ -186,6 +198,7 @@ class Spectrogram(Front):
         offset = (receptive - 1) / 2 - encoder.conv1.padding[0] - encoder.conv2.padding[0]
         self.clock = FrameClock(hop=self.stride / self.rate, offset=offset * hop / self.rate)
         self.dim = int(found.processor.feature_size)
+        self.body_frames = self.window // hop
 
     def __call__(self, wave: Wave, dtype: torch.dtype) -> Tensor:
         assert self.window is not None and len(wave) <= self.window

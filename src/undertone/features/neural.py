@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from undertone.config import fingerprint
+from undertone.errors import ConfigError
+from undertone.features import engines
 from undertone.features.batching import plan
 from undertone.features.checks import checked_frames, checked_wave
 from undertone.features.longclips import windows
-from undertone.features.networks import FAMILIES, Body, load
+from undertone.features.networks import FAMILIES, Body, Convolutions, load
 from undertone.features.precision import choose
 from undertone.features.speech import CODE, SpeechConfig
 from undertone.features.speech import build as rebuild
@@ -32,17 +34,22 @@ class PretrainedSpeech:
     """Frames from any architecture in ``networks.FAMILIES``."""
 
     def __init__(self, config: SpeechConfig) -> None:
+        engines.require(config.runtime)
         found = load(config.name, config.revision)
         self.config = config
         self.name = config.name
         self.keep = config.keep
         self.revision = found.revision
         self.device = torch.device(config.device)
-        self.precision = choose(config.precision, config.device)
-        found.model.to(self.device, self.precision.dtype)
+        self.precision = choose(config.precision, config.device, config.runtime)
+        self.dtype = self.precision.dtype if config.runtime == "torch" else torch.float32
+        found.model.to(self.device, self.dtype)
         family = FAMILIES[found.kind]
         self.front = family.front(found)
         self.body = Body(found, config.layer)
+        self._run_body: Callable[..., Tensor] = self.body
+        if config.runtime != "torch":
+            self._use_engines(config.runtime)
         self.pads = family.pads
         self.rate = int(found.processor.sampling_rate)
         self.dim, self.layers, self.clock = self.body.dim, self.body.layers, self.front.clock
@@ -60,13 +67,25 @@ class PretrainedSpeech:
             "long": self.config.long.plain(),
         }
 
+    def _use_engines(self, runtime: engines.Runtime) -> None:
+        """Hand both parts to another engine; long clips' fronts stay with torch, in blocks."""
+        if self.device.type != "cpu":
+            raise ConfigError(f"--runtime {runtime} is for the CPU; on {self.device} leave it at torch")
+        precision, frames = self.precision.name, 64
+        if isinstance(self.front, Convolutions):
+            samples = self.front.receptive + (frames - 1) * self.front.stride
+            self.front.run = engines.convert(self.front.stack, (1, samples), 1, runtime, precision)
+        frames = frames if self.front.window is None else self.front.body_frames
+        axis = 1 if self.front.window is None else None
+        self._run_body = engines.convert(self.body, (1, frames, self.front.dim), axis, runtime, precision)
+
     @torch.inference_mode()
     def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Frames (T, D), or layers (K, T, D), of each wave."""
         checked = [checked_wave(wave) for wave in waves]
         if self.front.window is not None:
             return [self._windowed_waves(wave) for wave in checked]
-        features = [self.front(wave, self.precision.dtype) for wave in checked]
+        features = [self.front(wave, self.dtype) for wave in checked]
         frames: list[NDArray[np.float32] | None] = [None] * len(features)
         limit = round(self.config.long.above / self.clock.hop)
         for index in [i for i, x in enumerate(features) if len(x) > limit]:
@@ -92,7 +111,8 @@ class PretrainedSpeech:
                 torch.arange(max(lengths), device=self.device)
                 < torch.tensor(lengths, device=self.device)[:, None]
             )
-        out = self.body(torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), mask)
+        padded = torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True)
+        out = self._run_body(padded) if mask is None else self._run_body(padded, mask)
         numbers = out.float().cpu().numpy()
         return [np.ascontiguousarray(x[..., :n, :]) for x, n in zip(numbers, lengths, strict=True)]
 
@@ -116,7 +136,7 @@ class PretrainedSpeech:
         overlap = min(round(self.config.long.overlap / self.clock.hop), (size - 1) // 2)
         parts = []
         for see, keep in windows(-(-len(wave) // hop), size, overlap):
-            features = self.front(wave[see.start * hop : see.stop * hop], self.precision.dtype)
+            features = self.front(wave[see.start * hop : see.stop * hop], self.dtype)
             out = self._bodies([features])[0]
             parts.append(out[..., keep.start - see.start : keep.stop - see.start, :])
         return np.concatenate(parts, axis=-2)

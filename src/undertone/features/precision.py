@@ -32,10 +32,12 @@ class Precision:
         return f"{self.name}: {self.why}"
 
 
-def choose(wanted: Wanted, device: str = "cpu") -> Precision:
+def choose(wanted: Wanted, device: str = "cpu", runtime: str = "torch") -> Precision:
     """``auto`` takes bf16 where the hardware has it. There is no fp16: on a CPU it is emulated, slowly."""
     if wanted not in ("auto", "fp32", "bf16"):
         raise ConfigError(f"precision '{wanted}': there are auto, fp32 and bf16 (fp16 is never used)")
+    if runtime == "onnx" and wanted == "auto":
+        return Precision("fp32", "ONNX Runtime computes in fp32 on a CPU")
     has, what = _has_bf16(device)
     if wanted == "fp32":
         return Precision("fp32", "asked for")

@@ -1,0 +1,135 @@
+"""Other engines for a network's two parts on the CPU: OpenVINO and ONNX Runtime (extra 'export').
+
+Each part is converted with a free time axis and then asked to repeat torch's answer for another
+length than the one it was converted with: what a trace has frozen shows here, not in a result.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from undertone.errors import ConfigError, MissingExtra
+
+__all__ = ["TOLERANCE", "Runtime", "convert", "require"]
+
+Runtime = Literal["torch", "openvino", "onnx"]
+Run = Callable[[Tensor], Tensor]
+
+TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
+"""How far (max |a-b| / max |b|) an engine may be from torch in fp32 on the noise it is tried with."""
+
+log = logging.getLogger(__name__)
+
+
+def require(runtime: Runtime) -> None:
+    """MissingExtra when the engine is not installed."""
+    package = {"openvino": "openvino", "onnx": "onnxruntime"}.get(runtime)
+    if package and importlib.util.find_spec(package) is None:
+        raise MissingExtra(f"--runtime {runtime}", "export")
+
+
+def convert(
+    module: nn.Module, shape: tuple[int, ...], axis: int | None, runtime: Runtime, precision: str
+) -> Run:
+    """``module`` (fp32, a tensor in, one out) in an engine; ``axis`` of ``shape`` is free, if any is."""
+    example = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    make = {"openvino": _openvino, "onnx": _onnx}[runtime]
+    with torch.inference_mode(False), torch.no_grad(), _quiet():
+        run = make(module, example, axis, precision)
+    _try(module, run, shape, axis, runtime, precision)
+    return run
+
+
+def _openvino(module: nn.Module, example: Tensor, axis: int | None, precision: str) -> Run:
+    import openvino
+
+    shape = [(-1 if i == axis else n) for i, n in enumerate(example.shape)]
+    model = openvino.convert_model(module, example_input=example, input=[openvino.PartialShape(shape)])
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = openvino.compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(given: Tensor) -> Tensor:
+        result = request.infer([given.float().contiguous().numpy()], share_inputs=True)
+        return torch.from_numpy(np.array(result[0]))
+
+    return run
+
+
+def _onnx(module: nn.Module, example: Tensor, axis: int | None, precision: str) -> Run:
+    import onnxruntime
+
+    if precision != "fp32":
+        raise ConfigError("--runtime onnx computes in fp32 on a CPU; use --precision fp32 or another runtime")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "part.onnx"
+        torch.onnx.export(
+            module,
+            (example,),
+            path,
+            input_names=["given"],
+            output_names=["made"],
+            dynamic_shapes=None if axis is None else ({axis: torch.export.Dim.DYNAMIC},),
+            dynamo=True,
+            verbose=False,
+        )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(given: Tensor) -> Tensor:
+        (made,) = session.run(None, {"given": given.float().contiguous().numpy()})
+        return torch.from_numpy(made)
+
+    return run
+
+
+@torch.inference_mode()
+def _try(
+    module: nn.Module, run: Run, shape: tuple[int, ...], axis: int | None, runtime: Runtime, precision: str
+) -> None:
+    longer = tuple(int(n * 1.7) if i == axis else n for i, n in enumerate(shape))
+    probe = torch.randn(longer, generator=torch.Generator().manual_seed(1))
+    wanted, made = module(probe), run(probe)
+    far = (
+        float((wanted - made).abs().max() / wanted.abs().max())
+        if wanted.shape == made.shape
+        else float("inf")
+    )
+    if not far <= TOLERANCE[precision]:
+        raise ConfigError(
+            f"--runtime {runtime} does not repeat this network: relative error {far:.2g} at another "
+            "length than it was converted with; use --runtime torch"
+        )
+    log.info("%s repeats torch within %.2g", runtime, far)
+
+
+@contextmanager
+def _quiet() -> Iterator[Any]:
+    """Without the converters' remarks on what a trace may freeze: it is tried afterwards."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(level)
