@@ -26,18 +26,22 @@ KINDS = {
 }
 _KIND = {phone: name for name, phones in KINDS.items() for phone in phones.split()}
 
-# fmt: off
-LATENESS: dict[str, dict[str, int]] = {
-    "pause": {"vowel": -13, "glide": -11, "nasal": -2, "fricative": -18, "affricate": 0, "voiced stop": -23, "stop": -18},
-    "vowel": {"pause": 16, "vowel": 12, "glide": 0, "nasal": -3, "fricative": -2, "affricate": 2, "voiced stop": 1, "stop": 1},
-    "glide": {"pause": 18, "vowel": 10, "glide": 2, "nasal": 5, "fricative": 5, "affricate": 2, "voiced stop": 13, "stop": 7},
-    "nasal": {"pause": 13, "vowel": 14, "glide": 5, "nasal": 1, "fricative": -2, "affricate": 2, "voiced stop": -1, "stop": 5},
-    "fricative": {"pause": 4, "vowel": 3, "glide": -13, "nasal": -1, "fricative": 3, "affricate": 6, "voiced stop": 5, "stop": 0},
-    "affricate": {"pause": 2, "vowel": 8, "glide": 2, "nasal": 2, "fricative": 2, "affricate": 1, "voiced stop": 2, "stop": 0},
-    "voiced stop": {"pause": 6, "vowel": 8, "glide": -3, "nasal": 5, "fricative": 3, "affricate": 2, "voiced stop": -14, "stop": 5},
-    "stop": {"pause": 1, "vowel": -2, "glide": -21, "nasal": -4, "fricative": 9, "affricate": 2, "voiced stop": -14, "stop": -16},
+_TABLE = """
+                paus vowe glid nasa fric affr  b-d stop
+    pause          0  -13  -11   -2  -18    0  -23  -18
+    vowel         16   12    0   -3   -2    2    1    1
+    glide         18   10    2    5    5    2   13    7
+    nasal         13   14    5    1   -2    2   -1    5
+    fricative      4    3  -13   -1    3    6    5    0
+    affricate      2    8    2    2    2    1    2    0
+    voiced-stop    6    8   -3    5    3    2  -14    5
+    stop           1   -2  -21   -4    9    2  -14  -16
+"""
+_ROWS = [line.split() for line in _TABLE.strip().splitlines()[1:]]
+_KINDS = [row[0].replace("-", " ") for row in _ROWS]
+LATENESS = {
+    k: dict(zip(_KINDS, map(int, row[1:]), strict=True)) for k, row in zip(_KINDS, _ROWS, strict=True)
 }
-# fmt: on
 """Milliseconds by which the model is late, by the kinds of the phones left and right of a boundary.
 
 Medians over 5,800 boundaries that people marked in read English, each drawn towards the common

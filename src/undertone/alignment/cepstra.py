@@ -93,8 +93,7 @@ def remove_noise(power: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _lower_envelope(value: NDArray[np.float32], envelope: NDArray[np.float32]) -> NDArray[np.float32]:
     keep = np.where(value >= envelope, np.float32(0.995), np.float32(0.5))
-    followed: NDArray[np.float32] = keep * envelope + (1 - keep) * value
-    return followed
+    return np.asarray(keep * envelope + (1 - keep) * value, np.float32)
 
 
 @functools.cache

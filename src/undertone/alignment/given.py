@@ -16,8 +16,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from undertone.alignment.nesting import nest, within
-from undertone.alignment.syllables import syllable_segments
+from undertone.alignment.syllables import complete
 from undertone.alignment.transcript import attach
 from undertone.errors import AlignmentError
 from undertone.types import Alignment, Segment
@@ -26,9 +25,7 @@ __all__ = ["FRAMES_PER_SECOND", "is_silence", "read_iemocap", "read_segments"]
 
 FRAMES_PER_SECOND = 100
 _VARIANT = re.compile(r"\(\d+\)$")
-_SILENCE = frozenset(
-    {"<s>", "</s>", "<sil>", "sil", "sp", "spn", "sent-end", "sent-start", "h#", "pau", "epi", ""}
-)
+_SILENCE = frozenset({"<s>", "</s>", "<sil>", "sil", "sp", "sent-end", "sent-start", "h#", "pau", "epi", ""})
 
 
 def read_iemocap(
@@ -48,11 +45,7 @@ def read_iemocap(
     phones = read_segments(phone_path, context=True)
     if text is not None:
         words = attach(words, text)
-    alignment = nest(words, syllables, phones)
-    if alignment.word and alignment.phone and not alignment.syllable:
-        derived = syllable_segments(alignment.word, within(alignment.phone, alignment.word))
-        alignment = nest(alignment.word, derived, alignment.phone)
-    return alignment
+    return complete(words, syllables, phones)
 
 
 def read_segments(path: Path | str | None, context: bool = False) -> list[Segment]:
@@ -88,4 +81,4 @@ def _frames(fields: list[str], where: str) -> tuple[int, int]:
 def is_silence(label: str) -> bool:
     """Whether a label names silence or noise: ``<s> <sil> SIL sp ++BREATHING++ [noise]`` …"""
     name = _VARIANT.sub("", label.strip()).lower()
-    return name in _SILENCE or name.startswith(("++", "[", "<"))
+    return name in _SILENCE or name.startswith(("+", "[", "<"))

@@ -13,10 +13,9 @@ import numpy as np
 from undertone.alignment import cepstra
 from undertone.alignment.boundaries import settle
 from undertone.alignment.hmm import STATES, load_model
-from undertone.alignment.nesting import nest
 from undertone.alignment.pronunciation import UNKNOWN, english, stressed
 from undertone.alignment.search import Path, SearchConfig, TimedPhone, search
-from undertone.alignment.syllables import syllable_segments
+from undertone.alignment.syllables import complete
 from undertone.alignment.transcript import SpokenWord, normalise
 from undertone.errors import AlignmentError
 from undertone.types import Alignment, Segment
@@ -132,8 +131,7 @@ def tiers(path: Path, words: Sequence[SpokenWord]) -> Alignment:
             label = "spn" if name == UNKNOWN else name
             phones.append(Segment(label, a, b, _sure(_mean(path, p.first, p.end))))
         spoken.append(_word(words[index], members, path))
-    found = nest(spoken, (), phones)
-    return nest(found.word, syllable_segments(found.word, found.phone), found.phone)
+    return complete(spoken, (), phones)
 
 
 def _word(word: SpokenWord, members: Sequence[tuple[TimedPhone, float, float]], path: Path) -> Segment:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from undertone.alignment.nesting import disjoint, parents
-from undertone.types import Segment
+from undertone.alignment.nesting import disjoint, nest, parents
+from undertone.types import Alignment, Segment
 
-__all__ = ["is_nucleus", "label", "stress", "syllabify", "syllable_segments"]
+__all__ = ["complete", "is_nucleus", "label", "stress", "syllabify", "syllable_segments"]
 
 ARPABET_VOWELS = frozenset(
     "AA AE AH AO AW AX AXR AX-H AY EH ER EY IH IX IY OW OY UH UW UX EL EM EN ENG".split()
@@ -148,3 +148,16 @@ def _join(phones: Sequence[Segment]) -> Segment:
     weight = sum(duration for _, duration in scores)
     score = round(sum(s * d for s, d in scores) / weight, 4) if weight else None
     return Segment(label([p.text for p in phones]), start, end, score)
+
+
+def complete(
+    words: Sequence[Segment],
+    syllables: Sequence[Segment],
+    phones: Sequence[Segment],
+    language: str | None = None,
+) -> Alignment:
+    """The nested tiers, syllables derived from phones where there are words and phones but none of them."""
+    found = nest(words, syllables, phones)
+    if found.word and found.phone and not found.syllable:
+        return nest(found.word, syllable_segments(found.word, found.phone, language), found.phone)
+    return found

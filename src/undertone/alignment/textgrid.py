@@ -1,0 +1,128 @@
+"""Praat's TextGrid, long and short form, read and written.
+
+Both forms are the same sequence of strings and numbers; the long form only puts names between
+them, which are skipped. Tier names are those of the Montreal Forced Aligner (``words``, ``phones``,
+``speaker - words``) and their like.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from undertone.alignment.given import is_silence
+from undertone.alignment.nesting import nest
+from undertone.errors import AlignmentError
+from undertone.types import TIERS, Alignment, Seconds, Segment, Tier
+
+__all__ = ["read_textgrid", "write_textgrid"]
+
+NAMES: dict[Tier, tuple[str, ...]] = {
+    "word": ("words", "word", "ort", "ort-mau", "orthography"),
+    "syllable": ("syllables", "syllable", "syl", "mas"),
+    "phone": ("phones", "phone", "phonemes", "phoneme", "segments", "mau"),
+}
+"""What tiers are called, the name that we write first."""
+_TOKEN = re.compile(r'"((?:[^"]|"")*)"|\[[^\]]*\]|(?<![\w.])([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?!\w)')
+
+
+def read_textgrid(path: Path | str) -> Alignment:
+    """The nested tiers of a file, silence left out; tiers of other names are skipped.
+
+    Raises AlignmentError where the file is no TextGrid or ends too early.
+    """
+    path = Path(path)
+    found: dict[Tier, list[Segment]] = {}
+    try:
+        for name, segments in _tiers(_tokens(_decoded(path.read_bytes()))):
+            tier = _tier(name)
+            if tier and tier not in found:
+                found[tier] = [s for s in segments if not is_silence(s.text)]
+    except FileNotFoundError:
+        raise AlignmentError(f"{path}: no such file") from None
+    except (StopIteration, RuntimeError, ValueError) as error:
+        raise AlignmentError(f"{path}: not a whole TextGrid: {error or 'it ends too early'}") from None
+    return nest(*(found.get(tier, ()) for tier in TIERS))
+
+
+def _decoded(data: bytes) -> str:
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return data.decode("utf-16" if wide else "utf-8-sig")
+
+
+def _tokens(text: str) -> Iterator[str | float]:
+    """Strings and numbers in order; names, indices in brackets and flags are skipped."""
+    for match in _TOKEN.finditer(text):
+        if match[1] is not None:
+            yield match[1].replace('""', '"')
+        elif match[2] is not None:
+            yield float(match[2])
+
+
+def _tiers(tokens: Iterator[str | float]) -> Iterator[tuple[str, list[Segment]]]:
+    if next(tokens) != "ooTextFile" or next(tokens) != "TextGrid":
+        raise ValueError("its header is another")
+    _number(tokens), _number(tokens)
+    for _ in range(int(_number(tokens))):
+        kind, name = _string(tokens), _string(tokens)
+        _number(tokens), _number(tokens)
+        segments = []
+        for _ in range(int(_number(tokens))):
+            start = _number(tokens)
+            end = _number(tokens) if kind == "IntervalTier" else start
+            segments.append(Segment(_string(tokens), start, end))
+        yield name, segments
+
+
+def _number(tokens: Iterator[str | float]) -> float:
+    if not isinstance(token := next(tokens, None), float):
+        raise ValueError(f"a number is expected, not {token!r}")
+    return token
+
+
+def _string(tokens: Iterator[str | float]) -> str:
+    if not isinstance(token := next(tokens, None), str):
+        raise ValueError(f"a text is expected, not {token!r}")
+    return token
+
+
+def _tier(name: str) -> Tier | None:
+    last = name.rpartition(" - ")[2].strip().lower()
+    return next((tier for tier, names in NAMES.items() if last in names), None)
+
+
+def write_textgrid(path: Path | str, alignment: Alignment, duration: Seconds | None = None) -> None:
+    """Write the tiers there are as interval tiers in the long form, gaps as empty intervals."""
+    path = Path(path)
+    tiers = [(NAMES[name][0], alignment.tier(name)) for name in alignment.tiers]
+    end = max([duration or 0.0, *(s.end for _, segments in tiers for s in segments)])
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_text(end)}"]
+    lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
+    for number, (name, segments) in enumerate(tiers, 1):
+        intervals = list(_filled(segments, end))
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+        lines += ["        xmin = 0", f"        xmax = {_text(end)}"]
+        lines += [f"        intervals: size = {len(intervals)}"]
+        for i, segment in enumerate(intervals, 1):
+            quoted = segment.text.replace('"', '""')
+            lines += [f"        intervals [{i}]:", f"            xmin = {_text(segment.start)}"]
+            lines += [f"            xmax = {_text(segment.end)}", f'            text = "{quoted}"']
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    partial.replace(path)
+
+
+def _filled(segments: Sequence[Segment], end: Seconds) -> Iterator[Segment]:
+    clock = 0.0
+    for segment in segments:
+        if segment.start > clock:
+            yield Segment("", clock, segment.start)
+        yield segment
+        clock = segment.end
+    if clock < end:
+        yield Segment("", clock, end)
+
+
+def _text(seconds: Seconds) -> str:
+    return f"{seconds:.6f}".rstrip("0").rstrip(".") or "0"
