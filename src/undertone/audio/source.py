@@ -36,14 +36,14 @@ class Source:
 def locate(ref: str | Path) -> Source:
     """The bytes behind a path or ``archive.tar#member``; an AudioError says what is missing."""
     path = Path(ref)
-    if TAR in str(ref) and not path.exists():
+    if path.is_file():
+        return Source(str(ref), path)
+    if path.exists():
+        raise AudioError(f"{ref}: is not a file")
+    if TAR in str(ref):
         archive, _, member = str(ref).partition("#")
         return Source(str(ref), _member(Path(archive), member))
-    if not path.exists():
-        raise AudioError(f"{ref}: no such file")
-    if not path.is_file():
-        raise AudioError(f"{ref}: is not a file")
-    return Source(str(ref), path)
+    raise AudioError(f"{ref}: no such file")
 
 
 def _member(archive: Path, member: str) -> bytes:

@@ -104,8 +104,8 @@ class Iemocap:
     def boundaries(self, utterance: Utterance) -> tuple[Path, Path, Path]:
         """Where the utterance's words, syllables and phones stand, if this copy has them."""
         session = f"Session{int(utterance.id[3:5])}"
-        stem = self.root / session / "sentences" / "ForcedAlignment" / str(utterance.dialogue) / utterance.id
-        words, syllables, phones = (stem.with_name(f"{stem.name}.{suffix}") for suffix in TIERS)
+        aligned = self.root / session / "sentences" / "ForcedAlignment" / str(utterance.dialogue)
+        words, syllables, phones = (aligned / f"{utterance.id}.{suffix}" for suffix in TIERS)
         return words, syllables, phones
 
     def _sessions(self) -> list[str]:
@@ -133,11 +133,13 @@ class Iemocap:
         turns = sorted(_turns(file), key=lambda turn: (turn.start, turn.id))
         words = _transcript(session / "dialog" / "transcriptions" / file.name, unread)
         sound = session / "sentences" / "wav" / dialogue
+        packed = {path.name for path in sound.glob("*.flac")}
         for number, turn in enumerate(turns):
             text = words.pop(turn.id, None)
             if text is None:
                 unread["turns without transcript"] += 1
-            yield _utterance(turn, number, dialogue, text, _recording(sound / turn.id))
+            suffix = "flac" if f"{turn.id}.flac" in packed else "wav"
+            yield _utterance(turn, number, dialogue, text, sound / f"{turn.id}.{suffix}")
         if words:
             unread["transcribed turns that nobody rated"] += len(words)
 
@@ -204,8 +206,3 @@ def _transcript(file: Path, unread: Counter[str]) -> dict[str, str]:
         elif line.strip():
             unread["transcription lines without an utterance"] += 1
     return words
-
-
-def _recording(stem: Path) -> Path:
-    packed = stem.with_name(f"{stem.name}.flac")
-    return packed if packed.is_file() else stem.with_name(f"{stem.name}.wav")
