@@ -180,7 +180,11 @@ def collate(examples: Sequence[Example], dimensions: Dimensions) -> Batch:
         text=_pad_text(text, max(1, *text_lengths), dimensions),
         text_lengths=torch.tensor(text_lengths),
         segments={tier: _pad_segments(examples, tier) for tier in tiers},
-        token_word=_pad_ints([e.token_word for e in examples], max(1, *text_lengths), -1),
+        token_word=_pad_ints(
+            [e.token_word if n else None for e, n in zip(examples, text_lengths, strict=True)],
+            max(1, *text_lengths),
+            -1,
+        ),
         labels=_labels(examples),
         present=torch.tensor([[n > 0, m > 0] for n, m in zip(speech_lengths, text_lengths, strict=True)]),
         speakers=_pad_ints([e.speakers for e in examples], None, -1) if examples[0].ids else None,

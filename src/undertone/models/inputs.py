@@ -29,9 +29,9 @@ class LayerSum(nn.Module):
 class _Neighbours(nn.Module):
     """A residual convolution over a sequence: each place hears its neighbours; padding is silent."""
 
-    def __init__(self, width: int, reach: int, dropout: float) -> None:
+    def __init__(self, width: int, reach: int, dropout: float, norm: bool = True) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
         self.convolution = nn.Conv1d(width, width, 2 * reach + 1, padding=reach)
         self.rest = nn.Sequential(nn.GELU(), nn.Dropout(dropout))
 
@@ -70,9 +70,11 @@ class TextEmbedding(nn.Module):
     def __init__(self, vocabulary: int, width: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
-        nn.init.normal_(self.embedding.weight, std=0.5)
+        # a piece never seen in training stays near zero, silent, where larger values would be loud noise;
+        # for the same reason nothing is normalised here
+        nn.init.normal_(self.embedding.weight, std=0.02)
         self.dropout = nn.Dropout(dropout)
-        self.neighbours = _Neighbours(width, 1, dropout)
+        self.neighbours = _Neighbours(width, 1, dropout, norm=False)
 
     def forward(self, ids: Tensor, mask: Tensor, gate: Tensor | None = None) -> Tensor:
         x: Tensor = self.dropout(self.embedding(ids))

@@ -68,7 +68,7 @@ class Pooling(nn.Module):
         super().__init__()
         self.kind = kind
         self.width = 2 * width if kind == "mean_std" else width
-        self.score = nn.Linear(width, 1) if kind == "attention" else None
+        self.score = nn.Linear(width, 1, bias=False) if kind == "attention" else None
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         if self.kind == "max":
@@ -129,7 +129,7 @@ class SegmentPool(nn.Module):
     def __init__(self, width: int, kind: SegmentPooling = "mean") -> None:
         super().__init__()
         self.kind = kind
-        self.score = nn.Linear(width, 1) if kind == "attention" else None
+        self.score = nn.Linear(width, 1, bias=False) if kind == "attention" else None
 
     def forward(self, frames: Tensor, segments: Segments) -> Tensor:
         if self.score is not None:
@@ -174,10 +174,10 @@ class Attention(nn.Module):
         super().__init__()
         assert width % heads == 0, f"{heads} heads do not divide a width of {width}"
         self.heads = heads
-        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
+        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width, bias=False)
         self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
         if matching:
-            self.key.load_state_dict(self.query.state_dict())
+            self.key.load_state_dict({"weight": self.query.weight})
 
     def forward(
         self,

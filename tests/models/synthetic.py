@@ -1,0 +1,120 @@
+"""Small random batches, and every system with every way it can fuse, at sizes that take no time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from undertone.models.batch import Batch, Dimensions, Example, collate
+from undertone.models.perspective import OPERATORS
+from undertone.models.system import System
+from undertone.models.table import build
+
+CLASSES = 4
+IDS = Dimensions(classes=CLASSES, speech=10, text=12, vocabulary=30)
+VECTORS = Dimensions(classes=CLASSES, speech=10, text=12)
+LAYERS = Dimensions(classes=CLASSES, speech=10, speech_layers=3, text=12)
+SMALL: dict[str, Any] = {"width": 16}
+ALL_MEMBERS = [
+    f"{kind}-{level}" for kind in ("early", "late") for level in ("frame", "phone", "syllable", "word")
+]
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, SMALL) for name in ("speech", "text", "concat", "score", "unison")},
+    **{f"concat {kind}": ("concat", SMALL | {"pooling": kind}) for kind in ("mean", "max", "attention")},
+    **{f"score {rule}": ("score", SMALL | {"late": rule}) for rule in ("mean", "weighted")},
+    "speech convolved": ("speech", SMALL | {"convolutions": 2}),
+    "multilevel all": ("multilevel", SMALL | {"members": ALL_MEMBERS}),
+    **{
+        f"multilevel {name}": ("multilevel", SMALL | {"members": [name]})
+        for name in ("early-frame", "early-word", "late-syllable")
+    },
+    **{
+        f"multilevel {positions}": ("multilevel", SMALL | {"positions": positions})
+        for positions in ("index", "none")
+    },
+    **{
+        f"multilevel {how} segments": ("multilevel", SMALL | {"segment_pooling": how})
+        for how in ("max", "attention")
+    },
+    **{f"multilevel {rule}": ("multilevel", SMALL | {"late": rule}) for rule in ("weighted", "product")},
+    **{
+        f"perspective {stage} {operator}": (
+            "perspective",
+            SMALL | {"stage": stage, "operator": operator},
+        )
+        for stage, operators in OPERATORS.items()
+        for operator in operators
+    },
+    "perspective textbook": ("perspective", SMALL | {"perspective_inputs": "logits", "reduction": "mean"}),
+    "perspective single": ("perspective", SMALL | {"loss": "single", "stage": "middle"}),
+    "mgcma": ("mgcma", SMALL | {"entropy": 0.1}),
+    "mgcma tokens": ("mgcma", SMALL | {"distribution": 0.0, "instance": 0.0, "match": 0.0}),
+    "mgcma distribution": ("mgcma", SMALL | {"token": False, "instance": 0.0, "match": 0.0}),
+    "mgcma instance": ("mgcma", SMALL | {"token": False, "distribution": 0.0}),
+    "mgcma unaware": ("mgcma", SMALL | {"label_aware": False, "positions": "index"}),
+    "unison bare": (
+        "unison",
+        SMALL | {"meeting": False, "relative": False, "durations": False, "positions": "none", "layers": 0,
+                 "delta": 0.0, "distribution": 0.0, "instance": 0.0, "tiers": ["phone"]},
+    ),
+}  # fmt: skip
+"""Every system and fusion option, by a name that says which."""
+
+
+def example(index: int, dims: Dimensions, rng: np.random.Generator, label: int | None = None) -> Example:
+    """Speech of three to six words, two syllables a word, two phones a syllable, a little silence."""
+    words = int(rng.integers(3, 7))
+    edges = np.cumsum(np.concatenate([[rng.integers(0, 3)], rng.integers(1, 4, size=4 * words)]))
+    frames = int(edges[-1] + rng.integers(0, 3))
+    shape = (dims.speech_layers, frames, dims.speech) if dims.speech_layers else (frames, dims.speech)
+    phones = np.stack([edges[:-1], edges[1:]], -1)
+    tokens = words + int(rng.integers(0, 3))
+    text = (
+        rng.integers(1, dims.vocabulary, size=tokens)
+        if dims.vocabulary
+        else rng.normal(size=(tokens, dims.text)).astype(np.float32)
+    )
+    return Example(
+        id=f"u{index}",
+        speech=rng.normal(size=shape).astype(np.float32),
+        text=text,
+        segments={
+            "phone": phones,
+            "syllable": np.stack([edges[:-1:2], edges[2::2]], -1),
+            "word": np.stack([edges[:-1:4], edges[4::4]], -1),
+        },
+        segment_word={
+            "phone": np.arange(4 * words) // 4,
+            "syllable": np.arange(2 * words) // 2,
+            "word": np.arange(words),
+        },
+        token_word=np.sort(rng.integers(-1, words, size=tokens)),
+        label=int(rng.integers(dims.classes)) if label is None else label,
+    )
+
+
+def examples(count: int, dims: Dimensions = IDS, seed: int = 0) -> list[Example]:
+    """With every class among them."""
+    rng = np.random.default_rng(seed)
+    return [example(i, dims, rng, label=i % dims.classes) for i in range(count)]
+
+
+def batch_of(count: int, dims: Dimensions = IDS, seed: int = 0) -> Batch:
+    return collate(examples(count, dims, seed), dims)
+
+
+def make(variant: str, dims: Dimensions = IDS, seed: int = 0, **settings: Any) -> System:
+    """A variant with fresh weights, in evaluation mode."""
+    name, values = VARIANTS[variant]
+    torch.manual_seed(seed)
+    return build(name, values | settings, dims).eval()
+
+
+def total(system: System, batch: Batch) -> torch.Tensor:
+    """The weighted sum of the terms, as the objective makes it."""
+    terms = system.terms(system(batch), batch)
+    assert set(terms) == set(system.weights)
+    return torch.stack([system.weights[name] * term for name, term in terms.items()]).sum()
