@@ -3,10 +3,12 @@
 ``runs/<name>/facts.jsonl`` holds one line an utterance, so that a run can be reported without its
 corpus::
 
-    {"id", "speaker", "session", "dialogue", "scripted", "seen_text", "duration", "snr", "text_source"}
+    {"id", "speaker", "session", "dialogue", "scripted", "seen_text", "duration", "snr", "kind",
+     "text_source"}
 
 A field that the corpus does not know is null. ``seen_text`` says whether the same words stand in the
-training side of the fold that tests the utterance.
+training side of the fold that tests the utterance; ``kind`` is the corpus' own (of a synthesised
+utterance: what carries its emotion).
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ def _facts(utterance: Utterance) -> dict[str, Any]:
         "scripted": utterance.extra.get("scripted"),
         "duration": utterance.duration or utterance.extra.get("duration"),
         "snr": utterance.extra.get("snr"),
+        "kind": utterance.extra.get("kind"),
         "text_source": utterance.text_source,
     }
 

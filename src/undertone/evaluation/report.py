@@ -20,6 +20,7 @@ utterance (or a list of them) to look at closely::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from undertone.errors import DataError
+from undertone.evaluation import overview, pictures
+from undertone.evaluation.findings import Findings
+from undertone.evaluation.markdown import markdown
+from undertone.evaluation.page import esc, links, page
+from undertone.evaluation.protocol import protocol
 from undertone.evaluation.results import Result, evaluate
 
 __all__ = ["envelope", "render"]
@@ -37,9 +44,39 @@ def render(runs: Sequence[Path], out: Path, *, reference: str | None = None) -> 
 
     ``reference`` names the run that the others are tested against (default: ``unison``, else the first).
     """
-    results = [evaluate(folder) for folder in runs]
-    out.write_text("", encoding="utf-8")
-    return results
+    if not runs:
+        raise DataError("nothing to report: no run was named")
+    found = Findings([evaluate(folder) for folder in runs], reference)
+    own = found.reference.run.card
+    foot = f"undertone {esc(own.code)} · {esc(own.machine)} · made from predictions, offline"
+    first, *others = _sections(found)
+    _write(out, page(f"{own.corpus} · undertone", [first, links(others), *others], foot))
+    _write(out.with_suffix(".md"), markdown(found))
+    return list(found.results)
+
+
+def _sections(found: Findings) -> list[str]:
+    """The page, in reading order."""
+    return [
+        overview.head(found),
+        overview.comparison(found),
+        pictures.parts(found),
+        pictures.confusions(found),
+        pictures.folds(found),
+        pictures.learning(found),
+        pictures.calibration(found),
+        pictures.ablation(found),
+        pictures.embedding_map(found),
+        pictures.example(found),
+        protocol(found),
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def envelope(wave: NDArray[Any], points: int = 600) -> dict[str, list[float]]:

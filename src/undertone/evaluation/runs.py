@@ -6,7 +6,7 @@
     facts.jsonl                   what is known of each tested utterance (evaluation.facts)
     example.json                  one utterance to look at (see evaluation.report)
     <fold>/<seed>/
-        config.toml               the resolved recipe
+        recipe.toml               the resolved recipe
         predictions.jsonl         a prediction plus truth, fold, seed; one line a test utterance
         metrics.json              evaluation.metrics.summary of those, and ``seconds``
         history.jsonl             one line an epoch: {"epoch", "loss", "validation_ua", …}
@@ -95,7 +95,9 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return load_toml(self.jobs[0].folder / "config.toml") if self.jobs else {}
+        """The recipe of the first training, resolved; empty where none was kept."""
+        path = self.jobs[0].folder / "recipe.toml"
+        return load_toml(path) if path.exists() else {}
 
     @cached_property
     def example(self) -> dict[str, Any] | None:
