@@ -55,8 +55,10 @@ def extract(
     report = extract_manifest(
         manifest,
         store,
-        speech and {"name": speech, "layer": index, "runtime": runtime, "revision": revision, **shared},
-        text and {"name": text, **shared},
+        {"name": speech, "layer": index, "runtime": runtime, "revision": revision, **shared}
+        if speech
+        else None,
+        {"name": text, **shared} if text else None,
         jobs=jobs,
         say=lambda line: print(line, file=sys.stderr),
     )

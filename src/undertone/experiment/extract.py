@@ -23,7 +23,7 @@ def extract_manifest(
     text: Mapping[str, Any] | None,
     *,
     jobs: int = 1,
-    say: Callable[[str], object] = lambda line: None,
+    say: Callable[[str], object] = lambda _line: None,
 ) -> Report:
     """Encode what the store lacks of a manifest's clips and transcripts; refused ones are in the report.
 

@@ -6,8 +6,8 @@
 
 Each analysis frame sees only its own windows, so long clips are worked through in blocks with
 bounded memory and the same numbers. Three things are taken from the clip as a whole, and from no
-other clip: its loudest mel energy (60 dB below it is silence), its mean level, and, with
-``normalise``, the mean and spread of each level column.
+other clip: its loudest mel energy (60 dB below it is silence), its mean level, and what
+``normalise`` takes off.
 
 Columns: ``mels`` log-mel energies, log energy, pitch (octaves from 150 Hz, 0 where unvoiced),
 voicing (0..1); with ``deltas`` the slope of each after them.
@@ -33,6 +33,8 @@ __all__ = ["AcousticConfig", "acoustic_frames", "clock", "columns"]
 
 RATE = 16_000
 PITCH_REFERENCE = 150.0
+SPREAD = 3.0
+"""Nepers that level columns are divided by: about what speech spreads over, so that columns are near 1."""
 BLOCK = 2_000
 """Analysis frames worked on at once: 20 s at the default hop, some 20 MB."""
 
@@ -56,9 +58,10 @@ class AcousticConfig(Config):
     """Highest pitch in Hz."""
     deltas: bool = False
     """Add each column's slope over five frames."""
-    normalise: Literal["none", "mean", "utterance"] = "utterance"
-    """Level columns (mel and energy) as they are, minus the clip's own mean (recording gain no longer
-    matters), or with the clip's own mean 0 and spread 1 (microphone and room matter less too)."""
+    normalise: Literal["none", "gain", "bands", "utterance"] = "gain"
+    """What is taken off the level columns (mel and energy): nothing; the clip's mean level, so that the
+    recording's gain no longer matters; each band's mean (nor the microphone); its spread too (nor the
+    room). Each step costs some of the voice: its loudness, its timbre, its range."""
 
 
 def columns(config: AcousticConfig) -> list[str]:
@@ -176,12 +179,13 @@ def _stack(analysis: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 
 def _normalise(frames: NDArray[np.float32], config: AcousticConfig) -> NDArray[np.float32]:
-    if config.normalise == "none":
-        return frames
     level = frames[:, : config.mels + 1].astype(np.float64)
-    level -= level.mean(0)
-    if config.normalise == "utterance":
-        level /= np.maximum(level.std(0), 0.1)
+    mel = level[:, : config.mels]
+    if config.normalise == "gain":
+        level -= mel.mean()
+    elif config.normalise in ("bands", "utterance"):
+        level -= level.mean(0)
+    level /= np.maximum(level.std(0), 0.1) if config.normalise == "utterance" else SPREAD
     return np.concatenate([level.astype(np.float32), frames[:, config.mels + 1 :]], 1)
 
 
