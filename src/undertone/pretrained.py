@@ -18,7 +18,15 @@ from typing import Any
 
 from undertone.errors import ModelError
 
-__all__ = ["Pretrained", "architecture", "load_speech", "load_text", "locate", "weights_hash"]
+__all__ = [
+    "Pretrained",
+    "architecture",
+    "load_recogniser",
+    "load_speech",
+    "load_text",
+    "locate",
+    "weights_hash",
+]
 
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
 """What is fetched of a repository: settings, safetensors, vocabularies; no pickles, no code."""
@@ -149,3 +157,23 @@ def _quiet() -> Iterator[None]:
         hub_logging.set_verbosity(level)
         if bars:
             hub_logging.enable_progress_bar()
+
+
+def load_recogniser(name: str, revision: str | None = None) -> Any:
+    """A speech recogniser, by folder or hub name: transformers' pipeline, no pickles, no remote code."""
+    from transformers import pipeline
+
+    folder, _ = locate(name, revision)
+    if not list(folder.glob("*.safetensors")):
+        raise ModelError(f"{name}: no safetensors weights (pickled weights are never loaded; convert them)")
+    with _quiet():
+        try:
+            return pipeline(
+                "automatic-speech-recognition",
+                str(folder),
+                trust_remote_code=False,
+                device="cpu",
+                model_kwargs={"use_safetensors": True, "local_files_only": True},
+            )
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            raise ModelError(f"{name}: cannot be loaded as a recogniser ({_first_line(error)})") from error

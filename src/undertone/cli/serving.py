@@ -1,3 +1,278 @@
 """``predict``, ``serve``, ``export``: a model in people's hands."""
 
 from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from undertone.cli.app import app
+from undertone.errors import ConfigError, UndertoneError
+
+if TYPE_CHECKING:
+    from undertone.serving.inputs import Listen, Pending
+    from undertone.serving.predictor import Predictor
+    from undertone.types import Prediction
+
+MODEL = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="A model folder, a run, or 'starter'; default: the best at hand."),
+]
+ALIGN = Annotated[
+    str, typer.Option("--align", help="auto | sphinx | none: word times for transcripts that have none.")
+]
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[str], typer.Argument(help="Files, folders, globs, manifests; - for a sound file on stdin.")
+    ],
+    model: MODEL = None,
+    text: Annotated[str | None, typer.Option(help="What is said; for one recording.")] = None,
+    asr: Annotated[
+        str | None, typer.Option(help="Recognise the words: a recogniser's hub name or folder.")
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", "-f", help="json | jsonl | csv | textgrid | srt")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A file; for textgrid and srt of several, a folder.")
+    ] = None,
+    abstain: Annotated[float, typer.Option(help="No label below this confidence.", min=0.0, max=1.0)] = 0.0,
+    explain: Annotated[bool, typer.Option(help="Work out each word's contribution.")] = True,
+    align: ALIGN = "auto",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Exit 0 though some recordings could not be judged.")
+    ] = False,
+) -> None:
+    """Say what emotion is heard in recordings.
+
+    Words come from --text, from a .TextGrid, .lab or .txt beside the recording, from --asr, or not at all:
+    then the sound decides, and the result says so. Without --format one recording is shown for reading.
+
+    Example: undertone predict clip.wav --text "I can't believe it"
+
+    Example: undertone predict recordings/ --format csv --out emotions.csv
+    """
+    from undertone.serving import inputs
+
+    pending = inputs.find(paths, text, _listener(asr))
+    if text is not None and len(pending) > 1:
+        raise ConfigError(f"--text is for one recording, not {len(pending)}")
+    judge = _predictor(model, align)
+    failures: list[str] = []
+    answers = _answers(judge, pending, explain, abstain, failures)
+    if form is None and out is None and len(pending) == 1 and sys.stdout.isatty():
+        for answer in answers:
+            _show(answer)
+    else:
+        _write(answers, form or _form_of(out), out, several=len(pending) > 1)
+    if failures:
+        if len(pending) > 1:
+            print(f"undertone: {len(failures)} of {len(pending)} recordings not judged", file=sys.stderr)
+        if not skip_bad:
+            raise typer.Exit(1)
+
+
+def _listener(asr: str | None) -> Listen | None:
+    if asr is None:
+        return None
+    from undertone.serving.asr import Recogniser
+
+    return Recogniser(asr)
+
+
+def _predictor(model: str | None, align: str) -> Predictor:
+    from undertone.serving.locate import locate
+    from undertone.serving.predictor import Predictor, load_model
+    from undertone.serving.words import words_for
+
+    found = locate(model)
+    if found.chosen:
+        print(f"undertone: {found.chosen}", file=sys.stderr)
+    ready = load_model(found.path)
+    return Predictor(ready, words=words_for(ready, align))
+
+
+def _answers(
+    judge: Predictor, pending: Sequence[Pending], explain: bool, threshold: float, failures: list[str]
+) -> Iterator[Prediction]:
+    """Every recording's answer; one that cannot be judged is said on stderr and the rest go on."""
+    for one in _bar(pending):
+        try:
+            yield judge.judge(one.open(), explain, threshold)
+        except UndertoneError as error:
+            failures.append(one.id)
+            print(f"undertone: {error}", file=sys.stderr)
+
+
+def _bar(pending: Sequence[Pending]) -> Iterable[Pending]:
+    if len(pending) < 2 or not sys.stderr.isatty():
+        return pending
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(pending, "judging", console=Console(stderr=True), transient=True)
+
+
+def _form_of(out: Path | None) -> str:
+    """The format that a file's name asks for, else JSON lines."""
+    from undertone.serving.outputs import SUFFIXES
+
+    suffix = out.suffix.lower() if out else ""
+    return next((form for form, known in SUFFIXES.items() if known.lower() == suffix), "jsonl")
+
+
+def _write(answers: Iterable[Prediction], form: str, out: Path | None, several: bool) -> None:
+    from undertone.serving import outputs
+
+    if form not in outputs.FORMATS:
+        raise ConfigError(f"no format '{form}'; there are: {', '.join(outputs.FORMATS)}")
+    if out is not None and several and form in ("textgrid", "srt"):
+        for answer in answers:
+            name = Path(answer.id.replace("\\", "/")).name or "clip"
+            _write([answer], form, out / (Path(name).stem + outputs.SUFFIXES[form]), several=False)
+        return
+    with ExitStack() as stack:
+        file: TextIO = sys.stdout
+        part: Path | None = None
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            part = out.with_name(out.name + ".part")
+            file = stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
+        for piece in outputs.write(answers, form):
+            file.write(piece)
+            file.flush()
+    if part is not None and out is not None:
+        part.replace(out)
+
+
+def _show(answer: Prediction) -> None:
+    """One prediction for reading."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from undertone.serving.clips import decided_by
+    from undertone.serving.segmenting.timeline import merged
+
+    console = Console(highlight=False)
+    sure = f" ({answer.confidence:.0%})" if answer.modalities else ": no speech found"
+    console.print(
+        f"[bold]{answer.label or 'unsure'}[/]{sure}, by {decided_by(answer)}"
+        if answer.modalities
+        else "unsure: no speech found"
+    )
+    sides = list(answer.perspectives)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("", *sides):
+        table.add_column(name, justify="right" if name else "left")
+    for label in answer.probabilities:
+        table.add_row(label, *(f"{answer.perspectives[side][label]:.3f}" for side in sides))
+    console.print(table)
+    if answer.words:
+        top = max(answer.words, key=lambda word: word.contribution)
+        words = " ".join(
+            f"[bold]{escape(word.text)}[/]" if word is top else escape(word.text) for word in answer.words
+        )
+        console.print(f"[dim]words:[/] {words}")
+    for cell in merged(answer.segments):
+        console.print(f"[dim]{cell.start:8.2f} {cell.end:8.2f}[/]  {cell.label} ({cell.confidence:.0%})")
+    console.print(f"[dim]{escape(answer.model)}[/]")
+
+
+@app.command()
+def serve(
+    model: MODEL = None,
+    host: Annotated[str, typer.Option(help="Beyond loopback a token is needed.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Seen by other users of this machine: better UNDERTONE_TOKEN or --token-file."),
+    ] = None,
+    token_file: Annotated[Path | None, typer.Option(help="A file that holds the token.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Beyond loopback without a token.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name under which the server may be asked.")
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None, typer.Option(help="https://site whose pages may call; default: none.")
+    ] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="TLS certificate, PEM.")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    align: ALIGN = "auto",
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE: max_bytes, max_seconds, max_batch, segmenting.window …"),
+    ] = None,
+) -> None:
+    """Serve a model: REST and a WebSocket under /v1, and a page for people.
+
+    Example: undertone serve --model runs/demo/unison
+
+    Example: UNDERTONE_TOKEN=… undertone serve --host 0.0.0.0 --allow-host emotions.example.org
+    """
+    from undertone.config import apply_overrides
+    from undertone.serving.locate import locate
+    from undertone.serving.predictor import load_model
+    from undertone.serving.server.examples import find_examples
+    from undertone.serving.server.run import serve as run
+    from undertone.serving.server.settings import ServerSettings
+    from undertone.serving.words import words_for
+
+    values: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "token": token or _token(token_file),
+        "insecure": insecure,
+        "allow_hosts": allow_host or [],
+        "cors_origins": cors_origin or [],
+        "ssl_certfile": None if ssl_certfile is None else str(ssl_certfile),
+        "ssl_keyfile": None if ssl_keyfile is None else str(ssl_keyfile),
+    }
+    settings = ServerSettings.parse(apply_overrides(values, option or []), "serve")
+    found = locate(model)
+    if found.chosen:
+        print(f"undertone: {found.chosen}", file=sys.stderr)
+    ready = load_model(found.path)
+    words = words_for(ready, align)
+    scheme = "https" if ssl_certfile else "http"
+    print(f"undertone: {ready.name} on {scheme}://{host}:{port}", file=sys.stderr)
+    run(ready, settings, words=words, examples=find_examples(found.path))
+
+
+def _token(file: Path | None) -> str | None:
+    """The token from a file or the environment; an empty one is none."""
+    if file is None:
+        return os.environ.get("UNDERTONE_TOKEN") or None
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--token-file {file}: cannot be read ({error})") from None
+    if not token:
+        raise ConfigError(f"--token-file {file}: is empty")
+    return token
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A model folder or a run.")],
+    to: Annotated[str, typer.Option("--to", help="onnx | openvino")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: beside the model.")] = None,
+    encoders: Annotated[bool, typer.Option("--encoders", help="Export its pretrained encoders too.")] = False,
+) -> None:
+    """Write a model as a graph that runs without torch; its answers are compared, and the difference stated.
+
+    Example: undertone export runs/demo/unison --to onnx
+    """
+    from undertone.serving.export import export as run
+    from undertone.serving.locate import locate
+
+    done = run(locate(model).path, to, out, encoders=encoders)
+    print(f"{done.path}: largest difference {done.difference:.1e} (allowed {done.tolerance:.0e})")

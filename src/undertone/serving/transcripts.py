@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from undertone.alignment.textgrid import read_textgrid
 from undertone.alignment.transcript import attach
 from undertone.errors import DataError
 from undertone.types import Alignment, Segment

@@ -1,8 +1,8 @@
 """From overlapping windows to a timeline: cells of one hop, each the mean of the windows that hear it.
 
 The mean is taken of log-probabilities, weighted by how much of the cell a window hears; that is all the
-smoothing there is. A cell is final once no later window can hear it: windows come in order, so that is
-when the window starting with the cell has been judged (or its region has ended).
+smoothing there is. A cell is final as soon as the window that starts with it has been judged, or its
+region has ended; the window that covers a region's end counts for the cells that are open by then.
 """
 
 from __future__ import annotations
@@ -53,15 +53,11 @@ class Timeline:
             self._judged.append(_Judged(window.start, window.end, logs))
             self._labels = tuple(probabilities)
         cells = []
-        while self._cell + self._hop <= window.start + self._hop:  # cells that begin no later than the window
-            if window.region_end is not None:
-                break
+        while window.region_end is None and self._cell <= window.start:
             cells.append(self._close_cell(self._cell + self._hop))
         while window.region_end is not None and self._cell < window.region_end:
-            rest = window.region_end - self._cell
-            cells.append(
-                self._close_cell(self._cell + self._hop if rest >= 1.5 * self._hop else window.region_end)
-            )
+            short = window.region_end - self._cell < 1.5 * self._hop  # what is left makes one cell
+            cells.append(self._close_cell(window.region_end if short else self._cell + self._hop))
         self._judged = [judged for judged in self._judged if judged.end > self._cell]
         return cells
 

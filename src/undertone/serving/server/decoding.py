@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,8 @@ class Decoders:
         began = time.perf_counter()
         healthy = False
         try:
-            process = process or await self._spawn()
+            if process is None or process.returncode is not None:  # it died, now or while it was idle
+                process = await self._spawn()
             async with asyncio.timeout(self._settings.decode_seconds):
                 answer, payload = await self._ask(process, data, name)
             healthy = True
@@ -63,7 +65,7 @@ class Decoders:
             raise AudioError(f"{name}: cannot be decoded within the limits") from None
         finally:
             if process is not None and not healthy:
-                process.kill()
+                _kill(process)
             self._idle.put_nowait(process if healthy else None)
             self._metrics.decoded(time.perf_counter() - began)
         if "error" in answer:
@@ -118,4 +120,9 @@ async def _end(process: Process) -> None:
         async with asyncio.timeout(5):
             await process.wait()
     except TimeoutError:
+        _kill(process)
+
+
+def _kill(process: Process) -> None:
+    with suppress(ProcessLookupError):  # it is gone already
         process.kill()

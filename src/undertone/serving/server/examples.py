@@ -1,18 +1,22 @@
-"""Clips to try on the page, as the demo leaves them beside its models.
-
-``examples/examples.json`` is a list of ``{"audio", "text", "label"}``, ``audio`` a file in the same folder.
-"""
+"""Clips to try on the page: some of the recordings that the demo made for its models."""
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from undertone import manifest as manifests
+from undertone.errors import UndertoneError
+
 __all__ = ["Example", "find_examples"]
 
-MOST = 24
+MANIFESTS = ("examples.jsonl", "corpus.jsonl")
+"""A folder of models may have one of these beside or above them; ``undertone demo`` leaves the second."""
+EACH = 2
+"""Examples of each label, and of each text at most one."""
+KINDS = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg"}
 
 
 @dataclass(frozen=True)
@@ -24,23 +28,36 @@ class Example:
     text: str | None = None
     label: str | None = None
 
+    @property
+    def kind(self) -> str:
+        return KINDS[self.path.suffix.lower()]
+
     def plain(self) -> dict[str, Any]:
         return {"name": self.name, "text": self.text, "label": self.label}
 
 
 def find_examples(model_folder: Path) -> dict[str, Example]:
-    """By name, from the nearest ``examples`` folder at or above the model's; empty where there is none."""
+    """By name, from the nearest manifest at or above the model's folder; empty where there is none."""
     for folder in (model_folder, *list(model_folder.absolute().parents)[:3]):
-        listing = folder / "examples" / "examples.json"
-        if listing.is_file():
-            return {example.name: example for example in _read(listing)}
+        for name in MANIFESTS:
+            if (folder / name).is_file():
+                return {example.name: example for example in _chosen(folder / name)}
     return {}
 
 
-def _read(listing: Path) -> list[Example]:
-    found = []
-    for row in json.loads(listing.read_text(encoding="utf-8"))[:MOST]:
-        path = listing.parent / Path(row["audio"]).name
-        if path.is_file():
-            found.append(Example(path.name, path, row.get("text"), row.get("label")))
-    return found
+def _chosen(manifest: Path) -> list[Example]:
+    try:
+        utterances = manifests.read(manifest).resolved()
+    except UndertoneError:  # no examples is no reason not to serve
+        return []
+    labels: Counter[str | None] = Counter()
+    texts: set[str | None] = set()
+    chosen: list[Example] = []
+    for utterance in utterances:
+        path = Path(utterance.audio)
+        fits = path.suffix.lower() in KINDS and utterance.start is None and path.is_file()
+        if fits and labels[utterance.label] < EACH and utterance.text not in texts:
+            labels[utterance.label] += 1
+            texts.add(utterance.text)
+            chosen.append(Example(f"{len(chosen) + 1}{path.suffix}", path, utterance.text, utterance.label))
+    return chosen

@@ -101,7 +101,7 @@ async def example(request: Request, name: str) -> Response:
     found = _service(request).examples.get(name)  # a name is looked up, never made into a path
     if found is None:
         raise HTTPException(404, "no such example")
-    return FileResponse(found.path, media_type="audio/wav")
+    return FileResponse(found.path, media_type=found.kind)
 
 
 @router.get("/healthz", responses={503: {"model": Problem}})

@@ -1,0 +1,252 @@
+"""A trained model in hand: the same answer however a recording comes, and what an answer says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from undertone.errors import AudioError, ModelError
+from undertone.models.table import SYSTEMS
+from undertone.serving.clips import Clip, abstain
+from undertone.serving.fakes import FakeModel
+from undertone.serving.locate import locate
+from undertone.serving.predictor import Item, Predictor, load, load_model
+from undertone.serving.segmenting.settings import Segmenting
+from undertone.serving.transcripts import Transcript, excerpt
+from undertone.serving.words import Words
+from undertone.types import Alignment, Prediction, Segment
+
+Make = Callable[..., Any]
+TEXT = "what a lovely day"
+STARTS = {"what": 0, "a": 5, "lovely": 7, "day": 14}
+WORDS = tuple(
+    Segment(word, 0.2 + 0.3 * n, 0.45 + 0.3 * n, chars=(at, at + len(word)))
+    for n, (word, at) in enumerate(STARTS.items())
+)
+
+
+@pytest.fixture(scope="module")
+def model(model_folder: Path) -> Predictor:
+    return Predictor(load_model(model_folder))
+
+
+@pytest.fixture(scope="module")
+def wave() -> np.ndarray:
+    drawn = np.random.default_rng(3)
+    t = np.arange(24_000) / 16_000
+    voice = sum(np.sin(2 * np.pi * 140 * k * t + np.sin(3 * t)) / k for k in range(1, 12))
+    return (0.05 * voice + 0.001 * drawn.standard_normal(len(t))).astype(np.float32)
+
+
+def same(one: Prediction, other: Prediction, tolerance: float = 1e-5) -> None:
+    assert one.label == other.label
+    for side, shares in one.perspectives.items():
+        for label, share in shares.items():
+            assert share == pytest.approx(other.perspectives[side][label], abs=tolerance)
+
+
+def test_a_path_its_bytes_and_its_samples_are_judged_alike(
+    model: Predictor, wave: np.ndarray, make_wav: Make, tmp_path: Path
+) -> None:
+    path = tmp_path / "clip.wav"
+    path.write_bytes(make_wav(wave, subtype="FLOAT"))
+    answer = model.predict(path, TEXT)
+    assert answer.id == "clip.wav"
+    same(answer, model.predict(path.read_bytes(), TEXT), 1e-9)
+    same(answer, model.predict(wave, TEXT), 1e-9)
+
+
+@pytest.mark.parametrize("system", sorted(SYSTEMS))
+def test_in_a_batch_each_clip_is_judged_as_if_alone(
+    system: str, new_model: Make, tmp_path: Path, wave: np.ndarray
+) -> None:
+    ready = load_model(new_model(tmp_path / system, system))
+    clips = [
+        Clip("a", wave, TEXT, "given", Alignment(word=WORDS)),
+        Clip("b", wave[:7_000]),
+        Clip("c", None, "leave me alone"),
+        Clip("d", wave[4_000:20_000], "the meeting is at nine o'clock sharp, and then some more words"),
+        Clip("e", wave[:900], "now"),
+    ]
+    together = ready.predict(clips, explain=True)
+    for clip, found in zip(clips, together, strict=True):
+        (alone,) = ready.predict([clip], explain=True)
+        same(found, alone)
+        heard = [side for side, here in (("speech", clip.wave is not None), ("text", clip.text)) if here]
+        used = {"speech": ["speech"], "text": ["text"]}.get(system, ["speech", "text"])
+        assert found.modalities == tuple(side for side in heard if side in used)
+        for one, other in zip(found.words, alone.words, strict=True):
+            assert one.contribution == pytest.approx(other.contribution, abs=1e-3)
+
+
+def test_without_words_speech_decides_and_the_answer_says_so(model: Predictor, wave: np.ndarray) -> None:
+    answer = model.predict(wave)
+    assert answer.modalities == ("speech",)
+    assert answer.agree is None
+    assert answer.text is None
+    assert answer.plain()["modalities"] == ["speech"]
+
+
+def test_an_answer_names_the_model_its_corpus_and_protocol(model: Predictor, wave: np.ndarray) -> None:
+    name = model.predict(wave).model
+    assert name.startswith("unison@")
+    assert name.endswith("(tiny, loso)")
+
+
+def test_words_carry_times_characters_and_contributions(model: Predictor, wave: np.ndarray) -> None:
+    answer = model.predict(wave, TEXT, alignment=Alignment(word=WORDS))
+    assert [word.text for word in answer.words] == TEXT.split()
+    assert [(word.start, word.end) for word in answer.words] == [(w.start, w.end) for w in WORDS]
+    assert [TEXT[slice(*word.chars)] for word in answer.words if word.chars] == TEXT.split()
+    assert any(abs(word.contribution) > 1e-4 for word in answer.words)
+
+
+def test_a_contribution_is_what_the_answer_loses_without_the_word(model: Predictor, wave: np.ndarray) -> None:
+    """Against the systems' own explanation, one word at a time."""
+    import torch
+
+    from undertone.models.explain import explain
+    from undertone.serving.networks import TorchNetwork, batch_of
+    from undertone.serving.rows import Row
+
+    judge: Any = model.model
+    clip = Clip("a", wave, TEXT, "given", Alignment(word=WORDS))
+    (prepared,) = judge._front.prepare([clip])
+    network: TorchNetwork = judge._network
+    batch = batch_of([Row(prepared)], network._system)
+    with torch.no_grad():
+        slow = explain(network._system, batch, method="deletion").word[0]
+    (answer,) = judge.predict([clip], explain=True)
+    assert [word.contribution for word in answer.words] == pytest.approx(slow.tolist(), abs=1e-4)
+
+
+def test_confidence_below_the_threshold_is_no_label() -> None:
+    sure = Prediction("a", "sad", 0.6, {"sad": 0.6}, {})
+    assert abstain(sure, 0.5).label == "sad"
+    assert abstain(sure, 0.7).label is None
+
+
+def test_bad_samples_are_refused_by_name(model: Predictor) -> None:
+    with pytest.raises(AudioError, match=r"clip: .*NaN"):
+        model.predict(np.full(100, np.nan, np.float32))
+    with pytest.raises(AudioError, match="mono"):
+        model.predict(np.zeros((2, 100), np.float32))
+    with pytest.raises(ModelError, match="neither"):
+        model.predict(None)
+
+
+def test_a_long_file_is_judged_piece_by_piece_as_from_memory(tmp_path: Path, make_wav: Make) -> None:
+    """Files over ``whole_up_to`` are read in blocks; their timeline equals that of the samples."""
+    drawn = np.random.default_rng(0)
+    loud = np.repeat(drawn.uniform(0.01, 0.3, 90), 16_000) * drawn.standard_normal(90 * 16_000)
+    wave = loud.clip(-1, 1).astype(np.float32)
+    path = tmp_path / "long.wav"
+    path.write_bytes(make_wav(wave, subtype="FLOAT"))
+    settings = Segmenting(speech_on=1e-6, speech_off=1e-6)  # noise counts as speech here
+    model = Predictor(FakeModel(), segmenting=settings)
+    from_file, from_memory = model.predict(path), model.predict(wave, name="long.wav")
+    assert from_file == from_memory
+    assert from_file.segments
+    assert from_file.modalities == ("speech",)
+    assert sum(from_file.probabilities.values()) == pytest.approx(1)
+
+
+def test_a_long_recording_without_speech_gets_no_label(make_wav: Make) -> None:
+    answer = Predictor(FakeModel()).predict(np.zeros(61 * 16_000, np.float32))
+    assert answer.label is None
+    assert answer.confidence == 0
+    assert answer.modalities == ()
+
+
+def test_an_excerpt_holds_the_words_whose_middle_it_hears() -> None:
+    text, part = excerpt(Alignment(word=WORDS), TEXT, 0.4, 1.1)
+    assert text == "a lovely"
+    assert [(w.text, w.chars) for w in part.word] == [("a", (0, 1)), ("lovely", (2, 8))]
+    assert part.word[0].start == pytest.approx(0.1)
+    assert excerpt(Alignment(word=WORDS), TEXT, 5, 6) == ("", Alignment())
+
+
+def test_windows_of_a_long_recording_get_their_own_words() -> None:
+    heard: list[str | None] = []
+
+    class Ear(FakeModel):
+        def predict(self, clips: Any, explain: bool = False) -> Any:
+            heard.extend(clip.text for clip in clips)
+            return super().predict(clips, explain)
+
+    text = " ".join(f"w{n}" for n in range(60))
+    at = [(text.index(f"w{n} ") if n < 59 else text.index("w59")) for n in range(60)]
+    words = tuple(Segment(f"w{n}", n + 0.1, n + 0.9, chars=(at[n], at[n] + len(f"w{n}"))) for n in range(60))
+    wave = np.random.default_rng(0).standard_normal(61 * 16_000).astype(np.float32) * 0.1
+    settings = Segmenting(speech_on=1e-6, speech_off=1e-6)
+    item = Item("talk", wave, Transcript(text, "given", Alignment(word=words)))
+    answer = Predictor(Ear(), segmenting=settings).judge(item)
+    assert heard[0] == "w0 w1 w2 w3"
+    assert heard[1] == "w2 w3 w4 w5"
+    assert answer.modalities == ("speech", "text")
+
+
+def test_words_are_aligned_when_first_needed_and_failing_is_no_error() -> None:
+    from undertone.errors import AlignmentError
+
+    made: list[int] = []
+
+    class Stub:
+        name = "stub"
+
+        def align(self, wave: Any, rate: int, text: str) -> Alignment:
+            if text == "mismatch":
+                raise AlignmentError("not what is heard")
+            return Alignment(word=(Segment(text, 0.0, 0.5),))
+
+    def make() -> Stub:
+        made.append(1)
+        return Stub()
+
+    words = Words(make)
+    assert made == []
+    wave = np.zeros(16_000, np.float32)
+    found = words.align(wave, Transcript("Hello", "given"))
+    assert found.alignment is not None and found.alignment.word[0].chars == (0, 5)
+    assert words.align(wave, Transcript("mismatch", "given")).alignment is None
+    assert made == [1]
+
+
+# ---- which model ------------------------------------------------------------------------------------
+
+
+def test_a_run_means_its_final_model(new_model: Make, tmp_path: Path) -> None:
+    new_model(tmp_path / "runs" / "mine" / "final")
+    (tmp_path / "runs" / "mine" / "card.json").write_text('{"protocol": "a run has a card of its own"}')
+    assert locate(tmp_path / "runs" / "mine").path == tmp_path / "runs" / "mine" / "final"
+    assert load(tmp_path / "runs" / "mine").labels == ("angry", "happy", "sad", "neutral")
+
+
+def test_unasked_the_newest_demo_is_taken_and_said_to_be_synthesised(new_model: Make, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="undertone demo --quick"):
+        locate(None, tmp_path)
+    new_model(tmp_path / "runs" / "demo-quick" / "unison" / "final")
+    found = locate(None, tmp_path)
+    assert found.path.parts[-3:] == ("demo-quick", "unison", "final")
+    assert found.chosen is not None and "synthesised" in found.chosen
+
+
+def test_what_is_no_model_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds no model"):
+        locate(tmp_path)
+    with pytest.raises(ModelError, match="nowhere"):
+        locate(tmp_path / "nowhere")
+
+
+def test_a_model_of_another_encoder_is_refused(new_model: Make, tmp_path: Path) -> None:
+    path = new_model(tmp_path / "m")
+    card = json.loads((path / "card.json").read_text())
+    card["encoders"]["speech"]["identity"] = "something else"
+    (path / "card.json").write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="something else"):
+        load_model(path)
