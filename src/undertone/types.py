@@ -184,9 +184,13 @@ def _plain_record(record: TimelineSegment | WordScore) -> dict[str, Any]:
 
 
 class Corpus(Protocol):
-    """Reads one corpus' release from disk. One file in ``corpora/``, one class or function each."""
+    """Reads one corpus' release from disk: one file and one class each in ``corpora/``."""
 
     name: str
+    labels: str | None
+    """The label set used unless another is asked for; None: labels as they stand."""
+    notes: list[str]
+    """After reading: what this copy has different from the release, a line each."""
 
     def read(self) -> Iterator[Utterance]:
         """Every utterance, in a stable order, audio paths absolute, labels in the corpus' own words."""

@@ -7,6 +7,7 @@ import io
 import shutil
 import struct
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,17 @@ def test_a_slice_is_the_part_of_the_whole(start: int, length: int) -> None:
     data = _bytes(wave)
     part = audio.decode(data, start=start / 1000, end=end / 1000)
     np.testing.assert_array_equal(part, wave[start * 16 : end * 16])
+
+
+@given(st.lists(st.floats(0.01, 0.99), max_size=5))
+def test_slices_side_by_side_are_the_whole(cuts: list[float]) -> None:
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32)
+    data, edges = _bytes(wave), [0.0, *sorted(set(cuts)), None]
+    apart = [
+        (a, b) for a, b in pairwise(edges) if b is None or round((b or 0) * RATE) > round((a or 0) * RATE)
+    ]
+    parts = [audio.decode(data, start=a, end=b) for a, b in apart]
+    np.testing.assert_array_equal(np.concatenate(parts), wave)
 
 
 def test_a_slice_at_another_rate_begins_where_it_should(tmp_path: Path) -> None:

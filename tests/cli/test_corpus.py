@@ -134,6 +134,10 @@ def test_corpora_have_options_of_their_own(run: Run, tmp_path: Path) -> None:
         run("prepare", "ravdess", root, "--out", tmp_path / "n.jsonl", "--seed", "1"),
         "ravdess has no option 'seed'; it has: none",
     )
+    failed(
+        run("prepare", "cremad", root, "--out", tmp_path / "n.jsonl", "--set", "source=guessed"),
+        "cremad: option source: Input should be 'intended' or 'voted', not 'guessed'",
+    )
 
 
 # --- bad input: one clear line, status 1, nothing half-written --------------------------------------
@@ -231,6 +235,7 @@ def test_a_stereo_float_recording_at_another_rate_is_no_trouble(run: Run, tmp_pa
 
 
 def test_an_unwritable_name_is_refused_before_the_work(run: Run, tree: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tree)
     failed(run("prepare", "iemocap", tree, "--out", tmp_path / "m.csv"), "a manifest's name ends in .jsonl")
 
 

@@ -53,6 +53,7 @@ def test_cremad_reads_one_clip_a_name_and_who_speaks(tmp_path: Path) -> None:
     assert (first.extra["sex"], first.extra["age"], first.extra["level"]) == ("Male", 51, "low")
     said = "\n".join(corpus.notes)
     assert "labels are those intended" in said
+    assert "6 further copies of clips left out" in said, "the mp3 of each wav"
     assert "without sound in the release: 1076_MTI_SAD_XX" in said
     assert "1 clips of SentenceFilenames.csv missing, the first: 1091_ITH_FEA_HI" in said
     assert "1 actors without demographics, the first: 1091" in said
@@ -73,6 +74,14 @@ def test_cremad_without_votes_or_with_another_source_says_what_it_needs(tmp_path
         list(Cremad(root, source="voted").read())
     with pytest.raises(ConfigError, match="source is 'intended' or 'voted', not 'guessed'"):
         Cremad(root, source="guessed")  # type: ignore[arg-type]
+
+
+def test_a_mirror_that_holds_everything_twice_is_read_once(tmp_path: Path) -> None:
+    for folder in ("", "audio_speech_actors_01-24"):
+        named.write_ravdess(tmp_path / folder)
+    corpus = Ravdess(tmp_path)
+    assert len(list(corpus.read())) == 4
+    assert corpus.notes[0] == "6 further copies of clips left out"
 
 
 @pytest.mark.parametrize("corpus", [Ravdess, Emodb, Cremad])

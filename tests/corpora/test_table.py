@@ -62,6 +62,16 @@ def test_columns_of_other_names_are_mapped_and_the_rest_is_kept(tmp_path: Path) 
     assert (clip.id, clip.speaker, clip.label, clip.extra) == ("1", "Ute", "happy", {"raum": "12"})
 
 
+def test_a_label_can_be_mapped_to_none(tmp_path: Path) -> None:
+    rows = [
+        {"audio": "1.wav", "label": "hap"},
+        {"audio": "2.wav", "label": "?"},
+        {"audio": "3.wav", "label": ""},
+    ]
+    table = Table(write(tmp_path / "c.csv", rows), label_map={"hap": "happy", "?": None})
+    assert [u.label for u in table.read()] == ["happy", None, None]
+
+
 def test_audio_may_start_elsewhere_and_absolute_audio_stays(tmp_path: Path) -> None:
     path = write(tmp_path / "c.csv", [{"id": "x", "audio": "1.wav"}, {"id": "y", "audio": "/data/2.wav"}])
     clips = list(Table(path, audio_root=str(tmp_path / "sound")).read())

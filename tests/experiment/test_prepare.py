@@ -13,7 +13,7 @@ import pytest
 from trees import iemocap, meld, named
 from trees.sound import silence
 from undertone import corpora, manifest
-from undertone.errors import AudioError, ConfigError, CorpusError, LabelError
+from undertone.errors import AudioError, ConfigError, CorpusError, LabelError, ManifestError
 from undertone.experiment.prepare import open_corpus, prepare
 from undertone.types import Utterance
 
@@ -191,6 +191,12 @@ STOPS: dict[str, tuple[list[str], dict[str, Any], type[Exception], str]] = {
         "no utterance of label set 'demo4'",
     ),
     "no such set": (["a,1.wav,sad,,"], {"labels": "demo5"}, LabelError, "no label set 'demo5'; there are"),
+    "an option of another kind": (
+        ["a,1.wav,sad,,"],
+        {"options": {"columns": 3}},
+        ConfigError,
+        "table: option columns: .* not 3",
+    ),
     "no such option": (
         ["a,1.wav,sad,,"],
         {"options": {"seed": 1}},
@@ -208,6 +214,12 @@ def test_what_is_wrong_stops_and_leaves_nothing(tmp_path: Path, stop: str) -> No
         prepare("table", table, tmp_path / "out" / "m.jsonl", **settings)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_is_no_manifests_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="a manifest's name ends in"):
+        prepare("demo", tmp_path / "demo", tmp_path / "m.txt")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_recordings_can_be_left_out_and_are_said(tmp_path: Path) -> None:

@@ -104,7 +104,9 @@ def test_a_line_has_the_keys_others_read_and_only_those_that_say_something(tmp_p
     assert second == '{"id": "b", "audio": "b.wav"}'
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.jsonl")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(p for p in GOLDEN.iterdir() if p.suffix != ".json"), ids=lambda p: p.name
+)
 def test_every_old_version_stays_readable(path: Path) -> None:
     read = manifest.read(path)
     newest = manifest.read(GOLDEN / "v1.0.jsonl")

@@ -33,7 +33,7 @@ def prepare(
         list[str] | None, typer.Option("--map", help="table: COLUMN=FIELD, a column of yours and what it is.")
     ] = None,
     label_map: Annotated[
-        list[str] | None, typer.Option(help="table: YOURS=OURS, a label of yours and its class.")
+        list[str] | None, typer.Option(help="table: YOURS=OURS, a label and its class ('YOURS=': none).")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="demo: another seed, another corpus.")] = None,
     size: Annotated[int | None, typer.Option(help="demo: about how many utterances.")] = None,
@@ -57,7 +57,7 @@ def prepare(
     options = {
         **_options(option or []),
         **({"columns": _pairs("--map", columns)} if columns else {}),
-        **({"label_map": _pairs("--label-map", label_map)} if label_map else {}),
+        **({"label_map": _label_map(label_map)} if label_map else {}),
         **({"seed": seed} if seed is not None else {}),
         **({"size": size} if size is not None else {}),
     }
@@ -108,10 +108,14 @@ def _pairs(flag: str, words: Iterable[str]) -> dict[str, str]:
     pairs = {}
     for word in words:
         left, equals, right = word.partition("=")
-        if not (left and equals and right):
+        if not (left and equals):
             raise ConfigError(f"{flag} '{word}' is not of the form THEIRS=OURS")
         pairs[left] = right
     return pairs
+
+
+def _label_map(words: Iterable[str]) -> dict[str, str | None]:
+    return {theirs: ours or None for theirs, ours in _pairs("--label-map", words).items()}
 
 
 def _options(words: Iterable[str]) -> dict[str, Any]:

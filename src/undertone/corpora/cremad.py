@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from undertone.corpora.files import folder, read_csv, sounds
+from undertone.corpora.files import clips, folder, read_csv
 from undertone.errors import ConfigError, CorpusError
 from undertone.types import Utterance
 
@@ -19,7 +19,7 @@ __all__ = ["Cremad"]
 
 Source = Literal["intended", "voted"]
 
-NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{2})")
+NAME = re.compile(r"\d{4}_[A-Z]{3}_[A-Z]{3}_[A-Z]{2}")
 EMOTIONS = {"A": "ANG", "D": "DIS", "F": "FEA", "H": "HAP", "N": "NEU", "S": "SAD"}
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
 SENTENCES = {
@@ -56,30 +56,29 @@ class Cremad:
     def read(self) -> Iterator[Utterance]:
         """Every clip, by name."""
         self.notes = [f"labels are those {self.source}"]
-        clips = self._clips()
+        chosen = self._clips()
         actors = {row["actorid"]: row for row in self._table("VideoDemographics.csv")}
         votes = self._votes()
-        self._compare(clips, actors)
-        for stem in sorted(clips):
-            yield self._utterance(clips[stem], actors, votes)
+        self._compare(chosen, actors)
+        for path in chosen.values():
+            yield self._utterance(path, actors, votes)
 
     def _clips(self) -> dict[str, Path]:
-        """One recording a name: the lossless one where the release has mp3 as well."""
-        found = sorted(sounds(self.root), key=lambda p: p.suffix.lower() != ".mp3")
-        clips = {p.stem: p for p in found if NAME.fullmatch(p.stem)}
-        if not clips:
+        """One recording a name: the release has mp3 as well."""
+        found = clips(self.root, NAME, self.notes)
+        if not found:
             raise CorpusError(f"{self.root}: no CREMA-D clips (names as 1001_DFA_ANG_XX.wav) in it")
-        if left := sorted(SILENT & clips.keys()):
+        if left := sorted(SILENT & found.keys()):
             self.notes.append(f"left out, without sound in the release: {', '.join(left)}")
-        return {stem: path for stem, path in clips.items() if stem not in SILENT}
+        return {stem: path for stem, path in found.items() if stem not in SILENT}
 
-    def _compare(self, clips: Mapping[str, Path], actors: Mapping[str, object]) -> None:
+    def _compare(self, chosen: Mapping[str, Path], actors: Mapping[str, object]) -> None:
         listed = {row["filename"] for row in self._table("SentenceFilenames.csv")}
-        if missing := sorted(listed - clips.keys() - SILENT):
+        if missing := sorted(listed - chosen.keys() - SILENT):
             self.notes.append(
                 f"{len(missing)} clips of SentenceFilenames.csv missing, the first: {missing[0]}"
             )
-        if unknown := sorted({stem[:4] for stem in clips} - actors.keys()):
+        if unknown := sorted({stem[:4] for stem in chosen} - actors.keys()):
             self.notes.append(f"{len(unknown)} actors without demographics, the first: {unknown[0]}")
 
     def _votes(self) -> dict[str, str]:

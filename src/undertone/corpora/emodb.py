@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from undertone.corpora.files import folder, sounds
+from undertone.corpora.files import clips, folder
 from undertone.errors import CorpusError
 from undertone.types import Utterance
 
 __all__ = ["Emodb"]
 
-NAME = re.compile(r"(\d\d)([ab]\d\d)([A-Z])([a-z]?)")
+NAME = re.compile(r"\d\d[ab]\d\d[A-Z][a-z]?")
 
 EMOTIONS = {
     "W": "anger",
@@ -69,11 +69,11 @@ class Emodb:
     def read(self) -> Iterator[Utterance]:
         """Every clip, by name."""
         self.notes = []
-        clips = {p.stem: (p, m.groups()) for p in sounds(self.root) if (m := NAME.fullmatch(p.stem))}
-        if not clips:
+        found = clips(self.root, NAME, self.notes)
+        if not found:
             raise CorpusError(f"{self.root}: no EmoDB clips (names as 03a01Fa.wav) in it")
-        for stem in sorted(clips):
-            path, (speaker, sentence, emotion, version) = clips[stem]
+        for stem, path in found.items():
+            speaker, sentence, emotion, version = stem[:2], stem[2:5], stem[5], stem[6:]
             for code, table in ((speaker, ACTORS), (sentence, SENTENCES), (emotion, EMOTIONS)):
                 if code not in table:
                     raise CorpusError(f"{path}: '{code}' is no code of EmoDB")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from undertone.errors import CorpusError
 
-__all__ = ["SOUND", "folder", "read_csv", "read_lines", "read_text", "sounds", "visible"]
+__all__ = ["SOUND", "clips", "folder", "read_csv", "read_lines", "read_text", "visible"]
 
 SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3")
-"""Suffixes of recordings that soundfile reads: a corpus may be kept losslessly packed."""
+"""Suffixes of recordings that soundfile reads, the most wanted first: a corpus may be kept packed."""
 
 
 def folder(path: Path, corpus: str, holds: str) -> Path:
@@ -27,9 +28,18 @@ def visible(paths: Iterator[Path]) -> list[Path]:
     return sorted(p for p in paths if not p.name.startswith("."))
 
 
-def sounds(root: Path) -> list[Path]:
-    """Every recording beneath a folder, in a stable order."""
-    return visible(p for p in root.rglob("*") if p.suffix.lower() in SOUND)
+def clips(root: Path, name: re.Pattern[str], notes: list[str]) -> dict[str, Path]:
+    """The recordings beneath a folder whose names match, by name; of several copies the most wanted.
+
+    Some mirrors hold a corpus twice over, and some releases hold two formats: that is noted.
+    """
+    found = [p for p in visible(root.rglob("*")) if p.suffix.lower() in SOUND and name.fullmatch(p.stem)]
+    chosen: dict[str, Path] = {}
+    for path in sorted(found, key=lambda p: SOUND.index(p.suffix.lower())):
+        chosen.setdefault(path.stem, path)
+    if len(found) > len(chosen):
+        notes.append(f"{len(found) - len(chosen)} further copies of clips left out")
+    return {stem: chosen[stem] for stem in sorted(chosen)}
 
 
 def read_text(path: Path) -> str:

@@ -66,7 +66,7 @@ class Meld:
 
     def _clips(self, split: str) -> dict[str, Path]:
         """The clips below folders named after a split; sound files before videos."""
-        folders = [p for p in visible(self.root.rglob("*")) if p.is_dir() and _split_of(p.name) == split]
+        folders = [p for p in sorted(self.root.glob("**/*/")) if _split_of(p.name) == split]
         clips: dict[str, Path] = {}
         for suffix in SUFFIXES:
             for place in folders:

@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from undertone.corpora.files import folder, sounds
+from undertone.corpora.files import clips, folder
 from undertone.errors import CorpusError
 from undertone.types import Utterance
 
 __all__ = ["Ravdess"]
 
-NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
+NAME = re.compile(r"\d\d(-\d\d){6}")
 SPEECH = ("03", "01")
 """Modality sound only, channel speech."""
 
@@ -47,14 +47,14 @@ class Ravdess:
     def read(self) -> Iterator[Utterance]:
         """Every spoken clip, by actor and name."""
         self.notes = []
-        clips = [(p, m.groups()) for p in sounds(self.root) if (m := NAME.fullmatch(p.stem))]
-        spoken = [(p, parts) for p, parts in clips if parts[:2] == SPEECH]
+        found = {path: stem.split("-") for stem, path in clips(self.root, NAME, self.notes).items()}
+        spoken = {path: parts for path, parts in found.items() if tuple(parts[:2]) == SPEECH}
         if not spoken:
             raise CorpusError(f"{self.root}: no RAVDESS speech (names as 03-01-05-01-02-01-12.wav) in it")
-        if left := len(clips) - len(spoken):
+        if left := len(found) - len(spoken):
             self.notes.append(f"{left} songs or sound tracks of videos left out")
-        for path, parts in sorted(spoken, key=lambda clip: (clip[1][-1], clip[0].stem)):
-            yield self._utterance(path, *parts[2:])
+        for path in sorted(spoken, key=lambda path: (spoken[path][-1], path.stem)):
+            yield self._utterance(path, *spoken[path][2:])
 
     def _utterance(
         self, path: Path, emotion: str, intensity: str, statement: str, repetition: str, actor: str

@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 class Table:
-    """One file; ``columns``: theirs → an utterance's field, ``label_map``: theirs → the class it is."""
+    """One file; ``columns``: theirs → a field, ``label_map``: theirs → its class (None: none)."""
 
     name = "table"
     labels: str | None = None
@@ -37,7 +37,7 @@ class Table:
         self,
         root: Path,
         columns: Mapping[str, str] | None = None,
-        label_map: Mapping[str, str] | None = None,
+        label_map: Mapping[str, str | None] | None = None,
         audio_root: str | None = None,
     ) -> None:
         if not root.is_file():
@@ -82,9 +82,10 @@ class Table:
         texts["audio"] = str(self.folder / texts["audio"])
         if "text" in texts:
             texts.setdefault("text_source", "gold")
-        texts |= self._label(texts)
+        label = self._label(texts.pop("label", None), texts["id"])
         return Utterance(
             **texts,  # type: ignore[arg-type]
+            label=label,
             start=_float(values, "start"),
             end=_float(values, "end"),
             turn=_int(values, "turn"),
@@ -92,15 +93,13 @@ class Table:
             extra=extra | _object(extra.pop("extra", None)),
         )
 
-    def _label(self, texts: Mapping[str, str]) -> dict[str, str]:
-        if self.label_map is None or "label" not in texts:
-            return {}
-        if texts["label"] not in self.label_map:
+    def _label(self, label: str | None, utterance: str) -> str | None:
+        if self.label_map is None or label is None:
+            return label
+        if label not in self.label_map:
             known = ", ".join(self.label_map)
-            raise LabelError(
-                f"{texts['id']}: nobody mapped the label '{texts['label']}' (--label-map knows: {known})"
-            )
-        return {"label": self.label_map[texts["label"]]}
+            raise LabelError(f"{utterance}: nobody mapped the label '{label}' (--label-map knows: {known})")
+        return self.label_map[label]
 
 
 def _checked(columns: Mapping[str, str]) -> dict[str, str]:

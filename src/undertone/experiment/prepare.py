@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, get_type_hints, runtime_checkable
+
+from pydantic import TypeAdapter, ValidationError
 
 from undertone import audio
 from undertone import manifest as manifests
@@ -17,7 +19,7 @@ from undertone.alignment.given import read_iemocap
 from undertone.corpora import CORPORA
 from undertone.errors import AlignmentError, AudioError, ConfigError, CorpusError
 from undertone.labels import LabelSet, in_order, label_set
-from undertone.types import Utterance
+from undertone.types import Corpus, Utterance
 
 __all__ = ["Prepared", "open_corpus", "prepare"]
 
@@ -25,16 +27,6 @@ log = logging.getLogger(__name__)
 
 EVERYTHING = "all"
 """The label set that keeps every turn: those without a class stay, unlabelled."""
-
-
-class Reader(Protocol):
-    """A corpus as ``undertone.corpora`` describes it."""
-
-    name: str
-    labels: str | None
-    notes: list[str]
-
-    def read(self) -> Iterator[Utterance]: ...
 
 
 @runtime_checkable
@@ -70,17 +62,24 @@ class _Notes:
         return [f"{n} {kind}, the first: {self.first[kind]}" for kind, n in self.counts.items()]
 
 
-def open_corpus(name: str, root: Path, options: Mapping[str, Any] | None = None) -> Reader:
+def open_corpus(name: str, root: Path, options: Mapping[str, Any] | None = None) -> Corpus:
     """The reader of a corpus; an unknown corpus or option says which there are."""
     if name not in CORPORA:
         raise ConfigError(f"no corpus '{name}'; there are: {', '.join(CORPORA)}")
     module, _, reader = CORPORA[name][0].partition(":")
-    build: Callable[..., Reader] = getattr(import_module(module), reader)
+    build: Callable[..., Corpus] = getattr(import_module(module), reader)
+    return build(root, **{key: _option(name, build, key, value) for key, value in (options or {}).items()})
+
+
+def _option(corpus: str, build: Callable[..., Corpus], key: str, value: object) -> object:
+    """An option's value as the corpus declares it, checked."""
     known = list(inspect.signature(build).parameters)[1:]
-    for option in options or {}:
-        if option not in known:
-            raise ConfigError(f"{name} has no option '{option}'; it has: {', '.join(known) or 'none'}")
-    return build(root, **(options or {}))
+    if key not in known:
+        raise ConfigError(f"{corpus} has no option '{key}'; it has: {', '.join(known) or 'none'}")
+    try:
+        return TypeAdapter(get_type_hints(build.__init__)[key]).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(f"{corpus}: option {key}: {error.errors()[0]['msg']}, not {value!r}") from None
 
 
 def prepare(
@@ -98,6 +97,7 @@ def prepare(
     ``labels`` names a label set, of which just the utterances are written; ``"all"`` keeps every
     turn of the corpus' own set. ``skip_bad`` leaves out recordings that cannot be read, and says so.
     """
+    manifests.refuse_name(out)
     reader = open_corpus(corpus, root, options)
     space, keep = _space(reader, labels)
     notes = _Notes()
@@ -118,7 +118,7 @@ def prepare(
     return Prepared(out, len(utterances), ordered, said)
 
 
-def _space(reader: Reader, labels: str | None) -> tuple[LabelSet | None, bool]:
+def _space(reader: Corpus, labels: str | None) -> tuple[LabelSet | None, bool]:
     """The label set, and whether turns that it leaves out are kept without a label."""
     if labels in (None, EVERYTHING):
         space = label_set(reader.labels) if reader.labels else None
@@ -161,7 +161,7 @@ def _readable(utterances: Iterable[Utterance], skip_bad: bool, notes: _Notes) ->
         raise AudioError(f"{bad[0]}{more}; --skip-bad leaves such recordings out")
 
 
-def _aligned(utterance: Utterance, reader: Reader, notes: _Notes) -> Utterance:
+def _aligned(utterance: Utterance, reader: Corpus, notes: _Notes) -> Utterance:
     if not isinstance(reader, Bounded):
         return utterance
     paths = reader.boundaries(utterance)

@@ -1,8 +1,18 @@
 """Utterances as files: JSONL with a sidecar, Parquet at scale; checked and counted."""
 
 from undertone.manifest.checks import Problem, validate
-from undertone.manifest.files import Manifest, read, write
+from undertone.manifest.files import Manifest, read, refuse_name, write
 from undertone.manifest.meta import Meta
 from undertone.manifest.statistics import Statistics, statistics
 
-__all__ = ["Manifest", "Meta", "Problem", "Statistics", "read", "statistics", "validate", "write"]
+__all__ = [
+    "Manifest",
+    "Meta",
+    "Problem",
+    "Statistics",
+    "read",
+    "refuse_name",
+    "statistics",
+    "validate",
+    "write",
+]

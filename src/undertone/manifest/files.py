@@ -14,7 +14,7 @@ from undertone.manifest.meta import SCHEMA, Meta, read_meta, sidecar
 from undertone.manifest.records import from_plain, to_line, upgrade
 from undertone.types import Utterance
 
-__all__ = ["Manifest", "read", "write"]
+__all__ = ["Manifest", "read", "refuse_name", "write"]
 
 SUFFIXES = (".jsonl", ".parquet")
 
@@ -38,7 +38,7 @@ class Manifest:
 def read(path: str | Path) -> Manifest:
     """A manifest from disk; a ManifestError names the file, the line and what is wrong there."""
     path = Path(path)
-    _check_suffix(path)
+    refuse_name(path)
     if not path.is_file():
         raise ManifestError(f"{path}: no such manifest; `undertone prepare` makes one")
     meta = read_meta(path)
@@ -52,7 +52,7 @@ def write(path: str | Path, utterances: Iterable[Utterance], meta: Meta) -> None
     Audio beneath the manifest's folder is written relative to it, so that the folder can move.
     """
     path = Path(path)
-    _check_suffix(path)
+    refuse_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.absolute().parent
     placed = [_placed(u, folder) for u in utterances]
@@ -111,9 +111,14 @@ def _absolute(audio: str) -> bool:
     return Path(audio).is_absolute()
 
 
-def _check_suffix(path: Path) -> None:
+def refuse_name(path: Path) -> None:
+    """Raise what ``write`` would raise for such a name, before the work is done."""
     if path.suffix not in SUFFIXES:
         raise ManifestError(f"{path}: a manifest's name ends in {' or '.join(SUFFIXES)}")
+    if path.suffix == ".parquet":
+        from undertone.manifest.parquet import pyarrow
+
+        pyarrow()
 
 
 @contextmanager

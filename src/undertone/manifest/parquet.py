@@ -16,7 +16,7 @@ from undertone.errors import ManifestError, MissingExtra
 from undertone.manifest.records import to_line
 from undertone.types import TIERS, Utterance
 
-__all__ = ["read_rows", "write_rows"]
+__all__ = ["pyarrow", "read_rows", "write_rows"]
 
 BATCH = 10_000
 """Utterances held as plain values at a time."""
@@ -24,7 +24,7 @@ BATCH = 10_000
 
 def read_rows(path: Path) -> Iterator[tuple[str, object]]:
     """Each row's place and its plain values, as a line of JSONL would have them."""
-    pa = _pyarrow()
+    pa = pyarrow()
     import pyarrow.parquet as pq
 
     number = 0
@@ -40,7 +40,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, object]]:
 
 def write_rows(path: Path, utterances: Iterable[Utterance]) -> None:
     """Write all utterances, a batch at a time."""
-    pa = _pyarrow()
+    pa = pyarrow()
     import pyarrow.parquet as pq
 
     schema = _schema(pa)
@@ -50,12 +50,13 @@ def write_rows(path: Path, utterances: Iterable[Utterance]) -> None:
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
-def _pyarrow() -> Any:
+def pyarrow() -> Any:
+    """The library, or how to get it."""
     try:
-        import pyarrow
+        import pyarrow as pa
     except ImportError:
         raise MissingExtra("a Parquet manifest", "parquet") from None
-    return pyarrow
+    return pa
 
 
 def _schema(pa: Any) -> Any:
