@@ -90,7 +90,7 @@ class Convolutions(Front):
     def __call__(self, wave: Wave, dtype: torch.dtype) -> Tensor:
         padded = np.pad(wave, (0, max(0, self.receptive - len(wave))))
         normal = self.extractor(padded, sampling_rate=self.rate, return_tensors="np").input_values[0]
-        samples = torch.from_numpy(np.ascontiguousarray(normal, np.float32)).to(self._device, dtype)
+        samples = _moved(normal, self._device, dtype)
         count = (len(samples) - self.receptive) // self.stride + 1
         if count <= self.block:
             return self.run(samples[None])[0]
@@ -178,8 +178,7 @@ class Filterbanks(Front):
             padded, sampling_rate=self.rate, return_tensors="np", return_attention_mask=True
         )
         real = made["attention_mask"][0].astype(bool)
-        features = np.ascontiguousarray(made["input_features"][0][real], np.float32)
-        return torch.from_numpy(features).to(self.device, dtype)
+        return _moved(made["input_features"][0][real], self.device, dtype)
 
 
 class Spectrogram(Front):
@@ -205,9 +204,7 @@ class Spectrogram(Front):
         made = self.extractor(
             wave, sampling_rate=self.rate, return_tensors="np", padding="max_length", max_length=self.window
         )
-        return torch.from_numpy(np.ascontiguousarray(made.input_features[0].T, np.float32)).to(
-            self.device, dtype
-        )
+        return _moved(made.input_features[0].T, self.device, dtype)
 
 
 class Body(nn.Module):
@@ -291,6 +288,14 @@ def load(name: str, revision: str | None = None) -> Pretrained:
     if kind not in FAMILIES:
         raise ModelError(f"{name}: '{kind}' is not a speech encoder; known: {', '.join(FAMILIES)}")
     return load_speech(name, revision)
+
+
+def _moved(array: NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The array on the device; to a GPU from pinned memory, without waiting for it."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True).to(dtype)
 
 
 def _geometry(convs: list[Any]) -> tuple[int, int]:

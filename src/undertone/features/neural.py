@@ -29,6 +29,9 @@ __all__ = ["PretrainedSpeech"]
 
 log = logging.getLogger(__name__)
 
+GROUP = 64
+"""On a GPU: clips decoded together, from which batches of like length are made."""
+
 
 class PretrainedSpeech:
     """Frames from any architecture in ``networks.FAMILIES``."""
@@ -51,6 +54,7 @@ class PretrainedSpeech:
         if config.runtime != "torch":
             self._use_engines(config.runtime)
         self.pads = family.pads
+        self.group = 1 if self.device.type == "cpu" else GROUP
         self.rate = int(found.processor.sampling_rate)
         self.dim, self.layers, self.clock = self.body.dim, self.body.layers, self.front.clock
         self.identity = fingerprint(self._determining(found.weights))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from undertone.config import Config, fingerprint
 from undertone.errors import ConfigError
+from undertone.features.batching import plan
 from undertone.features.checks import checked_frames
 from undertone.features.longclips import windows
 from undertone.features.precision import Wanted, choose
@@ -20,6 +23,8 @@ from undertone.types import EncodedText, TextEncoder
 __all__ = ["PretrainedText", "TextConfig", "build", "text_encoder"]
 
 CODE = 1
+BATCH_TOKENS = 16_384
+"""On a GPU: tokens, padding included, that share a batch."""
 OVERLAP = 64
 """Tokens that neighbouring windows of a very long text share."""
 
@@ -51,6 +56,22 @@ def build(config: TextConfig) -> TextEncoder:
     return PretrainedText(config)
 
 
+@dataclass(frozen=True)
+class _Window:
+    """Ids the network sees at once, and which of its vectors are kept."""
+
+    ids: list[int]
+    keep: slice
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How one text is read."""
+
+    windows: list[_Window]
+    chars: NDArray[np.int32]
+
+
 class PretrainedText:
     """Any encoder that transformers' AutoModel loads and that has a fast tokenizer."""
 
@@ -71,6 +92,9 @@ class PretrainedText:
         self.limit = _limit(self.tokenizer, found.settings)
         self.depth = int(found.settings.num_hidden_layers)
         self.layer = self._checked(config.layer)
+        self.padding = int(getattr(self.tokenizer, "pad_token_id", None) or 0)
+        self.batch_tokens = 1 if self.device.type == "cpu" else BATCH_TOKENS
+        self.group = 1 if self.device.type == "cpu" else 256
         self.identity = fingerprint(
             {
                 "code": CODE,
@@ -89,12 +113,20 @@ class PretrainedText:
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> list[EncodedText]:
-        """Token vectors of each text, one text at a time; windows of a text beyond the network's length."""
-        return [self._encode(text) for text in texts]
+        """Token vectors of each text; a text beyond the network's length is read in windows."""
+        read = [self._plan(text) for text in texts]
+        states = iter(self._states([window.ids for one in read for window in one.windows]))
+        found = []
+        for one in read:
+            parts = [next(states)[window.keep] for window in one.windows]
+            vectors = np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+            found.append(EncodedText(checked_frames(vectors, self.name), one.chars))
+        return found
 
-    def _encode(self, text: str) -> EncodedText:
+    def _plan(self, text: str) -> _Plan:
+        """The windows a text is read in, the special tokens kept once."""
         if not text.strip():
-            return EncodedText(np.zeros((0, self.dim), np.float32), np.zeros((0, 2), np.int32))
+            return _Plan([], np.zeros((0, 2), np.int32))
         coded = self.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
         )
@@ -102,14 +134,14 @@ class PretrainedText:
         before, after = self._special()
         size = self.limit - len(before) - len(after)
         parts = windows(len(ids), size, min(OVERLAP, size // 4))
-        vectors = []
+        made = []
         for number, (see, keep) in enumerate(parts):
-            states = self._states([*before, *ids[see.start : see.stop], *after])
-            first = 0 if number == 0 else len(before) + keep.start - see.start
-            last = len(states) if number == len(parts) - 1 else len(before) + keep.stop - see.start
-            vectors.append(states[first:last])
-        spans = [np.zeros((len(before), 2), np.int32), chars, np.zeros((len(after), 2), np.int32)]
-        return EncodedText(checked_frames(np.concatenate(vectors), self.name), np.concatenate(spans))
+            shift = len(before) - see.start
+            first = 0 if number == 0 else keep.start + shift
+            last = None if number == len(parts) - 1 else keep.stop + shift
+            made.append(_Window([*before, *ids[see.start : see.stop], *after], slice(first, last)))
+        none = np.zeros((1, 2), np.int32)
+        return _Plan(made, np.concatenate([none.repeat(len(before), 0), chars, none.repeat(len(after), 0)]))
 
     def _special(self) -> tuple[list[int], list[int]]:
         """What the tokenizer puts before and after a text."""
@@ -118,11 +150,26 @@ class PretrainedText:
         first, last = added.index(0), len(added) - added[::-1].index(0)
         return ids[:first], ids[last:]
 
-    def _states(self, ids: list[int]) -> NDArray[np.float32]:
-        tokens = torch.tensor([ids], device=self.device)
-        out = self.model(tokens, output_hidden_states=self.layer < self.depth)
+    def _states(self, rows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
+        """Hidden states of each row of ids: one at a time on a CPU, padded and masked on a GPU."""
+        found: list[NDArray[np.float32] | None] = [None] * len(rows)
+        for batch in plan([len(row) for row in rows], self.batch_tokens, pads=True):
+            longest = max(len(rows[i]) for i in batch)
+            ids = torch.zeros(len(batch), longest, dtype=torch.int64)
+            mask = torch.zeros(len(batch), longest, dtype=torch.int64)
+            for place, i in enumerate(batch):
+                ids[place, : len(rows[i])] = torch.tensor(rows[i])
+                mask[place, : len(rows[i])] = 1
+            ids[mask == 0] = self.padding
+            out = self._forward(ids.to(self.device), mask.to(self.device))
+            for place, i in enumerate(batch):
+                found[i] = out[place, : len(rows[i])]
+        return [x for x in found if x is not None]
+
+    def _forward(self, ids: Tensor, mask: Tensor) -> NDArray[np.float32]:
+        out = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=self.layer < self.depth)
         state = out.last_hidden_state if self.layer == self.depth else out.hidden_states[self.layer]
-        found: NDArray[np.float32] = state[0].float().cpu().numpy()
+        found: NDArray[np.float32] = state.float().cpu().numpy()
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:

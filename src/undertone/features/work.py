@@ -56,10 +56,11 @@ def work(
     if spoken := [item for item in items if item.kind == "speech"]:
         assert speech is not None
         yield from _speech(spoken, writer, speech)
-    for item in items:
-        if item.kind == "text":
-            assert text is not None
-            yield _text(item, writer, text)
+    if written := [item for item in items if item.kind == "text"]:
+        assert text is not None
+        size = getattr(text, "group", 1)
+        for start in range(0, len(written), size):
+            yield from _text(written[start : start + size], writer, text)
 
 
 def _speech(items: Sequence[Item], writer: Writer, encoder: SpeechEncoder) -> Iterator[Done]:
@@ -116,13 +117,20 @@ def _encode(sound: Sequence[tuple[Item, Wave]], writer: Writer, encoder: SpeechE
         yield Done(item.utterance.id, seconds=len(wave) / encoder.rate)
 
 
-def _text(item: Item, writer: Writer, encoder: TextEncoder) -> Done:
+def _text(items: Sequence[Item], writer: Writer, encoder: TextEncoder) -> Iterator[Done]:
     try:
-        (coded,) = encoder.encode([item.utterance.text or ""])
+        coded = encoder.encode([item.utterance.text or "" for item in items])
     except (UndertoneError, MemoryError) as error:
-        return Done(item.utterance.id, str(error) or "out of memory")
-    writer.put(item.key, {"vectors": _kept(coded.vectors, encoder), "chars": coded.chars}, encoder.name)
-    return Done(item.utterance.id)
+        if len(items) > 1:
+            for item in items:
+                yield from _text([item], writer, encoder)
+        else:
+            yield Done(items[0].utterance.id, str(error) or "out of memory")
+        return
+    for item, found in zip(items, coded, strict=True):
+        arrays = {"vectors": _kept(found.vectors, encoder), "chars": found.chars}
+        writer.put(item.key, arrays, encoder.name)
+        yield Done(item.utterance.id)
 
 
 def _kept(array: NDArray[np.float32], encoder: Any) -> NDArray[Any]:
