@@ -70,7 +70,8 @@ def scale(span: tuple[float, float], chance: float) -> str:
     body = "".join(_text(_forest_x(t, span), 12, f"{100 * t:.0f}") for t in ticks(*span))
     near = any(abs(_forest_x(t, span) - _forest_x(chance, span)) < 34 for t in ticks(*span))
     if span[0] <= chance <= span[1] and not near:
-        body += _text(_forest_x(chance, span), 12, "chance")
+        x = _forest_x(chance, span)
+        body += _text(0 if x < 24 else x, 12, "chance", "start" if x < 24 else "middle")
     return _svg(FOREST, 16, body, "scale in points of UA")
 
 

@@ -103,7 +103,7 @@ def comparison(found: Findings) -> str:
         "The bar is the 95 % interval, the dot the value, the ticks are the folds; ± is over seeds."
     )
     marked_row = list(results).index(found.reference)
-    body = table(head, rows, kinds=kinds, row=marked_row) + notes + _published(found)
+    body = table(head, rows, kinds=kinds, row=marked_row, name="main") + notes + _published(found)
     return section("numbers", "The numbers", body, lead)
 
 

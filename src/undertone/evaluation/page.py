@@ -69,10 +69,11 @@ def table(
     *,
     kinds: Sequence[str] = (),
     row: int | None = None,
+    name: str = "",
 ) -> str:
     """A table of HTML cells; ``kinds`` gives each column's class: ``num``, ``opt`` (left out when narrow).
 
-    ``row`` is the one to stand out.
+    ``row`` is the one to stand out, ``name`` a class for the whole.
     """
     kind = [*kinds, *[""] * (len(head) - len(kinds))]
     top = "".join(f'<th class="{k}">{h}</th>' for k, h in zip(kind, head, strict=True))
@@ -82,7 +83,9 @@ def table(
         + "</tr>"
         for index, cells in enumerate(rows)
     )
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll {name}"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def bars(values: Sequence[tuple[str, float, str]], top: float = 1.0) -> str:

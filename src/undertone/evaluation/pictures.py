@@ -227,7 +227,6 @@ def example(found: Findings) -> str:
         return ""
     (name, first), *others = looks
     body = f"<p>As <b>{esc(name)}</b> hears it:</p>" + close_look(first, found.labels)
-    body += "".join(
-        details(f"As {esc(other)} hears it", close_look(one, found.labels)) for other, one in others
-    )
+    rest = "".join(f"<h3>{esc(other)}</h3>{close_look(one, found.labels)}" for other, one in others)
+    body += details("As the others hear it", rest) if rest else ""
     return section("example", "One utterance, closely", body)

@@ -42,9 +42,9 @@ def _value(value: Any) -> str:
 DEFINITIONS = details(
     "How each number is computed",
     "<p><b>WA</b>: right utterances / utterances. <b>UA</b>: mean over the classes of right / true "
-    "utterances of the class. <b>F1</b> of a class: 2 · right / (true + predicted); macro-F1 is the plain mean, "
-    "weighted-F1 weighs by true utterances. <b>ECE</b>: mean |confidence − accuracy| over 15 bins of equal "
-    "mass; its floor is what a perfectly calibrated model with these confidences would show. <b>Brier</b>: "
-    "squared distance of the posterior to the truth, 0 to 2. <b>NLL</b>: −log of the true class' "
-    "probability. Values are pooled over folds and averaged over seeds.</p>",
+    "utterances of the class. <b>F1</b> of a class: 2 · right / (true + predicted); macro-F1 is the plain "
+    "mean, weighted-F1 weighs by true utterances. <b>ECE</b>: mean |confidence − accuracy| over 15 bins of "
+    "equal mass; its floor is what a perfectly calibrated model with these confidences would show. "
+    "<b>Brier</b>: squared distance of the posterior to the truth, 0 to 2. <b>NLL</b>: −log of the true "
+    "class' probability. Values are pooled over folds and averaged over seeds.</p>",
 )

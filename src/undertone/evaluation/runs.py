@@ -145,6 +145,8 @@ def _predictions(jobs: Sequence[Job]) -> Predictions:
             if row["id"] in by_seed[job.seed]:
                 raise ProtocolError(f"{job.folder}: '{row['id']}' is tested twice with seed {job.seed}")
             by_seed[job.seed][row["id"]] = {**row, "fold": job.fold}
+    if not by_seed:
+        raise DataError(f"{jobs[0].folder.parent.parent}: no prediction has a truth to compare with")
     seeds = tuple(sorted(by_seed))
     whole = max(by_seed.values(), key=len)
     ids = tuple(sorted(whole))
@@ -155,8 +157,6 @@ def _predictions(jobs: Sequence[Job]) -> Predictions:
                 f"{where}: seed {seed} did not test the same utterances as the others "
                 f"({len(lacking)} differ, first '{lacking[0]}'); finish the run first"
             )
-    if not ids:
-        raise DataError(f"{jobs[0].folder.parent.parent}: no prediction has a truth to compare with")
     labels = tuple(jobs[0].metrics.get("labels") or _labels(whole[ids[0]]))
     rows = [[by_seed[seed][i] for i in ids] for seed in seeds]
     return Predictions(

@@ -1,0 +1,229 @@
+"""One file that needs nothing else, says what it rests on, and lets no data speak HTML."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from undertone.errors import DataError
+from undertone.evaluation.report import envelope, render
+
+Make = Callable[..., Path]
+VOID = {"meta", "line", "rect", "circle", "path", "br", "link", "img"}
+
+
+class Shape(HTMLParser):
+    """Which elements there are, and whether all are closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture
+def three(runs: Make) -> list[Path]:
+    return [runs("speech", 0.8, sides=False), runs("concat", 1.4), runs("unison", 2.6)]
+
+
+def test_the_page_needs_nothing_but_itself(three: list[Path], tmp_path: Path) -> None:
+    render(three, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    shape = Shape(text)
+    assert shape.open == []
+    assert not shape.seen & {"script", "link", "img", "iframe", "object"}
+    assert not re.search(r"https?://|url\(|@import|src=", text)
+    assert "prefers-color-scheme: dark" in text
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.md", "runs"]
+
+
+def test_every_part_is_there(three: list[Path], tmp_path: Path) -> None:
+    render(three, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    names = "numbers parts confusion folds learning calibration ablation map example protocol".split()
+    assert re.findall(r'<section id="(\w+)"', text) == names
+    assert all(f'href="#{name}"' in text for name in names)
+    for words in (
+        "scripted",
+        "unseen in training",
+        "under 5 dB",
+        "Holm",
+        "McNemar",
+        "reconstruction",
+        "loso",
+    ):
+        assert words in text
+
+
+def test_the_numbers_on_the_page_are_the_results(three: list[Path], tmp_path: Path) -> None:
+    results = render(three, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for result in results:
+        ua = result.intervals["ua"]
+        shown = f"{100 * ua.value:.1f}"
+        assert shown in page
+        assert f"| {result.name} | {shown} ({100 * ua.low:.1f}–{100 * ua.high:.1f}) |" in markdown
+
+
+def test_the_sentence_names_those_that_are_behind(three: list[Path], tmp_path: Path) -> None:
+    render(three, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    sentence = re.search(r'<p class="finding">(.*?)</p>', text)
+    assert sentence
+    assert sentence[1].startswith("<b>unison</b> recognises")
+    assert "ahead of <b>speech</b> and <b>concat</b>" in sentence[1]
+
+
+def test_another_reference_can_be_named(three: list[Path], tmp_path: Path) -> None:
+    render(three, tmp_path / "report.html", reference="speech")
+    assert "against speech" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_result_under_another_card_carries_a_mark_and_the_page_a_warning(
+    runs: Make, tmp_path: Path
+) -> None:
+    render([runs("unison", 2.0), runs("chosen", 2.0, selection="test")], tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "chosen<sup>a</sup>" in text
+    assert "selection: &#x27;validation&#x27; ≠ &#x27;test&#x27;" in text
+    assert "chosen: the epoch was selected on the test side, so it is optimistic" in text
+    markdown = (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "chosen (a)" in markdown
+    assert "(a) does not compare: selection" in markdown
+
+
+def test_a_leaking_split_is_said_first(runs: Make, tmp_path: Path) -> None:
+    stamps = ("leaking: utterances split at random",)
+    render([runs("concat", stamps=stamps)], tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert text.index("utterances split at random") < text.index('id="numbers"')
+
+
+def test_published_numbers_stand_beside_iemocap_only(runs: Make, tmp_path: Path) -> None:
+    render([runs("mgcma", corpus="iemocap", labels="iemocap4")], tmp_path / "a.html")
+    render([runs("other")], tmp_path / "b.html")
+    theirs, ours = ((tmp_path / f"{n}.html").read_text(encoding="utf-8") for n in "ab")
+    assert "MemoCMT" in theirs
+    assert "random split, speakers on both sides" in theirs
+    assert "MemoCMT" not in ours
+    assert "MemoCMT" in (tmp_path / "a.md").read_text(encoding="utf-8")
+
+
+EVIL = "<script>alert(1)</script>\"'&|*"
+
+
+def test_nothing_from_data_speaks_html(runs: Make, tmp_path: Path) -> None:
+    folder = runs("unison")
+    values = json.loads((folder / "example.json").read_text(encoding="utf-8"))
+    values |= {"id": EVIL, "text": EVIL, "truth": EVIL}
+    values["words"][0]["text"] = values["tiers"]["word"][0]["text"] = EVIL
+    values["modalities"] = {EVIL: 0.5}
+    (folder / "example.json").write_text(json.dumps(values), encoding="utf-8")
+    facts = [json.loads(line) for line in (folder / "facts.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.dumps(row | {"speaker": f"{EVIL}{row['speaker']}", "kind": EVIL + row["session"]})
+        for row in facts
+    ]
+    (folder / "facts.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    card |= {"corpus": EVIL, "notes": [EVIL], "encoders": {EVIL: EVIL}, "machine": EVIL}
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    render([folder], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    shape = Shape(text)
+    assert "script" not in shape.seen
+    assert shape.open == []
+    assert sum(EVIL in words for words in shape.words) >= 8
+    assert "<script" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_bare_run_still_makes_a_page(runs: Make, tmp_path: Path) -> None:
+    folder = runs("text", seeds=(0,), sides=False, example=False)
+    for path in [
+        *folder.glob("*/*/history.jsonl"),
+        *folder.glob("*/*/embeddings.npz"),
+        folder / "facts.jsonl",
+    ]:
+        path.unlink()
+    (result,) = render([folder], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert result.unit.startswith("utterance")
+    assert "no speakers known, so its intervals are too narrow" in text
+    assert not re.search(r'id="(learning|map|example|parts|ablation)"', text)
+
+
+def test_settings_of_one_system_are_set_beside_each_other(runs: Make, tmp_path: Path) -> None:
+    one = runs("unison", 2.0, recipe={"system": "unison", "model": {"width": 64}})
+    two = runs("narrow", 1.8, recipe={"system": "unison", "name": "narrow", "model": {"width": 32}})
+    render([one, two], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "unison, one setting after another" in text
+    assert "model.width = 32" in text
+
+
+def test_runs_that_tested_other_utterances_are_shown_but_not_tested(runs: Make, tmp_path: Path) -> None:
+    from undertone.evaluation import runs as reading
+
+    whole = runs("unison", 2.0)
+    spoken = [u for u in _people() if not u.id.endswith("9")]
+    part = runs("concat", 1.4, utterances=spoken)
+    assert len(reading.read(part).predictions.ids) < len(reading.read(whole).predictions.ids)
+    render([whole, part], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "concat<sup>a</sup>" in text
+    assert "did not test the same utterances" in text
+
+
+def _people() -> list[object]:
+    from undertone import splits
+    from undertone.types import Utterance
+
+    made = [
+        Utterance(
+            f"s{i % 5}-{i:03}",
+            f"{i}.wav",
+            speaker=f"{i % 5}{'FM'[i // 5 % 2]}",
+            session=str(i % 5),
+            dialogue=f"d{i % 5}",
+            label=("angry", "happy", "sad", "neutral")[i // 3 % 4],
+        )
+        for i in range(150)
+    ]
+    assert splits.make(made, "loso")
+    return [replace(u) for u in made]
+
+
+def test_no_runs_make_no_page(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no run"):
+        render([], tmp_path / "report.html")
+
+
+def test_an_envelope_holds_every_peak() -> None:
+    wave = np.zeros(10_000)
+    wave[1234], wave[7777] = 0.9, -0.8
+    found = envelope(wave)
+    assert len(found["low"]) == len(found["high"]) == 600
+    assert (max(found["high"]), min(found["low"])) == (0.9, -0.8)
+    assert len(envelope(wave[:10])["low"]) == 10
