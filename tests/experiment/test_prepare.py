@@ -29,6 +29,7 @@ CLASSES = {
     "iemocap5": {"angry": 10, "happy": 15, "sad": 10, "neutral": 15, "frustrated": 5},
     "iemocap6": {"angry": 10, "happy": 5, "sad": 10, "neutral": 15, "excited": 10, "frustrated": 5},
     "all": {"angry": 10, "happy": 15, "sad": 10, "neutral": 15},
+    "iemocap5+all": {"angry": 10, "happy": 15, "sad": 10, "neutral": 15, "frustrated": 5},
 }
 
 
@@ -40,9 +41,9 @@ def test_a_label_set_writes_just_its_utterances_and_all_keeps_every_turn(
     held = manifest.read(tmp_path / "m.jsonl")
     assert done.labels == CLASSES[labels]
     assert Counter(u.label for u in held.utterances if u.label) == CLASSES[labels]
-    assert len(held.utterances) == (60 if labels == "all" else sum(CLASSES[labels].values()))
+    assert len(held.utterances) == (60 if labels and "all" in labels else sum(CLASSES[labels].values()))
     assert held.meta.classes == tuple(CLASSES[labels])
-    assert held.meta.label_set == ("iemocap4" if labels in (None, "all") else labels)
+    assert held.meta.label_set == ("iemocap4" if labels in (None, "all") else labels.split("+")[0])
     assert manifest.validate(held) == []
 
 
@@ -190,6 +191,13 @@ STOPS: dict[str, tuple[list[str], dict[str, Any], type[Exception], str]] = {
         CorpusError,
         "no utterance of label set 'demo4'",
     ),
+    "it lies outside": (
+        ["a,1.wav,sad,0.1,0.5"],
+        {},
+        AudioError,
+        r"a: its times lie outside .*1\.wav, which has 0\.200 s",
+    ),
+    "no such addition": (["a,1.wav,sad,,"], {"labels": "demo4+some"}, ConfigError, r"after a set is \+all"),
     "no such set": (["a,1.wav,sad,,"], {"labels": "demo5"}, LabelError, "no label set 'demo5'; there are"),
     "an option of another kind": (
         ["a,1.wav,sad,,"],

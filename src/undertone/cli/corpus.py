@@ -27,7 +27,7 @@ def prepare(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The manifest: .jsonl or .parquet.")],
     labels: Annotated[
-        str | None, typer.Option(help="A label set, or 'all' for every turn; default: the corpus' own set.")
+        str | None, typer.Option(help="A label set, 'all' (every turn) or SET+all; default: the corpus' own.")
     ] = None,
     columns: Annotated[
         list[str] | None, typer.Option("--map", help="table: COLUMN=FIELD, a column of yours and what it is.")

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from undertone import audio
 from undertone import manifest as manifests
 from undertone.alignment.given import read_iemocap
+from undertone.audio import AudioInfo
 from undertone.corpora import CORPORA
 from undertone.errors import AlignmentError, AudioError, ConfigError, CorpusError
 from undertone.labels import LabelSet, in_order, label_set
@@ -95,35 +96,44 @@ def prepare(
     """Write the manifest of a corpus; nothing is written where something is wrong.
 
     ``labels`` names a label set, of which just the utterances are written; ``"all"`` keeps every
-    turn of the corpus' own set. ``skip_bad`` leaves out recordings that cannot be read, and says so.
+    turn of the corpus' own set, ``"SET+all"`` of another. ``skip_bad`` leaves out recordings that
+    cannot be read, and says so. ``watch`` sees the utterances go by (a progress bar).
     """
     manifests.refuse_name(out)
     reader = open_corpus(corpus, root, options)
     space, keep = _space(reader, labels)
     notes = _Notes()
-    chosen = _labelled(watch(reader.read()), space, keep)
-    utterances = [_aligned(u, reader, notes) for u in _readable(chosen, skip_bad, notes)]
+    chosen = _readable(_labelled(watch(reader.read()), space, keep), skip_bad, notes)
+    utterances = tuple(_aligned(utterance, reader, notes) for utterance in chosen)
     if not utterances:
         raise CorpusError(f"{root}: no utterance of label set '{space.name if space else labels}' in it")
-    counts = Counter(u.label for u in utterances if u.label is not None)
-    classes = space.classes if space else in_order(counts)
-    ordered = {name: counts[name] for name in classes}
-    meta = manifests.Meta(corpus, space.name if space else None, classes)
-    _refuse_problems(manifests.Manifest(out, tuple(utterances), meta), notes)
-    said = (*reader.notes, *_missing(space, ordered), *notes.lines())
+    counts = _counts(utterances, space)
+    meta = manifests.Meta(corpus, space.name if space else None, tuple(counts))
+    _refuse_problems(manifests.Manifest(out, utterances, meta), notes)
+    said = (*reader.notes, *_missing(space, counts), *notes.lines())
     for line in said:
         log.warning("%s: %s", corpus, line)
-    steps = {"source": str(root.absolute()), "labels": labels, "options": dict(options or {})}
-    manifests.write(out, utterances, replace(meta, notes=said).after("prepare", **steps))
-    return Prepared(out, len(utterances), ordered, said)
+    settings = {"source": str(root.absolute()), "labels": labels, "options": dict(options or {})}
+    manifests.write(out, utterances, replace(meta, notes=said).after("prepare", **settings))
+    return Prepared(out, len(utterances), counts, said)
 
 
 def _space(reader: Corpus, labels: str | None) -> tuple[LabelSet | None, bool]:
     """The label set, and whether turns that it leaves out are kept without a label."""
-    if labels in (None, EVERYTHING):
-        space = label_set(reader.labels) if reader.labels else None
-        return space, labels == EVERYTHING or space is None
-    return label_set(labels), False
+    name, plus, rest = (labels or "").partition("+")
+    keep = EVERYTHING in (name, rest)
+    if plus and rest != EVERYTHING:
+        raise ConfigError(f"labels '{labels}': what can stand after a set is +{EVERYTHING}")
+    own = name in ("", EVERYTHING)
+    if own and reader.labels is None:
+        return None, True
+    return label_set(reader.labels if own and reader.labels else name), keep
+
+
+def _counts(utterances: Iterable[Utterance], space: LabelSet | None) -> dict[str, int]:
+    """Utterances of each class in the order of the label space."""
+    counts = Counter(u.label for u in utterances if u.label is not None)
+    return {name: counts[name] for name in (space.classes if space else in_order(counts))}
 
 
 def _labelled(utterances: Iterable[Utterance], space: LabelSet | None, keep: bool) -> Iterator[Utterance]:
@@ -146,19 +156,36 @@ def _mapped(utterance: Utterance, space: LabelSet) -> Utterance:
 
 
 def _readable(utterances: Iterable[Utterance], skip_bad: bool, notes: _Notes) -> Iterator[Utterance]:
-    """Those whose recording has a sound header."""
-    bad: list[AudioError] = []
+    """Those whose recording can be read and holds their times; each recording is looked at once."""
+    looked: dict[str, AudioInfo | AudioError | None] = {}
+    bad: list[str] = []
     for utterance in utterances:
-        try:
-            audio.glance(utterance.audio)
-        except AudioError as error:
-            bad.append(error)
-            notes.add("recordings left out", str(error))
+        if utterance.audio not in looked:
+            looked[utterance.audio] = _glance(utterance.audio)
+        if reason := _unfit(utterance, looked[utterance.audio]):
+            bad.append(reason)
+            notes.add("recordings left out", reason)
         else:
             yield utterance
     if bad and not skip_bad:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         raise AudioError(f"{bad[0]}{more}; --skip-bad leaves such recordings out")
+
+
+def _glance(ref: str) -> AudioInfo | AudioError | None:
+    try:
+        return audio.glance(ref)
+    except AudioError as error:
+        return error
+
+
+def _unfit(utterance: Utterance, about: AudioInfo | AudioError | None) -> str | None:
+    """Why an utterance cannot be cut from its recording."""
+    if isinstance(about, AudioError):
+        return str(about)
+    if about is not None and max(utterance.start or 0, utterance.end or 0) > about.duration + audio.SLACK:
+        return f"{utterance.id}: its times lie outside {utterance.audio}, which has {about.duration:.3f} s"
+    return None
 
 
 def _aligned(utterance: Utterance, reader: Corpus, notes: _Notes) -> Utterance:
