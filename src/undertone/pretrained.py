@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +21,7 @@ from undertone.errors import ModelError
 __all__ = [
     "Pretrained",
     "architecture",
+    "fresh",
     "load_recogniser",
     "load_speech",
     "load_text",
@@ -99,6 +100,17 @@ def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
     except Exception as error:  # a dozen kinds: offline, not found, gated, no space …
         raise ModelError(f"{name}: cannot be fetched from the hub ({_first_line(error)})") from error
     return found, found.name
+
+
+def fresh(settings: Mapping[str, Any]) -> Any:
+    """A network of these settings (its config as plain values) with random weights, to be overwritten."""
+    from transformers import AutoConfig, AutoModel
+
+    values = {k: v for k, v in settings.items() if k not in ("model_type", "transformers_version")}
+    try:
+        return AutoModel.from_config(AutoConfig.for_model(str(settings["model_type"]), **values))
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"settings of an encoder make no network: {_first_line(error)}") from error
 
 
 def weights_hash(folder: Path) -> str:

@@ -1,9 +1,12 @@
 """A trained system as a folder: weights, settings, and a card that says what it is. Nothing is unpickled.
 
-config.toml         the system's name, its settings and the sizes it was built for
-model.safetensors   parameters, normalisation, temperature
-card.json           labels, encoders with their identities, figures, versions
-tokenizer.json      where the text tokenizer was fitted on the training side
+    config.toml         the system's name, its settings and the sizes it was built for
+    model.safetensors   parameters, normalisation, temperature
+    card.json           labels, encoders with their identities, figures, versions
+    tokenizer.json      where the text tokenizer was fitted on the training side
+    encoders.json       where encoders learned with the system: their settings
+
+Weights of encoders that learned are among the others in ``model.safetensors``.
 """
 
 from __future__ import annotations
@@ -22,12 +25,14 @@ from undertone.errors import ModelError
 from undertone.models.batch import Dimensions
 from undertone.models.system import System, SystemConfig
 from undertone.models.table import SYSTEMS, build
+from undertone.models.tuned import Tuned
 
 __all__ = ["SCHEMA", "LoadedModel", "Tokenizer", "load", "name_of", "read_card", "save"]
 
 SCHEMA = 1
 """Of the folder; a newer one is refused, an older one is upgraded on reading."""
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.toml", "model.safetensors", "card.json", "tokenizer.json"
+ENCODERS = "encoders.json"
 
 
 class Tokenizer(Protocol):
@@ -73,7 +78,9 @@ class LoadedModel:
 
 
 def name_of(system: System) -> str:
-    """The system's name in ``SYSTEMS``."""
+    """The system's name in ``SYSTEMS``; of a tuned one, its head's."""
+    if isinstance(system, Tuned):
+        system = system.head
     return next(name for name, (kind, _) in SYSTEMS.items() if kind is type(system))
 
 
@@ -95,6 +102,8 @@ def save(path: Path, system: System, card: Mapping[str, Any], tokenizer: Tokeniz
     }
     _write(path / CONFIG, dump_toml(values))
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in system.state_dict().items()}
+    if isinstance(system, Tuned):
+        _write(path / ENCODERS, json.dumps(system.settings(), indent=2, sort_keys=True) + "\n")
     part = path / (WEIGHTS + ".part")
     save_file(tensors, part, metadata={"format": "pt"})
     part.replace(path / WEIGHTS)
@@ -111,6 +120,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
     _check_schema(folder.schema_version, path)
     dimensions = Dimensions(**folder.dimensions.model_dump())
     system = build(folder.system, folder.settings, dimensions, str(path / CONFIG))
+    if (path / ENCODERS).is_file():
+        system = Tuned.rebuild(system, json.loads((path / ENCODERS).read_text(encoding="utf-8")))
     _load_weights(system, path / WEIGHTS)
     if len(card["labels"]) != dimensions.classes:
         raise ModelError(f"{path}: {len(card['labels'])} labels for {dimensions.classes} classes")

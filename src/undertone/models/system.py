@@ -59,6 +59,8 @@ class Output:
     (B, L) weights, those a system has, each summing to 1 where that modality is present."""
     extra: dict[str, Tensor] = field(default_factory=dict)
     """What the system's own loss terms need."""
+    batch: Batch | None = None
+    """The batch as the head took it, where encoders in the graph made it another than came in."""
 
 
 class System(nn.Module):

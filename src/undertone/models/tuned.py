@@ -1,0 +1,260 @@
+"""Systems with their encoders inside the graph: samples and BERT's own token ids go in, gradients come out.
+
+    frozen   nothing of the encoder learns
+    top-k    the uppermost k blocks (and a final norm above them)
+    full     everything above the front end
+    lora     low-rank steps beside the attention's maps (extra ``lora``), the rest frozen
+
+The convolutional front end of a speech network never learns, and runs clip by clip: the group norm of
+wav2vec2-base knows no mask, so padding would change what it hears. The head is any system; it is given
+the same batch as when features come from the store.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from undertone.config import Config
+from undertone.errors import MissingExtra, ModelError
+from undertone.models.batch import Batch, mask_from
+from undertone.models.system import Output, System
+
+__all__ = ["SpeechTower", "TextTower", "TuneConfig", "Tuned"]
+
+
+class TuneConfig(Config):
+    """How much of an encoder learns."""
+
+    tune: Literal["frozen", "top-k", "full", "lora"] = "frozen"
+    """See above."""
+    top: PositiveInt = 2
+    """k of ``top-k``."""
+    layer: Literal["last", "weighted"] = "last"
+    """What the system is given: the last hidden states, or all of them, to weigh."""
+    checkpointing: bool = False
+    """Compute blocks again in the backward pass: a third more time, much less memory."""
+    rank: PositiveInt = 8
+    """Of ``lora``."""
+
+
+class Tower(nn.Module):
+    """A pretrained network of stacked blocks, of which some learn."""
+
+    def __init__(self, model: Any, config: TuneConfig) -> None:
+        super().__init__()
+        self.settings = config
+        self.model = model
+        self.stack: list[nn.Module] = list(_blocks(model))
+        _choose(self, config)
+        if config.checkpointing:
+            enable = getattr(model, "activation_checkpointing_enable", None)
+            enable = enable or model.gradient_checkpointing_enable  # its name before
+            enable({"use_reentrant": False})
+        if config.tune == "lora":
+            self.model = _with_lora(model, config.rank)
+
+    @property
+    def dim(self) -> int:
+        """Width of the hidden states."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def layers(self) -> int:
+        """K of ``layer = "weighted"``, else 0."""
+        return len(self.stack) + 1 if self.settings.layer == "weighted" else 0
+
+    def layers_above(self, name: str) -> int:
+        """How many blocks lie above the parameter of this name (as ``named_parameters`` has it)."""
+        parameter = dict(self.named_parameters())[name]
+        for index, block in enumerate(self.stack):
+            if any(p is parameter for p in block.parameters()):
+                return len(self.stack) - 1 - index
+        return len(self.stack)  # embeddings, and what leads into the first block
+
+    def train(self, mode: bool = True) -> Tower:
+        """A tower of which nothing learns stays in evaluation mode: its dropout would be mere noise."""
+        super().train(mode and self.settings.tune != "frozen")
+        return self
+
+    def plain(self) -> dict[str, Any]:
+        """The network's and the tuning's settings."""
+        return {"network": self.model.config.to_dict(), "tune": self.settings.plain()}
+
+    def _states(self, run: Callable[[], Any]) -> Tensor:
+        """(B, S, D): the last hidden states of a run, or for ``weighted`` all of them, (B, K, S, D): what
+        goes into each block, and what comes out in the end."""
+        if self.settings.layer == "last":
+            last: Tensor = run().last_hidden_state
+            return last
+        states: list[Tensor] = []
+
+        def keep(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+            states.append(args[0] if args else named["hidden_states"])
+
+        handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in self.stack]
+        try:
+            states.append(run().last_hidden_state)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return torch.stack(states, 1)
+
+
+class SpeechTower(Tower):
+    """wav2vec 2.0 and its kin: HuBERT, WavLM, data2vec-audio."""
+
+    def __init__(self, model: Any, config: TuneConfig) -> None:
+        if not all(hasattr(model, part) for part in ("feature_extractor", "feature_projection", "encoder")):
+            kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+            raise ModelError(
+                f"{kind}: only wav2vec 2.0, HuBERT, WavLM and data2vec-audio can be tuned; "
+                "extract its features instead"
+            )
+        super().__init__(model, config)
+        model.config.layerdrop = 0.0  # a block left out would shift the layers that are weighed
+
+    def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames and their lengths (B,) from samples ``waves (B, N)``, ``lengths (B,)``; 0 stays 0."""
+        net = self.model.base_model.model if self.settings.tune == "lora" else self.model
+        heard, counts = self._front(net, waves, lengths)
+        mask = mask_from(counts, heard.shape[1])
+        projected = net.feature_projection(heard)
+        hidden = projected[0] if isinstance(projected, tuple) else projected
+        return self._states(lambda: net.encoder(hidden, attention_mask=mask, return_dict=True)), counts
+
+    @torch.no_grad()
+    def _front(self, net: Any, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, F): each clip alone, normalised to mean 0 and deviation 1 as a whole."""
+        clips = [self._clip(net, wave[:n]) if n else None for wave, n in zip(waves, lengths, strict=True)]
+        counts = torch.tensor([0 if c is None else len(c) for c in clips], device=waves.device)
+        shown = next((c for c in clips if c is not None), None)
+        width = int(net.config.conv_dim[-1]) if shown is None else shown.shape[-1]
+        out = waves.new_zeros(len(clips), max(1, int(counts.max())), width)
+        for row, clip in zip(out, clips, strict=True):
+            if clip is not None:
+                row[: len(clip)] = clip
+        return out, counts
+
+    @staticmethod
+    def _clip(net: Any, wave: Tensor) -> Tensor:
+        normal = (wave - wave.mean()) / (wave.var(unbiased=False) + 1e-7).sqrt()
+        heard: Tensor = net.feature_extractor(normal[None])[0].T
+        return heard
+
+
+class TextTower(Tower):
+    """BERT and its kin: any encoder of token ids."""
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L, D), or (B, K, L, D), from its own token ids (B, L)."""
+        mask = mask_from(lengths.clamp(min=1), ids.shape[1]).long()
+        return self._states(lambda: self.model(input_ids=ids, attention_mask=mask, return_dict=True))
+
+
+class Tuned(System):
+    """Any system over encoders that learn with it."""
+
+    def __init__(
+        self, head: System, speech: SpeechTower | None = None, text: TextTower | None = None
+    ) -> None:
+        """Where a tower is None, that side comes as features, as ever."""
+        super().__init__(head.config, head.dimensions)
+        if text is not None and text.layers:
+            raise ModelError("layer = 'weighted' is for speech: give the text encoder layer = 'last'")
+        self.head, self.speech_tower, self.text_tower = head, speech, text
+        self.weights, self.reductions = head.weights, head.reductions
+
+    def forward(self, batch: Batch, attention: bool = False) -> Output:
+        encoded = self.encoded(batch)
+        output: Output = self.head(encoded, attention)
+        output.batch = encoded
+        output.extra |= {f"member {name}": logits for name, logits in output.members.items()}
+        output.members = {}
+        return output
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values from which ``rebuild`` makes the same encoders, without weights."""
+        towers = {"speech": self.speech_tower, "text": self.text_tower}
+        return {side: tower.plain() for side, tower in towers.items() if tower is not None}
+
+    @classmethod
+    def rebuild(cls, head: System, settings: Mapping[str, Any]) -> Tuned:
+        """Encoders by their ``settings``, with fresh weights to be overwritten, around ``head``."""
+        from undertone.pretrained import fresh
+
+        def tower(kind: type[Any], side: str) -> Any:
+            found = settings.get(side)
+            return found and kind(fresh(found["network"]), TuneConfig.parse(found["tune"]))
+
+        return cls(head, tower(SpeechTower, "speech"), tower(TextTower, "text"))
+
+    def encoded(self, batch: Batch) -> Batch:
+        """The batch as the head takes it: samples become frames, token ids vectors."""
+        if self.speech_tower is not None:
+            frames, counts = self.speech_tower(batch.speech, batch.speech_lengths)
+            batch = replace(batch, speech=frames, speech_lengths=counts)
+        if self.text_tower is not None:
+            batch = replace(batch, text=self.text_tower(batch.text, batch.text_lengths))
+        return batch
+
+    def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        self.head.criterion, self.head.gather = self.criterion, self.gather
+        kept = {k.removeprefix("member "): v for k, v in output.extra.items() if k.startswith("member ")}
+        return self.head.terms(replace(output, members=kept), output.batch or batch)
+
+    def members(self) -> dict[str, nn.Module]:
+        """One: encoders are shared by all that the head consists of."""
+        return {"": self}
+
+    def layers_above(self, name: str) -> int:
+        """How many blocks of its encoder lie above a parameter; 0 for the head's."""
+        for prefix, tower in (("speech_tower.", self.speech_tower), ("text_tower.", self.text_tower)):
+            if tower is not None and name.startswith(prefix):
+                return tower.layers_above(name.removeprefix(prefix))
+        return 0
+
+
+def _blocks(model: Any) -> Sequence[nn.Module]:
+    """The stacked blocks, from the lowest to the uppermost."""
+    encoder = getattr(model, "encoder", None) or getattr(model, "transformer", None)
+    for name in ("layers", "layer"):
+        found = getattr(encoder, name, None)
+        if isinstance(found, nn.ModuleList):
+            return list(found)
+    raise ModelError(
+        f"{type(model).__name__}: cannot tell its blocks from one another, so it cannot be tuned"
+    )
+
+
+def _choose(tower: Tower, config: TuneConfig) -> None:
+    """Say which parameters learn."""
+    tower.model.requires_grad_(config.tune == "full")
+    if config.tune == "top-k":
+        for block in tower.stack[-config.top :]:
+            block.requires_grad_(True)
+    front = getattr(tower.model, "feature_extractor", None)
+    if front is not None:
+        front.requires_grad_(False)
+    for name in ("masked_spec_embed", "pooler"):  # of other tasks: nothing here depends on them
+        other = getattr(tower.model, name, None)
+        if other is not None:
+            other.requires_grad_(False)
+
+
+def _with_lora(model: Any, rank: int) -> Any:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise MissingExtra("tune = 'lora'", "lora") from None
+    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    targets = [n for n in ("q_proj", "v_proj", "query", "value", "q_lin", "v_lin") if n in names]
+    with warnings.catch_warnings():  # peft asks transformers by a name that is going to be renamed
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))
