@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from undertone.errors import LabelError
@@ -75,3 +77,12 @@ def test_classes_of_ones_own_follow_by_name() -> None:
 def test_a_set_of_ones_own_needs_only_a_name_and_a_map() -> None:
     mine = LabelSet("mine", ("yes", "no"), {"y": "yes", "n": "no", "?": None})
     assert [mine.map(label, "u") for label in ("y", "n", "?")] == ["yes", "no", None]
+
+
+@pytest.mark.parametrize("name", LABEL_SETS)
+def test_the_guide_tells_every_set_and_its_size(name: str) -> None:
+    guide = Path(__file__).parents[1] / "docs" / "guides" / "corpora.md"
+    rows = [line.split("|") for line in guide.read_text("utf-8").splitlines() if line.startswith("| `")]
+    (size,) = [cells[3] for cells in rows if len(cells) == 5 and f"`{name}`" in cells[1]]
+    expected = LABEL_SETS[name].expected
+    assert expected is None or f"{sum(expected.values()):,}" in size

@@ -230,6 +230,16 @@ def test_a_name_that_is_no_manifests_is_refused_before_the_work(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_videos_without_ffmpeg_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = meld.write(tmp_path / "meld")
+    for clip in list(root.rglob("dia*.wav")):
+        clip.rename(clip.with_suffix(".mp4"))
+    monkeypatch.setattr("undertone.audio.ffmpeg.shutil.which", lambda name: None)
+    with pytest.raises(AudioError, match=r"dia0_utt0\.mp4: .*install ffmpeg"):
+        prepare("meld", root, tmp_path / "m.jsonl")
+    assert not (tmp_path / "m.jsonl").exists()
+
+
 def test_bad_recordings_can_be_left_out_and_are_said(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").write_bytes(b"")
     table = _table(tmp_path, "a,1.wav,sad,,", "b,empty.wav,sad,,", "c,gone.wav,sad,,")
