@@ -20,12 +20,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from undertone.errors import ConfigError, MissingExtra
-from undertone.types import Alignment, Segment
+from undertone.types import Alignment, Seconds, Segment
 
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["RATE", "Speech", "Spoken", "arpabet", "pronounce", "synthesise"]
+__all__ = ["RATE", "Speech", "Spoken", "arpabet", "pronounce", "require", "synthesise"]
 
 RATE = 22050
 """Samples a second of what espeak-ng makes."""
@@ -39,7 +39,7 @@ class Spoken:
 
     text: str
     pitch: float = 0.0
-    """Semitones above the voice's own pitch, within -12..12."""
+    """Semitones above the voice's own pitch, within -12..12, at a spread of 1; less at a smaller one."""
     spread: float = 1.0
     """Factor on the sentence's rises and falls, 0..2; 0 is a monotone."""
     rate: float = WORDS_PER_MINUTE
@@ -56,11 +56,17 @@ class Speech:
     alignment: Alignment
 
 
+def require() -> None:
+    """Raise MissingExtra here and now if espeak-ng is not installed."""
+    _library()
+
+
 # ---------------------------------------------------------------- speaking
 
 
-def synthesise(words: str | Sequence[Spoken], voice: str = "en-us") -> Speech:
-    """Say one sentence. ``voice`` is a language and a variant: ``"en-us+f2"``.
+def synthesise(words: str | Sequence[Spoken], voice: str = "en-us", pause: Seconds = 0.0) -> Speech:
+    """Say one sentence. ``voice`` is a language and a variant: ``"en-us+f2"``; ``pause`` is what to wait
+    after each word, in steps of 10 ms at a middling rate.
 
     The word tier has one segment for each word given (``chars`` count in the words joined by blanks), the
     phone tier ARPABET symbols with stress. A word's first phone begins where the word does, and the closure
@@ -74,7 +80,7 @@ def synthesise(words: str | Sequence[Spoken], voice: str = "en-us") -> Speech:
     with _LOCK:
         library = _library()
         library.voice(voice)
-        samples, events = library.say(text)
+        samples, events = library.say(text, pause)
     wave: Wave = np.frombuffer(samples, "<i2").astype(np.float32) / 32768.0
     return Speech(wave, RATE, _tiers(wave, events, places, [w.text for w in spoken]))
 
@@ -151,9 +157,12 @@ def _phones(
             start = min(sample, begins[word])
         elif names[0] in _STOPS:
             start = _silence_before(wave, sample)
+        if after - start < _NO_TIME:
+            continue  # an l that is all in its vowel
         seen.add(word)
-        if found and found[-1][3] > start:
-            start = max(start, found[-1][2] + 1)
+        if found and found[-1][0] == word and start - found[-1][2] < _NO_TIME:
+            start = found.pop()[2]  # it was all stillness: part of the closure
+        elif found and found[-1][3] > start:
             found[-1][3] = start
         elif found and found[-1][0] == word:
             found[-1][3] = start  # a pause inside a word is a closure too
@@ -277,7 +286,8 @@ def _clean(text: str) -> str:
 _WORD, _PHONEME = 1, 7
 _UNHEARD = -1
 _STILL = 2 / 32768
-_SYNCHRONOUS, _UTF8, _IPA = 2, 1, 0x02
+_NO_TIME = RATE // 500
+_SYNCHRONOUS, _UTF8, _IPA, _WORD_GAP = 2, 1, 0x02, 7
 _PHONEME_EVENTS_IN_IPA_AND_NO_EXIT = 0x1 | 0x2 | 0x8000
 _LOCK = threading.Lock()  # the library holds one voice and one sentence at a time
 
@@ -339,7 +349,8 @@ class _Library:
                 raise ConfigError(f"espeak-ng has no voice '{name}'; try 'en-us' or 'en-us+f1'")
             self._voice = name
 
-    def say(self, text: str) -> tuple[bytes, list[_Event]]:
+    def say(self, text: str, pause: Seconds) -> tuple[bytes, list[_Event]]:
+        self._c.espeak_SetParameter(_WORD_GAP, round(pause * 100), 0)
         self._samples.clear()
         self._events.clear()
         raw = text.encode() + b"\0"

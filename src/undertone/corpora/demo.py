@@ -7,23 +7,27 @@ speech, text and their combinations can do at best. ``docs/demo-corpus.md`` tell
 from __future__ import annotations
 
 import json
-import os
 import wave as riff
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from undertone import espeak
 from undertone.corpora.demo_prosody import SPEAKER, Prosody, habits
 from undertone.corpora.demo_script import Line, write
+from undertone.corpora.demo_syllables import with_syllables
+from undertone.corpora.demo_truth import MEANING, ceilings
+from undertone.corpora.demo_voice import RATE, speak
 from undertone.errors import ConfigError
 from undertone.types import Utterance
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from undertone.types import Wave
 
 __all__ = ["Demo"]
@@ -34,8 +38,8 @@ _SMALLEST = 40
 class Demo:
     """Made into ``root``: one wav an utterance in a folder a session, and ``card.json``.
 
-    The same ``seed`` and ``size`` give the same bytes, whatever ``workers`` is: each speaker's part is made in
-    one fresh process, in the order of the script.
+    The same ``seed`` and ``size`` give the same bytes, whatever ``workers`` is: each speaker's part is made
+    in one fresh process, in the order of the script.
     """
 
     name = "demo"
@@ -52,25 +56,46 @@ class Demo:
 
     def read(self) -> Iterator[Utterance]:
         """Make the whole corpus, then give its utterances, dialogue by dialogue."""
-        import numpy as np
-
+        espeak.require()
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / "card.json").unlink(missing_ok=True)
         lines = write(self.size, np.random.default_rng([self.seed, 0]))
         ways = habits(np.random.default_rng([self.seed, 1]))
         parts = [[line for line in lines if line.speaker == s] for s in range(len(SPEAKER))]
         jobs = [(self.root, self.seed, s, ways[s], part) for s, part in enumerate(parts)]
         context = get_context("spawn")
         with ProcessPoolExecutor(self.workers, mp_context=context, max_tasks_per_child=1) as pool:
-            spoken = {u.id: u for part in pool.map(_speak_part, jobs) for u in part}
+            made = pool.map(_speak_part, jobs)
+            limits = ceilings()  # meanwhile
+            spoken = {u.id: u for part in made for u in part}
+        self._write_card(lines, ways, limits)
         yield from (spoken[line.id] for line in lines)
+
+    def _write_card(
+        self, lines: Sequence[Line], ways: Sequence[Prosody], limits: Mapping[str, dict[str, float]]
+    ) -> None:
+        """``card.json``, last of all: its presence says that the corpus is complete."""
+        card = {
+            "name": self.name,
+            "seed": self.seed,
+            "size": self.size,
+            "synthesised": "all speech is made by espeak-ng; no person is heard",
+            "counts": {
+                "label": Counter(line.label for line in lines),
+                "kind": Counter(line.kind for line in lines),
+            },
+            "speakers": {
+                _speaker(s): {"voice": SPEAKER[s], "habit": _rounded(way)} for s, way in enumerate(ways)
+            },
+            "ceilings": {name: {"knows": MEANING[name], **scores} for name, scores in limits.items()},
+        }
+        part = self.root / "card.json.part"
+        part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        part.replace(self.root / "card.json")
 
 
 def _speak_part(job: tuple[Path, int, int, Prosody, Sequence[Line]]) -> list[Utterance]:
     """One speaker's part, spoken in this fresh process."""
-    import numpy as np
-
-    from undertone.corpora.demo_syllables import with_syllables
-    from undertone.corpora.demo_voice import RATE, speak
-
     root, seed, speaker, habit, lines = job
     rng = np.random.default_rng([seed, 2, speaker])
     utterances = []
@@ -84,7 +109,7 @@ def _speak_part(job: tuple[Path, int, int, Prosody, Sequence[Line]]) -> list[Utt
                 audio=str(path.absolute()),
                 start=0.0,
                 end=round(len(take.wave) / RATE, 5),
-                speaker=f"{line.session + 1}{'FM'[speaker % 2]}",
+                speaker=_speaker(speaker),
                 session=str(line.session + 1),
                 dialogue=f"s{line.session + 1}d{line.dialogue + 1:02d}",
                 turn=line.turn + 1,
@@ -106,14 +131,20 @@ def _extra(line: Line, habit: Prosody, snr: float) -> dict[str, Any]:
         "places": list(line.places),
         "meanings": list(line.meanings),
         "stressed": line.stressed,
-        "prosody": {k: round(v, 3) for k, v in asdict(line.prosody + habit).items()},
+        "prosody": _rounded(line.prosody + habit),
         "snr": snr,
     }
 
 
-def _save(path: Path, samples: Wave, rate: int) -> None:
-    import numpy as np
+def _speaker(index: int) -> str:
+    return f"{index // 2 + 1}{'FM'[index % 2]}"
 
+
+def _rounded(prosody: Prosody) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in asdict(prosody).items()}
+
+
+def _save(path: Path, samples: Wave, rate: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     with riff.open(str(part), "wb") as file:
@@ -121,4 +152,4 @@ def _save(path: Path, samples: Wave, rate: int) -> None:
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(np.round(samples * 32767.0).astype("<i2").tobytes())
-    os.replace(part, path)
+    part.replace(path)

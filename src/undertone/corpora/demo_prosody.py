@@ -1,6 +1,6 @@
 """The tone of voice in the demo corpus: what an emotion does to it, and what else does.
 
-A prosody is six numbers. Each is the sum of what the emotion plans, the speaker's own habit, and a jitter
+A prosody is eight numbers. Each is the sum of what the emotion plans, the speaker's own habit, and a jitter
 from utterance to utterance. Habits in pitch, level, tempo and brightness are larger than what emotion does to
 them, so that raw averages mislead; a habit in spread is small and there is none in slope: how the voice moves
 within the utterance tells most.
@@ -33,21 +33,25 @@ class Prosody:
     """Semitones from the first word to the last."""
     tilt: float
     """Decibels of brightness above 1 kHz."""
+    breath: float
+    """Decibels of breathiness."""
+    pause: float
+    """Octaves (log2) of the silence between words."""
 
     def __add__(self, other: Prosody) -> Prosody:
         return Prosody(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 STYLES = {
-    "angry": Prosody(pitch=1.8, spread=0.45, tempo=0.12, level=3.0, slope=-3.0, tilt=4.0),
-    "happy": Prosody(pitch=2.0, spread=0.50, tempo=0.08, level=1.5, slope=3.0, tilt=1.0),
-    "sad": Prosody(pitch=-1.8, spread=-0.60, tempo=-0.18, level=-3.0, slope=-1.0, tilt=-4.0),
-    "neutral": Prosody(pitch=0.0, spread=0.0, tempo=0.0, level=0.0, slope=0.0, tilt=0.0),
+    "angry": Prosody(1.0, 0.7, -0.05, 5.0, -4.0, 8.0, -6.0, 0.8),
+    "happy": Prosody(1.5, 0.9, 0.20, 1.5, 4.0, -1.0, 4.0, -1.5),
+    "sad": Prosody(-1.5, -1.0, -0.25, -4.0, -1.0, -5.0, 12.0, 1.8),
+    "neutral": Prosody(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
 }
 """What an emotion plans; even speech is neutral."""
-JITTER = Prosody(pitch=1.0, spread=0.24, tempo=0.06, level=1.5, slope=1.5, tilt=2.0)
+JITTER = Prosody(1.0, 0.4, 0.10, 2.0, 2.2, 3.0, 3.5, 0.6)
 """Standard deviation from utterance to utterance."""
-HABIT = Prosody(pitch=2.6, spread=0.08, tempo=0.10, level=4.0, slope=0.0, tilt=4.0)
+HABIT = Prosody(2.6, 0.08, 0.06, 2.5, 0.0, 2.0, 2.0, 0.2)
 """Standard deviation from speaker to speaker, about the voice's own pitch."""
 
 SPEAKER = (

@@ -15,7 +15,6 @@ word* is stressed can tell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,18 +28,18 @@ __all__ = ["BLANKS", "CLASSES", "KINDS", "OPPOSITE", "PRIOR", "RELIABILITY", "WO
 CLASSES = ("angry", "happy", "sad", "neutral")
 PRIOR = {"angry": 1103 / 5531, "happy": 1636 / 5531, "sad": 1084 / 5531, "neutral": 1708 / 5531}
 """The class shares of IEMOCAP's 5,531 utterances."""
-KINDS = {"prosody": 0.22, "words": 0.22, "both": 0.16, "stress": 0.40}
+KINDS = {"prosody": 0.24, "words": 0.24, "both": 0.18, "stress": 0.34}
 """How an utterance carries its emotion, and how often; independent of the class."""
-RELIABILITY = 0.92
+RELIABILITY = 0.94
 """How often a lone emotion word belongs to the class; else it is of another, each equally often."""
 OPPOSITE = {"angry": "neutral", "neutral": "angry", "happy": "sad", "sad": "happy"}
 """What a stressed emotion word means."""
 
 WORDS = {
-    "angry": ("bitter", "hostile", "savage", "livid", "vicious"),
-    "happy": ("merry", "sunny", "jolly", "cheerful", "lucky"),
-    "sad": ("gloomy", "weary", "lonely", "mournful", "dismal"),
-    "neutral": ("normal", "common", "usual", "typical", "standard"),
+    "angry": ("bitter", "hostile", "savage", "livid"),
+    "happy": ("merry", "sunny", "jolly", "cheerful"),
+    "sad": ("gloomy", "weary", "lonely", "mournful"),
+    "neutral": ("normal", "common", "typical", "standard"),
 }
 BLANKS = ("wooden", "local", "silver", "narrow", "second", "yellow", "northern", "modern")
 _WORD_CLASS = {word: name for name, words in WORDS.items() for word in words}

@@ -23,8 +23,9 @@ def with_syllables(alignment: Alignment) -> Alignment:
     syllables: list[Segment] = []
     for word in alignment.word:
         own = [p for p in alignment.phone if word.start <= p.start < word.end]
-        for part in _split(own):
-            syllables.append(Segment("-".join(p.text for p in part), part[0].start, part[-1].end))
+        syllables += [
+            Segment("-".join(p.text for p in part), part[0].start, part[-1].end) for part in _split(own)
+        ]
     return Alignment(alignment.word, tuple(syllables), alignment.phone)
 
 

@@ -26,9 +26,12 @@ __all__ = ["RATE", "Stress", "Take", "speak"]
 RATE = 16000
 _PLAIN_RATE = 200.0
 """Words a minute of the plain voice."""
-_PLAIN_LEVEL = -32.0
+_PLAIN_LEVEL = -40.0
 """Decibels below full scale of the plain voice, stress not counted."""
-_SNR = (12.0, 30.0)
+_PLAIN_BREATH = -24.0
+"""Decibels of breath below the voice."""
+_PLAIN_PAUSE = 0.025
+_SNR = (15.0, 35.0)
 _SILENCE = (0.10, 0.30)
 _RAMP = 0.015
 """Seconds over which a stressed word gets louder, and softer again."""
@@ -61,9 +64,10 @@ def speak(line: Line, voice: str, habit: Prosody, rng: np.random.Generator) -> T
     """Record one line in a voice; ``rng`` draws the stress' strength, the silences and the noise."""
     prosody = line.prosody + habit
     stress = _stress(rng)
-    speech = espeak.synthesise(_spoken(line, prosody, stress), voice)
+    speech = espeak.synthesise(_spoken(line, prosody, stress), voice, _PLAIN_PAUSE * 2**prosody.pause)
     stressed = speech.alignment.word[line.stressed]
     wave = _filtered(speech.wave, prosody.tilt)
+    wave += _breath(wave, rng) * 10 ** ((_PLAIN_BREATH + prosody.breath) / 20)
     wave *= 10 ** ((_PLAIN_LEVEL + prosody.level) / 20) / np.sqrt(np.mean(wave**2))
     snr = float(rng.uniform(*_SNR))
     noise_level = np.sqrt(np.mean(wave**2)) * 10 ** (-snr / 20)
@@ -94,7 +98,7 @@ def _spoken(line: Line, prosody: Prosody, stress: Stress) -> list[espeak.Spoken]
         espeak.Spoken(
             word,
             pitch=prosody.pitch + prosody.slope * (at / last - 0.5) + stress.pitch * (at == line.stressed),
-            spread=0.9 * 2**prosody.spread,
+            spread=0.8 * 2**prosody.spread,
             rate=tempo / stress.length if at == line.stressed else tempo,
         )
         for at, word in enumerate(line.words)
@@ -102,7 +106,7 @@ def _spoken(line: Line, prosody: Prosody, stress: Stress) -> list[espeak.Spoken]
 
 
 def _filtered(wave: Wave, tilt: float) -> NDArray[np.float64]:
-    """From espeak-ng's rate to ours, ``tilt`` decibels brighter above 1 kHz; in one pass over the spectrum."""
+    """At our rate, ``tilt`` decibels brighter above 1 kHz; in one pass over the spectrum."""
     step = espeak.RATE // np.gcd(espeak.RATE, RATE)
     size = -(-len(wave) // step) * step
     spectrum = np.fft.rfft(wave, size)
@@ -111,7 +115,15 @@ def _filtered(wave: Wave, tilt: float) -> NDArray[np.float64]:
     frequency = np.arange(len(kept)) * RATE / target
     weight = frequency**2 / (frequency**2 + 1000.0**2)
     kept = kept * 10 ** (tilt * weight / 20)
-    return np.fft.irfft(kept, target) * (target / size)
+    wave_here: NDArray[np.float64] = np.fft.irfft(kept, target) * (target / size)
+    return wave_here
+
+
+def _breath(wave: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Hiss as loud as the voice, moment by moment (over 20 ms)."""
+    window = np.hanning(round(0.02 * RATE))
+    envelope = np.sqrt(np.maximum(np.convolve(wave**2, window / window.sum(), "same"), 0.0))
+    return envelope * rng.normal(size=len(wave))
 
 
 def _swell(size: int, word: Segment, decibels: float) -> NDArray[np.float64]:
