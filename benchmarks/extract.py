@@ -1,0 +1,283 @@
+"""Encoding clips: ours against transformers' own pipeline, one clip at a time and in padded batches.
+
+    python benchmarks/extract.py [--quick] [--repeats 5] [--runtime openvino] [--device cuda]
+
+A wav2vec2-base of random weights (94 M: speed does not depend on what weights say) on noise of
+IEMOCAP's lengths, one thread. CPU seconds are compared (``ours_s``, ``theirs_s``); wall seconds
+stand beside. ``outputs_rel_err`` is max |a - b| / max |b| against the pipeline's single clips in fp32.
+On CUDA: hours of audio an hour, token-budget buckets against one clip at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+from numpy.typing import NDArray
+
+from _timing import Times, measure, report
+
+RATE = 16_000
+Waves = list[NDArray[np.float32]]
+
+
+def clips(seconds: float) -> Waves:
+    """Noise of lengths like IEMOCAP's (log-normal: median 3.6 s, mean 4.5 s), ``seconds`` in all."""
+    rng = np.random.default_rng(1)
+    lengths: list[float] = []
+    while sum(lengths) < seconds:
+        lengths.append(float(np.clip(rng.lognormal(np.log(3.6), 0.65), 0.6, 20.0)))
+    lengths[-1] -= sum(lengths) - seconds
+    lengths = [length for length in lengths if length >= 0.3]
+    return [rng.normal(0, 0.1, round(length * RATE)).astype(np.float32) for length in lengths]
+
+
+def checkpoint(folder: Path, small: bool) -> str:
+    """A random wav2vec2-base (or, small, one of a twelfth of its depth) saved as the real one is."""
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    torch.manual_seed(0)
+    Wav2Vec2Model(Wav2Vec2Config(num_hidden_layers=2 if small else 12)).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(folder)
+    return str(folder)
+
+
+def pipeline(folder: str, batch: int, device: str = "cpu") -> Callable[[Waves], Waves]:
+    """transformers' pipeline from waves to hidden states, padded batches as its collator makes them."""
+    from transformers import AutoFeatureExtractor, AutoModel, Pipeline
+
+    class Frames(Pipeline):  # type: ignore[misc]
+        def _sanitize_parameters(self, **_kwargs: Any) -> tuple[dict[str, Any], ...]:
+            return {}, {}, {}
+
+        def preprocess(self, inputs: NDArray[np.float32]) -> Any:
+            return self.feature_extractor(inputs, sampling_rate=RATE, return_tensors="pt")
+
+        def _forward(self, inputs: Any) -> Any:
+            return {"states": self.model(**inputs).last_hidden_state}
+
+        def postprocess(self, outputs: Any) -> NDArray[np.float32]:
+            return np.asarray(outputs["states"][0].float().cpu().numpy())
+
+    made = Frames(
+        model=AutoModel.from_pretrained(folder).eval(),
+        feature_extractor=AutoFeatureExtractor.from_pretrained(folder),
+        device=device,
+    )
+    return lambda waves: list(made(waves, batch_size=batch))
+
+
+def error(ours: Waves, theirs: Waves) -> float:
+    """Worst clip's relative error, over the frames both have."""
+    worst = 0.0
+    for a, b in zip(ours, theirs, strict=True):
+        count = min(len(a), len(b))
+        worst = max(worst, float(np.abs(a[:count] - b[:count]).max() / np.abs(b[:count]).max()))
+    return worst
+
+
+def on_cpu(folder: str, waves: Waves, repeats: int, runtimes: Sequence[str]) -> None:
+    """One thread; every rival measured in turn."""
+    import torch
+
+    from undertone.features.precision import choose
+    from undertone.features.speech import speech_encoder
+
+    torch.set_num_threads(1)
+    single, padded = pipeline(folder, 1), pipeline(folder, 4)
+    reference = single(waves)
+    rivals: dict[str, Callable[[], Any]] = {"batch1": lambda: single(waves), "batch4": lambda: padded(waves)}
+    ours: dict[str, Any] = {"fp32": speech_encoder(folder, precision="fp32")}
+    if choose("auto").name == "bf16":
+        ours["bf16"] = speech_encoder(folder, precision="bf16")
+    for runtime in runtimes:
+        for precision in [name for name in ours if name in ("fp32", "bf16")]:
+            ours[f"{runtime}-{precision}"] = speech_encoder(folder, precision=precision, runtime=runtime)
+    for name, encoder in ours.items():
+        rivals[name] = lambda encoder=encoder: encoder.encode(waves)
+    errors = {name: error(encoder.encode(waves), reference) for name, encoder in ours.items()}
+    padding = error(padded(waves), reference)
+    times = measure(rivals, repeats)
+    for name in ours:
+        for batch in ("batch1", "batch4"):
+            show(f"extract/{name}/pipeline-{batch}", times[name], times[batch], errors[name], repeats)
+    print(f'{{"name": "extract/pipeline-batch4/its-own-single-clips", "outputs_rel_err": {padding:.3g}}}')
+
+
+def show(name: str, ours: Times, theirs: Times, far: float, repeats: int) -> None:
+    walls = {"ours_wall_s": ours.wall, "theirs_wall_s": theirs.wall, "wall_ratio": theirs.wall / ours.wall}
+    report(name, ours.cpu, theirs.cpu, outputs_rel_err=far, repeats=repeats, **walls)
+
+
+def _worker(folder: str, waves: Waves, start: Any, times: Any) -> None:
+    import torch
+
+    from undertone.features.speech import speech_encoder
+
+    torch.set_num_threads(1)
+    encoder = speech_encoder(folder, precision="fp32")
+    encoder.encode(waves[:1])
+    start.wait()
+    began = time.perf_counter()
+    encoder.encode(waves)
+    times.put((began, time.perf_counter()))
+
+
+def by_processes(folder: str, waves: Waves, count: int) -> float:
+    """Wall seconds for all clips by ``count`` processes, from when all are ready to when all are done."""
+    context = multiprocessing.get_context("spawn")
+    start, times = context.Barrier(count), context.Queue()
+    order = sorted(range(len(waves)), key=lambda i: -len(waves[i]))
+    shares: list[list[int]] = [[] for _ in range(count)]
+    for index in order:  # the longest to whoever has least
+        min(shares, key=lambda share: sum(len(waves[i]) for i in share)).append(index)
+    workers = [
+        context.Process(target=_worker, args=(folder, [waves[i] for i in share], start, times))
+        for share in shares
+    ]
+    for worker in workers:
+        worker.start()
+    spans = [times.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    return max(end for _, end in spans) - min(began for began, _ in spans)
+
+
+def two_processes(folder: str, waves: Waves, repeats: int) -> None:
+    one = sorted(by_processes(folder, waves, 1) for _ in range(repeats))[repeats // 2]
+    two = sorted(by_processes(folder, waves, 2) for _ in range(repeats))[repeats // 2]
+    report("extract/two-processes/one-process", two, one, unit="wall seconds", repeats=repeats)
+
+
+def long_clips(folder: str, seconds: Sequence[float]) -> None:
+    """How far windowed attention is from the whole clip's: mean cosine over frames."""
+    from undertone.features.speech import speech_encoder
+
+    whole = speech_encoder(folder, precision="fp32", long={"above": 3600.0, "window": 30.0, "overlap": 5.0})
+    parts = speech_encoder(folder, precision="fp32", long={"above": 30.0, "window": 30.0, "overlap": 5.0})
+    rng = np.random.default_rng(2)
+    for length in seconds:
+        wave = rng.normal(0, 0.1, round(length * RATE)).astype(np.float32)
+        (a,), (b,) = parts.encode([wave]), whole.encode([wave])
+        cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+        print(
+            f'{{"name": "extract/long-clip-{length:g}s/unchunked", "cosine_mean": {cosine.mean():.5f}, '
+            f'"cosine_min": {cosine.min():.5f}}}',
+            flush=True,
+        )
+
+
+def _extract_many(count: int, peak: Any) -> None:
+    import soundfile
+
+    from undertone.features.extract import extract
+    from undertone.features.speech import speech_encoder
+    from undertone.store import Store
+    from undertone.types import Utterance
+
+    with tempfile.TemporaryDirectory() as name:
+        utterances = []
+        rng = np.random.default_rng(0)
+        for number in range(count):
+            path = Path(name) / f"{number}.wav"
+            soundfile.write(path, rng.normal(0, 0.1, 4 * RATE), RATE)
+            utterances.append(Utterance(id=str(number), audio=str(path)))
+        encoder = speech_encoder("acoustic", acoustic={"stack": 1, "mels": 128})  # 200 kB a clip
+        extract(utterances, Store(Path(name) / "store"), encoder)
+    peak.put(_peak())
+
+
+def _peak() -> float:
+    """This process's highest memory in MiB, not its parent's at the fork as getrusage has it on Linux."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
+
+
+def memory(few: int, many: int) -> None:
+    """Peak memory must not grow with the number of clips."""
+    context = multiprocessing.get_context("spawn")
+    peaks = []
+    for count in (few, many):
+        queue = context.Queue()
+        process = context.Process(target=_extract_many, args=(count, queue))
+        process.start()
+        peaks.append(queue.get())
+        process.join()
+    print(
+        f'{{"name": "extract/memory-{many}-clips/{few}-clips", "ratio": {peaks[1] / peaks[0]:.3f}, '
+        f'"few_mib": {peaks[0]:.0f}, "many_mib": {peaks[1]:.0f}}}',
+        flush=True,
+    )
+
+
+def on_cuda(folder: str, waves: Waves, repeats: int) -> None:
+    """Token-budget buckets against one clip at a time, hours of audio an hour, peak memory."""
+    import torch
+
+    from undertone.features.speech import speech_encoder
+
+    name = torch.cuda.get_device_name()
+    alone = pipeline(folder, 1, "cuda")
+    encoder = speech_encoder(folder, precision="bf16", device="cuda")
+    full = speech_encoder(folder, precision="fp32", device="cuda")
+    far, near = error(encoder.encode(waves), alone(waves)), error(full.encode(waves), alone(waves))
+    torch.cuda.reset_peak_memory_stats()
+    times = measure({"ours": lambda: encoder.encode(waves), "batch1": lambda: alone(waves)}, repeats)
+    hours = sum(map(len, waves)) / RATE / times["ours"].wall
+    more = {"gpu": name, "hours_an_hour": hours, "fp32_rel_err": near, "repeats": repeats}
+    memory = torch.cuda.max_memory_allocated() / 2**30
+    ours, theirs = times["ours"].wall, times["batch1"].wall
+    report(
+        "extract/cuda-bf16-buckets/pipeline-batch1",
+        ours,
+        theirs,
+        outputs_rel_err=far,
+        peak_gib=memory,
+        **more,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--runtime", action="append", choices=["openvino", "onnx"], default=None)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--only", choices=["pipeline", "processes", "long", "memory"])
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    quick, repeats = options.quick, 1 if options.quick else options.repeats
+    waves = clips(600.0 if options.device == "cuda" else 6.0 if quick else 60.0)
+    wanted = [options.only] if options.only else ["pipeline", "processes", "long", "memory"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = checkpoint(Path(name), small=quick)
+        if options.device == "cuda":
+            on_cuda(folder, waves, repeats)
+            return
+        if "pipeline" in wanted:
+            on_cpu(folder, waves, repeats, options.runtime or ([] if quick else ["openvino"]))
+        if "processes" in wanted and not quick:
+            two_processes(folder, waves, repeats)
+        if "long" in wanted and not quick:
+            long_clips(folder, (31.0, 45.0, 60.0))
+        if "memory" in wanted:
+            memory(*((20, 60) if quick else (100, 1000)))
+
+
+if __name__ == "__main__":
+    main()
