@@ -101,10 +101,15 @@ def _show(found: Audit, split: Split | None) -> None:
 
 def _table(balance: Mapping[str, Mapping[str, Mapping[str, int]]]) -> object:
     """Labels per fold and side."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     labels = list(next(iter(next(iter(balance.values())).values())))
-    table = Table("fold", "side", *labels, "all", title="who is where", title_justify="left")
+    table = Table(title="who is where", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("fold", "side"):
+        table.add_column(name, no_wrap=True)
+    for name in (*labels, "all"):
+        table.add_column(name, justify="right")
     for name, sides in balance.items():
         for side, counts in sides.items():
             row = [f"{counts[label]:,}" for label in labels]

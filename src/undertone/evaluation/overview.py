@@ -48,6 +48,8 @@ def finding(found: Findings) -> str:
         f"<b>{esc(reference.name)}</b> recognises {points(interval.value)} % of each emotion on average (UA; "
         f"95 % interval {points(interval.low)} to {points(interval.high)}; chance {points(found.chance, 0)})."
     )
+    if interval.low <= found.chance:
+        says += " That is <b>not above chance</b>."
     tested = [c for c in found.comparisons.values() if c.paired and not c.reasons]
     behind = [
         c.name for c in tested if c.paired and c.paired.difference.value < 0 and (c.corrected or 1) < 0.05
@@ -145,6 +147,11 @@ def _notes(found: Findings) -> str:
             else "percentiles of a cluster bootstrap."
         )
     ]
+    if people := reference.speaker_interval:
+        lines[0] += (
+            f" With the {people.units} speakers as units {esc(reference.name)} would have "
+            f"{points(people.low)} to {points(people.high)}: too narrow, as they answer each other."
+        )
     tested = [c for c in found.comparisons.values() if c.paired]
     if tested and tested[0].paired:
         unit = "speaker" if reference.unit == "session" else reference.unit

@@ -137,7 +137,7 @@ def _decimal(value: float | None) -> str:
 
 def ablation(found: Findings) -> str:
     """What each side alone says inside a system, and settings of one system beside each other."""
-    several = [r for r in found.results if len(r.perspectives) > 1]
+    several = [r for r in found.results if {"speech", "text"} <= set(r.perspectives)]
     rows = [
         [
             marked(found, r),
