@@ -34,6 +34,7 @@ __all__ = [
 SCHEMA = 1
 DTYPES = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "I64": np.int64, "I32": np.int32}
 """safetensors' names of the types a store holds."""
+_NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,24 @@ class Entry:
 def write_shard(
     part: Path, whole: Path, arrays: Mapping[str, NDArray[Any]], made_by: Mapping[str, str]
 ) -> None:
-    """Write ``arrays`` (named ``<key>/<array>``) to ``part``, settle it on the disk, make it ``whole``."""
-    from safetensors.numpy import save_file
+    """Write ``arrays`` (named ``<key>/<array>``) to ``part``, settle it on the disk, make it ``whole``.
 
-    sums = {full: checksum(full, array) for full, array in arrays.items()}
+    Written array by array, so that a shard is in memory once.
+    """
+    ordered = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))  # keeps each one aligned
+    sums = {full: checksum(full, array) for full, array in ordered.items()}
     about = json.dumps({"schema": SCHEMA, "made_by": dict(made_by), "checksums": sums})
-    save_file(dict(arrays), part, metadata={"undertone": about})
+    header: dict[str, Any] = {"__metadata__": {"undertone": about}}
+    end = 0
+    for full, array in ordered.items():
+        start, end = end, end + array.nbytes
+        header[full] = {"dtype": _NAMES[array.dtype], "shape": array.shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with part.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in ordered.values():
+            file.write(_bytes(array))
     settle(part)
     part.replace(whole)
     settle(whole.parent)
@@ -113,9 +126,12 @@ def _entries(path: Path, header: Mapping[str, Any], about: Mapping[str, Any], da
 def checksum(full: str, array: NDArray[Any]) -> int:
     """CRC-32 over an array's full name, type, shape and bytes."""
     head = f"{full} {array.dtype.str} {array.shape}".encode()
-    return zlib.crc32(
-        np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else b"", zlib.crc32(head)
-    )
+    return zlib.crc32(_bytes(array), zlib.crc32(head))
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    """The array's bytes, without a copy where it is contiguous."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def view(mapped: mmap.mmap, array: Array) -> NDArray[Any]:

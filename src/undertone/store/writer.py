@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SHARD_BYTES", "SHARD_SECONDS", "Writer"]
 
-SHARD_BYTES = 64 << 20
+SHARD_BYTES = 32 << 20
 """A shard is closed when it holds this much …"""
 SHARD_SECONDS = 60.0
 """… or is this old: the most work that a kill can lose."""
