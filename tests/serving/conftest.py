@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -160,7 +161,7 @@ def make_model(folder: Path, system: str = "unison", seed: int = 0, **settings: 
     made = build_system(system, {**small, **settings}, sizes)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)  # an untrained head would call everything alike
-    card = {
+    card: dict[str, Any] = {
         "labels": ["angry", "happy", "sad", "neutral"],
         "corpus": "tiny",
         "synthesised": True,
@@ -170,6 +171,8 @@ def make_model(folder: Path, system: str = "unison", seed: int = 0, **settings: 
             "text": {"name": "subword"},
         },
     }
+    if system in card["encoders"]:
+        card["encoders"] = {system: card["encoders"][system]}
     folders.save(folder, made.eval(), card, pieces)
     return folder
 

@@ -301,6 +301,13 @@ def test_a_stream_at_another_rate_says_nearly_the_same(server: Any, talk: np.nda
         assert one["start"] == pytest.approx(two["start"], abs=0.07)
 
 
+def _say_and_listen(socket: Any, messages: tuple[str | bytes, ...]) -> None:
+    for message in messages:
+        socket.send(message)
+    while True:
+        socket.recv(10)
+
+
 def closed(url: str, *messages: str | bytes) -> tuple[int, str]:
     """With which code and word a stream ends."""
     from websockets.exceptions import ConnectionClosed
@@ -308,10 +315,7 @@ def closed(url: str, *messages: str | bytes) -> tuple[int, str]:
 
     with connect(url.replace("http", "ws") + "/v1/stream") as socket:
         with pytest.raises(ConnectionClosed) as end:
-            for message in messages:
-                socket.send(message)
-            while True:
-                socket.recv(10)
+            _say_and_listen(socket, messages)
         assert end.value.rcvd is not None
         return end.value.rcvd.code, end.value.rcvd.reason
 

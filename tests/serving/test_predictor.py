@@ -73,15 +73,27 @@ def test_in_a_batch_each_clip_is_judged_as_if_alone(
         Clip("d", wave[4_000:20_000], "the meeting is at nine o'clock sharp, and then some more words"),
         Clip("e", wave[:900], "now"),
     ]
+    used = {"speech": ["speech"], "text": ["text"]}.get(system, ["speech", "text"])
+    here = {
+        clip.id: [s for s in used if getattr(clip, "wave" if s == "speech" else "text") is not None]
+        for clip in clips
+    }
+    clips = [clip for clip in clips if here[clip.id]]
     together = ready.predict(clips, explain=True)
     for clip, found in zip(clips, together, strict=True):
         (alone,) = ready.predict([clip], explain=True)
         same(found, alone)
-        heard = [side for side, here in (("speech", clip.wave is not None), ("text", clip.text)) if here]
-        used = {"speech": ["speech"], "text": ["text"]}.get(system, ["speech", "text"])
-        assert found.modalities == tuple(side for side in heard if side in used)
+        assert list(found.modalities) == here[clip.id]
         for one, other in zip(found.words, alone.words, strict=True):
             assert one.contribution == pytest.approx(other.contribution, abs=1e-3)
+
+
+def test_what_a_model_cannot_judge_it_refuses(new_model: Make, tmp_path: Path, wave: np.ndarray) -> None:
+    listener, reader = (load_model(new_model(tmp_path / system, system)) for system in ("speech", "text"))
+    with pytest.raises(ModelError, match="a: holds nothing"):
+        listener.predict([Clip("a", None, TEXT)])
+    with pytest.raises(ModelError, match="a: holds nothing"):
+        reader.predict([Clip("a", wave)])
 
 
 def test_without_words_speech_decides_and_the_answer_says_so(model: Predictor, wave: np.ndarray) -> None:
@@ -116,11 +128,11 @@ def test_a_contribution_is_what_the_answer_loses_without_the_word(model: Predict
 
     judge: Any = model.model
     clip = Clip("a", wave, TEXT, "given", Alignment(word=WORDS))
-    (prepared,) = judge._front.prepare([clip])
-    network: TorchNetwork = judge._network
-    batch = batch_of([Row(prepared)], network._system)
+    (prepared,) = judge.front.prepare([clip])
+    network: TorchNetwork = judge.network
+    batch = batch_of([Row(prepared)], network.system)
     with torch.no_grad():
-        slow = explain(network._system, batch, method="deletion").word[0]
+        slow = explain(network.system, batch, method="deletion").word[0]
     (answer,) = judge.predict([clip], explain=True)
     assert [word.contribution for word in answer.words] == pytest.approx(slow.tolist(), abs=1e-4)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from undertone.errors import ModelError
 from undertone.serving.clips import Clip
 from undertone.serving.front import Front, Prepared
 from undertone.serving.rows import Network, Row, rows_without_words
@@ -34,11 +35,14 @@ class Judge:
         self.labels: tuple[str, ...] = tuple(card["labels"])
         self.rate = front.rate
         self.tiers = tiers
-        self._front, self._network = front, network
+        self.front, self.network = front, network
 
     def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
         """One prediction per clip."""
-        prepared = self._front.prepare(clips)
+        prepared = self.front.prepare(clips)
+        for one in prepared:
+            if not Row(one).frame_count and not Row(one).token_count:
+                raise ModelError(f"{one.clip.id}: holds nothing that this model judges by ({self.name})")
         whole = self._ask([Row(one) for one in prepared])
         sides = self._sides(prepared, whole)
         predictions = []
@@ -49,7 +53,7 @@ class Judge:
         return predictions
 
     def _ask(self, rows: Sequence[Row]) -> dict[str, NDArray[np.float32]]:
-        parts = [self._network.run(rows[at : at + MOST_ROWS]) for at in range(0, len(rows), MOST_ROWS)]
+        parts = [self.network.run(rows[at : at + MOST_ROWS]) for at in range(0, len(rows), MOST_ROWS)]
         return {side: np.concatenate([part[side] for part in parts]) for side in parts[0]}
 
     def _sides(

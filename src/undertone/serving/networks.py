@@ -26,14 +26,14 @@ class TorchNetwork:
     """A system in evaluation mode."""
 
     def __init__(self, system: System) -> None:
-        self._system = system.eval()
+        self.system = system.eval()
 
     @torch.inference_mode()
     def run(self, rows: Sequence[Row]) -> dict[str, NDArray[np.float32]]:
-        output = self._system(batch_of(rows, self._system))
+        output = self.system(batch_of(rows, self.system))
         sides = {"fused": output.logits, "speech": output.speech, "text": output.text}
         return {
-            side: self._system.posteriors(logits).numpy()
+            side: self.system.posteriors(logits).numpy()
             for side, logits in sides.items()
             if logits is not None
         }

@@ -1,0 +1,204 @@
+"""``undertone export``: a model as a graph that needs no torch, compared with the original before it is kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from undertone.errors import ConfigError, MissingExtra, ModelError
+from undertone.serving.clips import Clip
+from undertone.serving.exported import FILES, ExportedNetwork
+from undertone.serving.front import Front
+from undertone.serving.judging import Judge
+from undertone.serving.rows import Row, rows_without_words
+from undertone.types import Alignment, Segment
+
+__all__ = ["TOLERANCE", "Exported", "export"]
+
+TOLERANCE = 1e-4
+"""Largest allowed difference of any probability between the graph and the original."""
+OPSET = 17
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how close it is."""
+
+    path: Path
+    difference: float
+    tolerance: float
+
+
+def export(
+    model: Path, to: str, out: Path | None = None, *, encoders: bool = False, tolerance: float = TOLERANCE
+) -> Exported:
+    """Write ``model`` as a graph into ``out``; ModelError where its answers would differ too much."""
+    if to not in FILES:
+        raise ConfigError(f"cannot export to '{to}': there are {', '.join(FILES)}")
+    from undertone.serving.networks import TorchNetwork, load_torch
+
+    judge = load_torch(model)
+    _check_encoders(judge, encoders)
+    target = out or model.with_name(f"{model.name}-{to}")
+    network = judge.network
+    assert isinstance(network, TorchNetwork)
+    examples = _examples(judge.front)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
+        part = Path(folder)
+        sides = _write_graph(network, examples, part, to)
+        sizes = asdict(network.system.dimensions)
+        difference = _compare(network, ExportedNetwork(part / FILES[to], sizes, sides), examples)
+        if not difference <= tolerance:
+            raise ModelError(
+                f"{model}: the graph's answers differ by {difference:.1e}; {tolerance:.0e} is allowed"
+            )
+        about = {
+            "name": judge.name,
+            "to": to,
+            "sides": sides,
+            "dimensions": sizes,
+            "tiers": list(judge.tiers),
+            "largest_difference": difference,
+            "tolerance": tolerance,
+            "compared_on": f"{len(examples)} questions",
+        }
+        card = {**judge.card, "exported": about}
+        (part / "card.json").write_text(
+            json.dumps(card, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+        )
+        if (model / "tokenizer.json").is_file():
+            shutil.copyfile(model / "tokenizer.json", part / "tokenizer.json")
+        _replace(part, target)
+    return Exported(target, difference, tolerance)
+
+
+def _check_encoders(judge: Judge, wanted: bool) -> None:
+    """The encoders that need no weights run without torch as they are."""
+    pretrained = [
+        f"{side} ({about['name']})"
+        for side, about in judge.card.get("encoders", {}).items()
+        if about["name"] not in ("acoustic", "egemaps", "subword")
+    ]
+    if wanted and pretrained:
+        raise ConfigError(
+            f"--encoders: {', '.join(pretrained)} cannot be exported yet; leave it out, and the exported head "
+            "runs beside the encoder in torch"
+        )
+
+
+def _examples(front: Front) -> list[Row]:
+    """Questions of every kind: both sides, one missing, with and without word times, words silenced."""
+    drawn = np.random.default_rng(0)
+    rows: list[Row] = []
+    for index, seconds in enumerate((0.4, 1.7, 0.9, 2.6, 1.2, 0.7)):
+        wave = (0.1 * drawn.standard_normal(round(seconds * 16_000))).astype(np.float32)
+        text = " ".join("what a lovely day to be alone with you".split()[: 2 + index])
+        timed = _timed(text, seconds) if index % 3 == 0 else None
+        clip = Clip(str(index), None if index == 2 else wave, None if index == 4 else text, "given", timed)
+        (one,) = front.prepare([clip])
+        if Row(one).frame_count or Row(one).token_count:
+            rows += [Row(one), *rows_without_words(one)[:2]]
+    return rows
+
+
+def _timed(text: str, seconds: float) -> Alignment:
+    """Even word times, each word with two phones and a syllable."""
+    words, at = [], 0
+    share = seconds / len(text.split())
+    for index, word in enumerate(text.split()):
+        words.append(Segment(word, index * share, (index + 1) * share, chars=(at, at + len(word))))
+        at += len(word) + 1
+    phones = [
+        Segment(word.text, word.start + half * share / 2, word.start + (half + 1) * share / 2)
+        for word in words
+        for half in (0, 1)
+    ]
+    return Alignment(tuple(words), tuple(words), tuple(phones))
+
+
+def _write_graph(network: Any, rows: Sequence[Row], folder: Path, to: str) -> list[str]:
+    """The graph file in the folder; returns the posteriors it gives."""
+    import torch
+
+    from undertone.serving.graph import Graph, dense_pooling, dynamic_axes, sides_of, tensors_of
+    from undertone.serving.networks import batch_of
+    from undertone.serving.tensors import input_names, output_name
+
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("export", "export") from error
+    batch = batch_of(rows, network.system)
+    with torch.no_grad():
+        sides = sides_of(network.system(batch))
+    graph = Graph(network.system, sides).eval()
+    path = folder / FILES["onnx"]
+    with dense_pooling(), torch.no_grad(), _quiet():
+        torch.onnx.export(
+            graph,
+            tuple(tensors_of(batch)),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=input_names(),
+            output_names=[output_name(side) for side in sides],
+            dynamic_axes=dynamic_axes(batch),
+        )
+    if to == "openvino":
+        _to_openvino(path, folder)
+    return sides
+
+
+def _to_openvino(path: Path, folder: Path) -> None:
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtra("export to OpenVINO", "export") from error
+    openvino.save_model(openvino.convert_model(path), folder / FILES["openvino"], compress_to_fp16=False)
+    path.unlink()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Tracing warns of every size that it reads; the comparison afterwards is what counts."""
+    exporter = logging.getLogger("torch.onnx")
+    before = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(before)
+
+
+def _compare(original: Any, graph: ExportedNetwork, rows: Sequence[Row]) -> float:
+    """The largest difference of any probability, asked together, in halves and one by one."""
+    worst = 0.0
+    half = max(1, len(rows) // 2)
+    for asked in (rows, rows[:half], rows[half:], *([row] for row in rows)):
+        if not asked:
+            continue
+        ours, theirs = original.run(asked), graph.run(asked)
+        worst = max(worst, *(float(np.abs(ours[side] - theirs[side]).max()) for side in theirs))
+    return worst
+
+
+def _replace(part: Path, target: Path) -> None:
+    """The new files into the target, the card last: with it the folder is whole."""
+    target.mkdir(exist_ok=True)
+    (target / "card.json").unlink(missing_ok=True)
+    for file in sorted(part.iterdir(), key=lambda path: path.name == "card.json"):
+        shutil.copyfile(file, target / f"{file.name}.part")
+        (target / f"{file.name}.part").replace(target / file.name)
