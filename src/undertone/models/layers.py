@@ -142,15 +142,21 @@ class SegmentPool(nn.Module):
 
 
 class Codes(nn.Module):
-    """Fixed sinusoidal codes of numbers 0, 1, 2 …; a negative number has the code of nowhere, zeros."""
+    """Fixed codes of numbers 0, 1, 2 …; a negative number has the code of nowhere, zeros."""
 
     table: Tensor
 
-    def __init__(self, width: int, base: float = 10_000.0, size: int = 4096) -> None:
+    def __init__(self, width: int, ordered: bool = True, size: int = 4096) -> None:
+        """``ordered``: sinusoids, near numbers alike. Otherwise random signs, the same in every model, each
+        number unlike all others: what says *this* word needs no neighbours."""
         super().__init__()
-        rates = base ** -(torch.arange(0, width, 2) / width)
-        angles = torch.arange(size)[:, None] * rates
-        table = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]
+        if ordered:
+            rates = 10_000.0 ** -(torch.arange(0, width, 2) / width)
+            angles = torch.arange(size)[:, None] * rates
+            table = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]
+        else:
+            signs = torch.randint(2, (size, width), generator=torch.Generator().manual_seed(0))
+            table = (2.0 * signs - 1.0) / math.sqrt(2.0)  # as long as a sinusoidal code
         self.register_buffer("table", torch.cat([table, torch.zeros(1, width)]), persistent=False)
 
     def forward(self, numbers: Tensor) -> Tensor:

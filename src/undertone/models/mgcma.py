@@ -154,7 +154,7 @@ class Mgcma(System):
         width, dropout = config.width, config.dropout
         self.speech_input = SpeechInput(dimensions, width, config.convolutions, dropout)
         self.text_input = TextInput(dimensions, width, dropout)
-        self.codes = Codes(width)
+        self.codes = Codes(width, ordered=config.positions != "word")
         if config.distribution:
             self.distributions = nn.ModuleList(Distribution(width, config.heads) for _ in range(2))
             self.log_temperature = nn.Parameter(torch.tensor(config.temperature).log())

@@ -95,7 +95,7 @@ class Early(nn.Module):
         self.speech = SpeechInput(dimensions, width, config.convolutions, dropout)
         self.text = TextInput(dimensions, width, dropout)
         self.segments = None if level == "frame" else SegmentPool(width, config.segment_pooling)
-        self.codes = Codes(width)
+        self.codes = Codes(width, ordered=self.positions != "word")
         self.mix = nn.ModuleList(CoAttention(width, config.heads, dropout) for _ in range(config.layers))
         self.pools = nn.ModuleList([Pooling(width, config.pooling), Pooling(width, config.pooling)])
         pooled = sum(cast(Pooling, pool).width for pool in self.pools)

@@ -147,7 +147,7 @@ class Unison(System):
         self.relative = nn.Linear(width, width, bias=False) if config.relative else None
         self.granular = Granular(config)
         self.meeting = Meeting(width, dropout) if config.meeting else None
-        self.codes = Codes(width)
+        self.codes = Codes(width, ordered=False)
         self.mix = nn.ModuleList(CoAttention(width, config.heads, dropout) for _ in range(config.layers))
         self.frames = Pooling(width, "mean_std")
         self.alone = nn.ModuleList([Pooling(width, "attention"), Pooling(width, "mean_std")])

@@ -1,0 +1,131 @@
+"""Members: combined as by hand, weighted on what they are shown, and none disturbed by another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.models.synthetic import IDS, SMALL, batch_of
+
+from undertone.errors import ConfigError
+from undertone.models.ensemble import Ensemble, combine, fit_weights
+from undertone.models.multilevel import MultilevelConfig
+from undertone.models.table import build
+
+EVEN = torch.full((2,), 0.5)
+
+
+def _scores(*members: list[list[float]]) -> torch.Tensor:
+    return torch.tensor(members).log()
+
+
+def test_mean_and_product_by_hand() -> None:
+    scores = _scores([[0.8, 0.2]], [[0.5, 0.5]])
+    here = torch.ones(2, 1, dtype=torch.bool)
+    mean = combine(scores, here, "mean", EVEN, EVEN).exp()
+    assert mean[0].tolist() == pytest.approx([0.65, 0.35])
+    prior = torch.tensor([0.8, 0.2])
+    product = combine(scores, here, "product", EVEN, prior).exp()  # 0.4 / 0.8 against 0.1 / 0.2
+    assert product[0].tolist() == pytest.approx([0.5, 0.5])
+    weighted = combine(scores, here, "weighted", torch.tensor([0.9, 0.1]), EVEN).exp()
+    assert weighted[0, 0].item() == pytest.approx(0.9 * 0.8 + 0.1 * 0.5)
+
+
+@pytest.mark.parametrize("rule", ["mean", "weighted", "product"])
+def test_who_is_not_there_says_nothing(rule: Any) -> None:
+    scores = _scores([[0.8, 0.2]], [[0.1, 0.9]])
+    left = combine(scores, torch.tensor([[True], [False]]), rule, EVEN, torch.tensor([0.7, 0.3]))
+    assert left.exp()[0].tolist() == pytest.approx([0.8, 0.2])
+
+
+def test_weights_find_the_member_that_knows() -> None:
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.integers(0, 4, size=2000))
+    knows = torch.full((2000, 4), 0.1).scatter(1, labels[:, None], 0.7)
+    guesses = torch.from_numpy(rng.dirichlet(np.ones(4), size=2000)).float()
+    weights = fit_weights(torch.stack([guesses, knows]), labels, shrink=0.0)
+    assert weights.sum().item() == pytest.approx(1.0)
+    assert (weights >= 0).all() and weights[1] > 0.9
+    few = fit_weights(torch.stack([guesses, knows])[:, :3], labels[:3], shrink=1000.0)
+    assert few.tolist() == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+def test_weights_are_the_likeliest() -> None:
+    """No other mixture of two makes the labels likelier."""
+    rng = np.random.default_rng(1)
+    labels = torch.from_numpy(rng.integers(0, 3, size=300))
+    posteriors = torch.from_numpy(rng.dirichlet(np.ones(3), size=(2, 300)))
+    posteriors[0, torch.arange(300), labels] += 0.3
+    found = fit_weights(posteriors, labels, shrink=0.0)[0].item()
+    right = posteriors[:, torch.arange(300), labels]
+    grid = torch.linspace(0, 1, 1001)
+    likelihood = [(w * right[0] + (1 - w) * right[1]).log().sum() for w in grid]
+    assert found == pytest.approx(grid[int(torch.stack(likelihood).argmax())].item(), abs=5e-3)
+
+
+def _ensemble(**settings: Any) -> Ensemble:
+    torch.manual_seed(5)
+    system = build("multilevel", SMALL | settings, IDS)
+    assert isinstance(system, Ensemble)
+    return system
+
+
+def test_a_member_alone_is_as_in_company() -> None:
+    """Same start, same dropout, same steps: number for number."""
+
+    def trained(*members: str) -> dict[str, torch.Tensor]:
+        system = _ensemble(members=list(members)).train()
+        optimizer = torch.optim.Adam(system.parameters(), lr=1e-2)
+        torch.manual_seed(11)
+        for seed in range(4):
+            batch = batch_of(6, seed=seed)
+            optimizer.zero_grad()
+            torch.stack(list(system.terms(system(batch), batch).values())).sum().backward()
+            for member in system.members().values():
+                torch.nn.utils.clip_grad_norm_(member.parameters(), 1.0)
+            optimizer.step()
+        return dict(system.members()["early-word"].state_dict())
+
+    alone, company = trained("early-word"), trained("early-frame", "early-word", "late-phone")
+    assert alone.keys() == company.keys()
+    for name, value in alone.items():
+        assert torch.equal(value, company[name]), name
+
+
+def test_members_draw_their_own_numbers() -> None:
+    """Two members of the same shape start differently."""
+    system = _ensemble(members=["early-word", "early-phone"])
+    one, other = (dict(m.named_parameters()) for m in system.members().values())
+    assert not torch.equal(one["head.last.weight"], other["head.last.weight"])
+
+
+def test_the_combination_is_fitted_on_what_it_is_given_and_kept_with_the_model() -> None:
+    system = _ensemble(members=["early-word", "late-frame"], late="weighted")
+    names = list(system.members())
+    assert names == ["early-word", "late-frame", "late-text"]
+    labels = torch.arange(100) % 4
+    sure = torch.full((100, 4), 0.02).scatter(1, labels[:, None], 0.94)
+    flat = torch.full((100, 4), 0.25)
+    system.fit_combination({"early-word": flat, "late-frame": flat, "late-text": sure}, labels)
+    state = system.state_dict()
+    assert state["weights_1"][1] > 0.8  # within the late model: the text
+    assert state["weights_all"][1] > 0.8  # then the late model against the early one
+    assert state["prior"].tolist() == pytest.approx([0.25] * 4)
+
+
+def test_the_mean_is_always_beside() -> None:
+    system = _ensemble(late="product").eval()
+    output = system(batch_of(3))
+    groups = [["early-frame"], ["early-word"], ["late-frame", "late-text"]]
+    within = [torch.stack([output.members[n].softmax(-1) for n in g]).mean(0) for g in groups]
+    torch.testing.assert_close(output.extra["mean"].exp(), torch.stack(within).mean(0))
+    assert not torch.allclose(output.extra["mean"], output.logits)
+
+
+def test_any_subset_of_members_is_one_line() -> None:
+    assert MultilevelConfig.parse({"members": ["late-word"]}).members == ("late-word",)
+    for wrong in ([], ["early-word", "early-word"], ["early-sentence"]):
+        with pytest.raises(ConfigError, match="members"):
+            MultilevelConfig.parse({"members": wrong})
