@@ -27,12 +27,14 @@ from undertone.models.system import System, SystemConfig
 from undertone.models.table import SYSTEMS, build
 from undertone.models.tuned import Tuned
 
-__all__ = ["SCHEMA", "LoadedModel", "Tokenizer", "load", "name_of", "read_card", "save"]
+__all__ = ["FILES", "SCHEMA", "LoadedModel", "Tokenizer", "load", "name_of", "read_card", "save"]
 
 SCHEMA = 1
 """Of the folder; a newer one is refused, an older one is upgraded on reading."""
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.toml", "model.safetensors", "card.json", "tokenizer.json"
 ENCODERS = "encoders.json"
+FILES = (CONFIG, WEIGHTS, CARD, TOKENIZER, ENCODERS)
+"""Everything a model folder is made of."""
 
 
 class Tokenizer(Protocol):

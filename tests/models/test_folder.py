@@ -1,0 +1,151 @@
+"""Model folders: what is refused, and what comes out on the hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.models.synthetic import batch_of, make
+
+from undertone.errors import ConfigError, ModelError
+from undertone.models.folder import load, read_card, save
+from undertone.models.hub import page, push, write_page
+
+LABELS = ["angry", "happy", "sad", "neutral"]
+
+
+class FakeTokenizer:
+    def save(self, path: Path) -> None:
+        path.write_text("{}", encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save(
+        tmp_path / "model",
+        make("concat"),
+        {"labels": LABELS, "corpus": "demo", "synthesised": True},
+        FakeTokenizer(),
+    )
+    return tmp_path / "model"
+
+
+def test_a_folder_holds_plain_files_only(folder: Path) -> None:
+    names = {p.name for p in folder.iterdir()}
+    assert names == {"config.toml", "model.safetensors", "card.json", "tokenizer.json"}
+    found = load(folder)
+    assert found.labels == tuple(LABELS) and found.name == "concat"
+    assert found.tokenizer == folder / "tokenizer.json"
+    assert not found.system.training
+
+
+def test_a_pickle_in_place_of_weights_is_not_opened(folder: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (folder.joinpath("exploded").touch, ())
+
+    torch.save({"x": Bomb()}, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="damaged"):
+        load(folder)
+    assert not (folder / "exploded").exists()
+
+
+def test_each_kind_of_damage_is_one_line_that_names_the_file(folder: Path) -> None:
+    weights = (folder / "model.safetensors").read_bytes()
+    config = (folder / "config.toml").read_text(encoding="utf-8")
+    cases: list[tuple[str, bytes | None, type[Exception], str]] = [
+        ("card.json", b"{", ModelError, "not valid JSON"),
+        ("card.json", b"{}", ModelError, "names no labels"),
+        ("card.json", b'{"labels": ["one"]}', ModelError, "1 labels for 4 classes"),
+        ("card.json", None, ModelError, "not a model folder"),
+        ("model.safetensors", weights[:100], ModelError, "damaged"),
+        ("model.safetensors", None, ModelError, "no such file"),
+        ("config.toml", config.replace("width = 16", "width = 24").encode(), ModelError, "does not fit"),
+        ("config.toml", config.replace('"concat"', '"conat"').encode(), ConfigError, "no system 'conat'"),
+        ("config.toml", config.replace("width", "widht").encode(), ConfigError, "did you mean 'width'"),
+        (
+            "config.toml",
+            config.replace("schema_version = 1", "schema_version = 9").encode(),
+            ModelError,
+            "newer",
+        ),
+    ]
+    for name, content, kind, said in cases:
+        before = (folder / name).read_bytes()
+        if content is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(content)
+        with pytest.raises(kind, match=said) as caught:
+            load(folder)
+        assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+        (folder / name).write_bytes(before)
+    load(folder)
+
+
+def test_a_save_that_is_cut_short_leaves_no_whole_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safetensors.torch.save_file", _fail)
+    with pytest.raises(OSError):
+        save(folder, make("concat", seed=1), {"labels": LABELS})
+    with pytest.raises(ModelError, match="not a model folder"):
+        load(folder)
+
+
+def _fail(*_: Any, **__: Any) -> None:
+    raise OSError("disk full")
+
+
+@pytest.mark.parametrize("labels", [None, ["one"], "angry"])
+def test_a_card_must_name_every_class(tmp_path: Path, labels: Any) -> None:
+    with pytest.raises(ModelError, match="4 labels"):
+        save(tmp_path, make("concat"), {"labels": labels})
+
+
+def test_the_page_says_what_the_card_says(folder: Path) -> None:
+    text = write_page(folder).read_text(encoding="utf-8")
+    assert text.startswith("---\nlibrary_name: undertone")
+    assert "synthesised speech" in text and "angry, happy, sad, neutral" in text
+    card = read_card(folder) | {"folds": {"ua": 0.613}, "notes": ["width 64 in place of 256"]}
+    assert '"ua": 0.613' in page(card) and "width 64 in place of 256" in page(card)
+
+
+class FakeHub:
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def create_repo(self, name: str, **options: Any) -> str:
+        self.calls.append((name, options))
+        return f"https://hub.example/{name}"
+
+    def upload_folder(self, **options: Any) -> None:
+        self.calls.append(("upload", options))
+
+
+def test_pushing_sends_the_model_and_its_page_privately(folder: Path) -> None:
+    hub = FakeHub()
+    (folder / "predictions.jsonl").write_text("private", encoding="utf-8")
+    assert push(folder, "me/model", api=hub) == "https://hub.example/me/model"
+    assert hub.calls[0] == ("me/model", {"private": True, "exist_ok": True})
+    sent = hub.calls[1][1]
+    assert "README.md" in sent["allow_patterns"] and "model.safetensors" in sent["allow_patterns"]
+    assert "predictions.jsonl" not in sent["allow_patterns"]
+
+
+def test_the_hub_refusing_is_one_line(folder: Path) -> None:
+    hub = FakeHub()
+    hub.upload_folder = _fail  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match="me/model: cannot be written to the hub: disk full"):
+        push(folder, "me/model", api=hub)
+    with pytest.raises(ModelError, match="owner/name"):
+        push(folder, "model", api=hub)
+
+
+def test_a_card_is_written_as_json_whatever_its_letters(folder: Path) -> None:
+    save(folder, make("concat"), {"labels": ["Ärger", "Freude", "悲しみ", "neutral"]})
+    assert json.loads((folder / "card.json").read_text(encoding="utf-8"))["labels"][2] == "悲しみ"
+    assert load(folder).system(batch_of(2)).logits.shape == (2, 4)
