@@ -95,8 +95,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="300 experiments a setting instead of 3,000")
-    repeats = 300 if parser.parse_args().quick else 3000
+    parser.add_argument("--quick", action="store_true", help="200 experiments a setting instead of 1,000")
+    repeats = 200 if parser.parse_args().quick else 1000
     for name, effect, units in settings():
         held = coverage(name, effect, units, repeats)
         line = {
