@@ -100,7 +100,8 @@ def fit(
         if state is not None and machine.is_main_process:
             save_state(state, mark, progress, system, optimizer, best, run.scale)
 
-    machine.end_training()
+    for tracker in machine.trackers:
+        tracker.finish()
     restore(system, best)
     answers = combine(system, validation) if validation is not None else None
     ends = progress.best_epoch or dict.fromkeys(system.members(), progress.epoch)

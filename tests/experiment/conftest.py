@@ -1,0 +1,9 @@
+"""The planted corpus, importable by the tests and by the processes that they start."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+torch.set_num_threads(1)  # two threads on a busy machine wait for each other

@@ -1,0 +1,202 @@
+"""One fold after the other: what is left behind, and that the test side stays shut."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from planted import LABELS, WORDS, Planted, corpus, done, planned, recipe, relabelled, retold
+
+from undertone.errors import ProtocolError
+from undertone.evaluation import card as cards
+from undertone.evaluation.results import evaluate
+from undertone.experiment import examples
+from undertone.experiment.crossval import crossval
+from undertone.experiment.run import run_job
+from undertone.models import folder as models
+from undertone.training.crossval import finished
+
+
+def figures(folder: Path) -> dict[str, float]:
+    values: dict[str, float] = json.loads((folder / "metrics.json").read_text())
+    return values
+
+
+def test_the_planted_rule_is_found_on_the_test_fold(tmp_path: Path) -> None:
+    folder = done(tmp_path, recipe(corpus(tmp_path)))
+    assert figures(folder)["ua"] > 0.8
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 30 and {row["fold"] for row in rows} == {"session-0"}
+    assert all(row["probabilities"][row["label"]] == row["confidence"] for row in rows)
+    assert np.mean([row["label"] == row["truth"] for row in rows]) == figures(folder)["wa"]
+
+
+def test_a_run_can_be_measured_loaded_and_is_not_done_twice(tmp_path: Path) -> None:
+    made = recipe(corpus(tmp_path), "score")
+    plan = planned(tmp_path, made)
+    assert plan.final is not None
+    for job in (*plan.jobs, plan.final):
+        run_job(job)
+        assert finished(job) and not list(job.folder.glob("*.part"))
+    result = evaluate(plan.folder)
+    assert result.seeds["ua"].mean > 0.8 and len(result.fold_names) == 3
+    assert result.run.card.corpus == "planted" and result.run.card.split == plan.split.hash
+    loaded = models.load(plan.final.folder)
+    assert loaded.labels == LABELS and loaded.tokenizer is not None
+    assert loaded.card["folds"]["mean"]["ua"] == pytest.approx(result.folds["ua"].mean)
+    assert all(finished(job) for job in planned(tmp_path, made).jobs)
+    assert not any(finished(job) for job in planned(tmp_path, made.but(["training.rate=0.02"])).jobs)
+
+
+def test_random_labels_give_chance_within_the_interval(tmp_path: Path) -> None:
+    path = corpus(tmp_path, 180)
+    random = np.random.default_rng(1)
+    relabelled(path, {f"u{i:03}": str(random.choice(LABELS)) for i in range(180)})
+    features = Planted(tmp_path, strength=0.0)
+    # the words still tell the old labels, which mean nothing now
+    plan = planned(tmp_path, recipe(path), features)
+    for job in plan.jobs:
+        run_job(job)
+    interval = evaluate(plan.folder).intervals["ua"]
+    assert interval.low < 1 / 3 < interval.high
+
+
+def test_a_label_leaked_into_the_test_fold_alone_gains_nothing(tmp_path: Path) -> None:
+    """Training frames say nothing, test frames shout the label: a model that never saw them can't know.
+
+    What it makes of the unknown differs from seed to seed, so four are averaged; the same leak on the
+    training side as well would give it all of the labels.
+    """
+    path = corpus(tmp_path, words=False)
+    made = recipe(path, "speech", "protocol.seeds=4", "training.epochs=4")
+    tested = set(planned(tmp_path, made, Planted(tmp_path, 0.0)).split.folds[0].test)
+
+    class Leaking(Planted):
+        def frames(self, utterance, label):  # type: ignore[no-untyped-def]
+            shout = 2.0 * (utterance.id in tested) * np.eye(4)[LABELS.index(label)]
+            return (super().frames(utterance, label) + shout).astype(np.float32)
+
+    def folders(name: str, features: Planted) -> list[Path]:
+        jobs = [j for j in planned(tmp_path / name, made, features).jobs if j.fold == "session-0"]
+        for job in jobs:
+            run_job(job)
+        return [job.folder for job in jobs]
+
+    honest = folders("honest", Planted(tmp_path / "a", 0.0))
+    leaking = folders("leaking", Leaking(tmp_path / "b", 0.0))
+    gain = np.mean([figures(f)["ua"] for f in leaking]) - np.mean([figures(f)["ua"] for f in honest])
+    assert gain < 0.25
+    for one, two in zip(honest, leaking, strict=True):
+        assert (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
+
+
+def test_features_of_another_utterance_are_refused(tmp_path: Path) -> None:
+    path = corpus(tmp_path)
+    features = Planted(tmp_path)
+    own = features.frames
+    features.frames = lambda u, label: own(u, label)[: 9 if u.id == "u004" else None]  # type: ignore[assignment,method-assign]
+    features.shift = {"u001": "u004", "u004": "u001"}
+    with pytest.raises(
+        ProtocolError, match=r"u001: its features are of 0.36 s, the utterance of 0.80 s.*swapped"
+    ):
+        done(tmp_path, recipe(path), features)
+
+
+def test_what_the_test_fold_says_never_reaches_training(tmp_path: Path) -> None:
+    """Other words in the test fold: bit-identical weights, since pieces and embeddings are the fold's own."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    paths = [corpus(tmp_path / name) for name in "ab"]
+    tested = planned(tmp_path, recipe(paths[0])).split.folds[0].test
+    retold(paths[1], dict.fromkeys(tested, "zebra quagga okapi " * 3))
+    first, second = (done(path.parent, recipe(path)) for path in paths)
+    assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+    assert (first / "tokenizer.json").read_bytes() == (second / "tokenizer.json").read_bytes()
+    retold(paths[1], dict.fromkeys(sorted({f"u{i:03}" for i in range(90)})[:3], "zebra quagga okapi " * 3))
+    third = done(paths[1].parent, recipe(paths[1]), fold=1)
+    assert (third / "tokenizer.json").read_bytes() != (second / "tokenizer.json").read_bytes()
+
+
+def test_the_test_side_is_not_made_before_the_system_is_final(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    made, opened = examples.examples, examples.Sealed.open
+    plan = planned(tmp_path, recipe(corpus(tmp_path)))
+    tested = set(plan.split.folds[0].test)
+
+    def note(material, recipe_, utterances, tokenizer):  # type: ignore[no-untyped-def]
+        order.append("test" if {u.id for u in utterances} <= tested else "other")
+        return made(material, recipe_, utterances, tokenizer)
+
+    def opening(self, final):  # type: ignore[no-untyped-def]
+        order.append("open")
+        return opened(self, final)
+
+    monkeypatch.setattr(examples, "examples", note)
+    monkeypatch.setattr(examples.Sealed, "open", opening)
+    run_job(plan.jobs[0])
+    assert order == ["other", "other", "open", "test"]
+
+
+def test_the_test_side_opens_for_a_finished_system_only() -> None:
+    with pytest.raises(ProtocolError, match="finished system"):
+        examples.Sealed(lambda: None).open("please")  # type: ignore[arg-type,return-value]
+
+
+def test_choosing_on_the_test_side_is_stamped(tmp_path: Path) -> None:
+    made = recipe(corpus(tmp_path), "concat", "protocol.selection=test")
+    plan = planned(tmp_path, made)
+    run_job(plan.jobs[0])
+    assert cards.read(plan.folder).selection == "test"
+    assert cards.read(planned(tmp_path / "v", recipe(Path(made.manifest))).folder).selection == "validation"
+
+
+def test_refit_reports_both(tmp_path: Path) -> None:
+    folder = done(tmp_path, recipe(corpus(tmp_path), "score", "protocol.refit=true"))
+    values = figures(folder)
+    assert {"wa", "ua"} <= set(values["before_refit"])  # type: ignore[arg-type]
+    assert cards.read(folder.parents[1]).refit
+
+
+def test_turns_of_a_dialogue_are_predicted_one_by_one(tmp_path: Path) -> None:
+    path = corpus(tmp_path)
+    features = Planted(tmp_path)
+
+    class Vectors(Planted):
+        def __call__(self, recipe_, data):  # type: ignore[no-untyped-def]
+            from dataclasses import replace
+
+            found = super().__call__(recipe_, data)
+            keys = {}
+            with self.store.writer() as writer:
+                for u in data.utterances:
+                    keys[u.id] = f"text-{u.id}".ljust(32, "0")
+                    vectors = np.eye(3, dtype=np.float32)[[LABELS.index(u.label)]]
+                    writer.put(keys[u.id], {"vectors": vectors, "chars": np.zeros((1, 2), np.int32)})
+            return replace(found, text=keys, text_dim=3)
+
+    made = recipe(path, "perspective").but(
+        [
+            *("protocol.level=dialogue", "model.level=dialogue", "text.name=vectors"),
+            *("training.batch=4", "training.epochs=15", "training.patience=15"),
+        ]
+    )
+    folder = done(tmp_path, made, Vectors(tmp_path))
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 30 and features is not None
+    assert figures(folder)["ua"] > 0.6
+
+
+def test_a_whole_crossval_over_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = Planted(tmp_path)
+    monkeypatch.setattr("undertone.experiment.crossval._Shared.of", lambda self, r, c: features(r, c))
+    path = corpus(tmp_path)
+    seen: list[str] = []
+    made = [recipe(path, name) for name in ("speech", "text")]
+    ran = crossval(made, tmp_path / "runs", processes=2, watch=lambda job, failure: seen.append(job.name))
+    assert ran.failures == () and len(seen) == 8
+    again = crossval(made, tmp_path / "runs", processes=2, watch=lambda job, failure: seen.append("again"))
+    assert "again" not in seen and again.runs == ran.runs
+    assert [evaluate(run).seeds["ua"].mean > 0.8 for run in ran.runs] == [True, True]
+    assert WORDS["sad"] in path.read_text()
