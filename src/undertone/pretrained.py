@@ -185,7 +185,7 @@ def load_recogniser(name: str, revision: str | None = None) -> Any:
                 str(folder),
                 trust_remote_code=False,
                 device="cpu",
-                model_kwargs={"use_safetensors": True, "local_files_only": True},
+                model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise ModelError(f"{name}: cannot be loaded as a recogniser ({_first_line(error)})") from error

@@ -1,4 +1,4 @@
-"""``undertone export``: a model as a graph that needs no torch, compared with the original before it is kept."""
+"""``undertone export``: a model as a graph that needs no torch, compared with the original first."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def _check_encoders(judge: Judge, wanted: bool) -> None:
     ]
     if wanted and pretrained:
         raise ConfigError(
-            f"--encoders: {', '.join(pretrained)} cannot be exported yet; leave it out, and the exported head "
-            "runs beside the encoder in torch"
+            f"--encoders: {', '.join(pretrained)} cannot be exported yet; without it the exported head "
+            "runs beside its encoder in torch"
         )
 
 
