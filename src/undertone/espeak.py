@@ -39,7 +39,7 @@ class Spoken:
 
     text: str
     pitch: float = 0.0
-    """Semitones above the voice's own pitch, within -12..12, at a spread of 1; less at a smaller one."""
+    """Semitones by which the lowest pitch of the voice is raised, -12..12; its average moves by less."""
     spread: float = 1.0
     """Factor on the sentence's rises and falls, 0..2; 0 is a monotone."""
     rate: float = WORDS_PER_MINUTE
