@@ -268,8 +268,8 @@ def test_an_m4a_is_read_through_ffmpeg(tmp_path: Path) -> None:
 def test_a_playlist_that_calls_itself_sound_opens_no_other_file(tmp_path: Path) -> None:
     audio.save(tmp_path / "secret.wav", sine(440))
     for name, text in {
-        "list.mp4": f"ffconcat version 1.0\nfile {tmp_path / 'secret.wav'}\n",
-        "live.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{tmp_path / 'secret.wav'}\n",
+        "list.mp4": "ffconcat version 1.0\nfile secret.wav\n",
+        "live.mp4": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nsecret.wav\n#EXT-X-ENDLIST\n",
     }.items():
         (tmp_path / name).write_text(text)
         with pytest.raises(AudioError, match=name):
