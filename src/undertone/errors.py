@@ -8,6 +8,7 @@
     │   ├── ManifestError    a manifest cannot be read or does not hold together
     │   ├── LabelError       a label that no map knows
     │   ├── AlignmentError   a boundary file or an alignment is wrong
+    │   │   └── TranscriptMismatch   another text is spoken than the transcript says
     │   └── StoreError       the feature store is damaged or of another schema
     ├── ModelError           a model folder cannot be loaded, or does not fit its input
     ├── ProtocolError        an experiment would not be honest: a leak, a mismatch of ids
@@ -33,6 +34,7 @@ __all__ = [
     "ProtocolError",
     "StoreError",
     "TrainingError",
+    "TranscriptMismatch",
     "UndertoneError",
 ]
 
@@ -67,6 +69,10 @@ class LabelError(DataError):
 
 class AlignmentError(DataError):
     """A boundary file or an alignment is wrong."""
+
+
+class TranscriptMismatch(AlignmentError):
+    """Another text is spoken than the transcript says."""
 
 
 class StoreError(DataError):

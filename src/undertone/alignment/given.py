@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from undertone.alignment.nesting import nest
 from undertone.alignment.syllables import complete
 from undertone.alignment.transcript import attach
 from undertone.errors import AlignmentError
@@ -45,7 +46,7 @@ def read_iemocap(
     phones = read_segments(phone_path, context=True)
     if text is not None:
         words = attach(words, text)
-    return complete(words, syllables, phones)
+    return complete(nest(words, syllables, phones))
 
 
 def read_segments(path: Path | str | None, context: bool = False) -> list[Segment]:

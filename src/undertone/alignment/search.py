@@ -35,6 +35,8 @@ CELLS = 14
 """Frames of a state that are told apart; longer ones decay evenly."""
 QUIETEST_RANGE = 10.0
 """Decibels: a clip that varies less is taken to vary so much."""
+CONTRAST = (20.0, 40.0)
+"""Decibels from softest to loudest: up to the first a clip is all noise, from the second on none."""
 
 
 class SearchConfig(Config):
@@ -69,6 +71,8 @@ class Path:
     """Without gaps from the first frame to the last, silence among them."""
     margins: NDArray[np.float32]
     """``(T,)``: the path's log likelihood less that of the best phone of all; about 0 where they agree."""
+    contrast: float
+    """How far silence stands out from speech, from 0 in noise to 1 in a quiet room."""
 
 
 def search(wave: Wave, words: Sequence[Variants], model: AcousticModel, config: SearchConfig) -> Path | None:
@@ -76,12 +80,13 @@ def search(wave: Wave, words: Sequence[Variants], model: AcousticModel, config: 
     power = cepstra.mel_energies(wave)
     values = cepstra.cepstra(cepstra.remove_noise(power))
     features = cepstra.differences(values - values.mean(axis=0))
+    contrast = _contrast(power)
     lattice = build(words, model, config.silence)
     anything = model.phones.base.ravel()
     everything = log_likelihoods(model, features, np.concatenate([lattice.senones, anything]))
     scores, best = everything[:, : -len(anything)], everything[:, -len(anything) :].max(axis=1)
     silent = np.repeat([p.word < 0 for p in lattice.phones], STATES)
-    quiet = config.loudness_weight * (config.loudness_silence - loudness(power))
+    quiet = config.loudness_weight * (config.loudness_silence - loudness(power)) * contrast
     scores = scores + np.where(silent, np.clip(quiet, -6, 3)[:, None], 0).astype(np.float32)
     lasting = durations(model.lasting[lattice.bases].ravel(), silent, config)
     states, score = best_lasting_path(scores, lattice.topology, lasting)
@@ -90,7 +95,7 @@ def search(wave: Wave, words: Sequence[Variants], model: AcousticModel, config: 
     nodes = states // STATES
     edges = [0, *(np.flatnonzero(np.diff(nodes)) + 1).tolist(), len(nodes)]
     phones = (TimedPhone(lattice.phones[nodes[a]], a, b) for a, b in pairwise(edges))
-    return Path(tuple(phones), everything[np.arange(len(states)), states] - best)
+    return Path(tuple(phones), everything[np.arange(len(states)), states] - best, contrast)
 
 
 def loudness(power: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -99,6 +104,13 @@ def loudness(power: NDArray[np.float32]) -> NDArray[np.float32]:
     low, high = np.percentile(decibels, [5, 95], axis=0)
     relative: NDArray[np.float32] = ((decibels - low) / np.maximum(high - low, QUIETEST_RANGE)).mean(axis=1)
     return relative
+
+
+def _contrast(power: NDArray[np.float32]) -> float:
+    """How far loudness can be trusted, 0 to 1: noise leaves little between silence and speech."""
+    low, high = np.percentile(10 * np.log10(power + 1e-3), [5, 95], axis=0)
+    least, most = CONTRAST
+    return float(np.clip((float((high - low).mean()) - least) / (most - least), 0, 1))
 
 
 def durations(means: NDArray[np.float32], silent: NDArray[np.bool_], config: SearchConfig) -> Durations:

@@ -22,6 +22,9 @@ ARPABET_VOWELS = frozenset(
 """CMU's and TIMIT's vowels and syllabic consonants, without stress."""
 
 IPA_VOWELS = frozenset("iyɨʉɯuɪʏʊeøɘɵɤoəɛœɜɞʌɔæɐaɶɑɒɚɝᵻᵊ")
+SAMPA_VOWELS = frozenset("aeiouyIEOUYAQ@6923{}&")
+_SYLLABLE_BEARERS = frozenset({"m", "n", "N", "ŋ", "l", "L"})
+_SONORANTS = _SYLLABLE_BEARERS | {"r", "R", "4", "ʁ"}
 SYLLABIC = "\N{COMBINING VERTICAL LINE BELOW}\N{COMBINING VERTICAL LINE ABOVE}"
 NOT_SYLLABIC = "\N{COMBINING INVERTED BREVE BELOW}"
 STRESS_MARKS = {"ˈ": 1, "ˌ": 2, "'": 1}
@@ -57,10 +60,12 @@ def syllabify(phones: Sequence[str], language: str | None = "en") -> list[tuple[
     >>> syllabify(["b", "ˈʌ", "ʔ", "n̩"])
     [(0, 2), (2, 4)]
     """
-    nuclei = [i for i, phone in enumerate(phones) if is_nucleus(phone)]
+    english = language is None or language.lower().startswith("en")
+    nuclei = [i for i, phone in enumerate(phones) if is_nucleus(phone, english)]
+    if language is not None and language.lower().startswith("de"):
+        nuclei = sorted({*nuclei, *_elided(phones, nuclei)})
     if not phones:
         return []
-    english = language is None or language.lower().startswith("en")
     cuts = [_onset(phones, a + 1, b, english) for a, b in pairwise(nuclei)]
     edges = [0, *cuts, len(phones)]
     return list(pairwise(edges))
@@ -87,14 +92,30 @@ def _merge_stops(names: Sequence[str]) -> list[str]:
     return [name for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
 
 
-def is_nucleus(phone: str) -> bool:
-    """Whether the phone is a vowel or a syllabic consonant, in ARPABET or IPA."""
-    bare = phone.strip("ˈˌ'").rstrip("0123456789")
-    if bare.upper() in ARPABET_VOWELS and (len(bare) > 1):
+def is_nucleus(phone: str, english: bool = True) -> bool:
+    """Whether the phone is a vowel or a syllabic consonant, in ARPABET or IPA; SAMPA where not English."""
+    bare = phone.strip("ˈˌ'").rstrip("012")
+    if bare.upper() in ARPABET_VOWELS and len(bare) > 1:
         return True
     if any(mark in bare for mark in SYLLABIC):
         return True
-    return bool(bare) and bare[0] in IPA_VOWELS and NOT_SYLLABIC not in bare
+    vowels = IPA_VOWELS if english else IPA_VOWELS | SAMPA_VOWELS
+    return bool(bare) and bare[0] in vowels and NOT_SYLLABIC not in bare
+
+
+def _elided(phones: Sequence[str], nuclei: Sequence[int]) -> list[int]:
+    """Sonorants that carry a syllable because German drops the schwa: ``l a p m`` for "Lappen".
+
+    A nasal or an l with no vowel behind it, after an obstruent or lengthened (``U n n``: "Stunden").
+    """
+    result = []
+    for i in range(1, len(phones)):
+        before, phone, behind = phones[i - 1], phones[i], i + 1
+        if phone not in _SYLLABLE_BEARERS or behind in nuclei or list(phones[behind : behind + 1]) == [phone]:
+            continue
+        if phone == before or (i - 1 not in nuclei and before not in _SONORANTS):
+            result.append(i)
+    return result
 
 
 def _consonant(phone: str) -> str:
@@ -150,14 +171,8 @@ def _join(phones: Sequence[Segment]) -> Segment:
     return Segment(label([p.text for p in phones]), start, end, score)
 
 
-def complete(
-    words: Sequence[Segment],
-    syllables: Sequence[Segment],
-    phones: Sequence[Segment],
-    language: str | None = None,
-) -> Alignment:
-    """The nested tiers, syllables derived from phones where there are words and phones but none of them."""
-    found = nest(words, syllables, phones)
+def complete(found: Alignment, language: str | None = None) -> Alignment:
+    """The same with syllables derived, where there are words and phones but none of them."""
     if found.word and found.phone and not found.syllable:
         return nest(found.word, syllable_segments(found.word, found.phone, language), found.phone)
     return found

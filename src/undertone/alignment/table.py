@@ -3,18 +3,20 @@
     path,start_s,end_s,word
     dr2-faem0/sa1.flac,0.14125,0.32906,she
 
-Columns are found by name; a row without a label continues the one before it (annotators of
-EmoDB mark a change of voice so).
+Columns are found by name; a row without a label, or with a mark for one, continues the one before
+it (so the annotators of EmoDB note a change of voice).
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from undertone.alignment.given import is_silence
+from undertone.alignment.nesting import nest
 from undertone.alignment.syllables import complete
 from undertone.errors import AlignmentError
 from undertone.types import Alignment, Segment
@@ -30,6 +32,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 """What a column may be called."""
 MARKS = frozenset({".", "("})
 """EmoDB's silence and breath."""
+_MARK = re.compile(r'["+-][a-z]{3}|.asp')
+"""EmoDB's notes on voice and aspiration, which stand between phones: ``-lar``, ``+nas``, ``tasp`` …"""
 
 
 def read_table(path: Path | str) -> dict[str, list[Segment]]:
@@ -66,7 +70,7 @@ def _gathered(
             raise AlignmentError(f"{path}, line {number}: start and end must be seconds") from None
         label = (row[names["label"]] or "").strip()
         segments = found.setdefault(row[names["path"]], [])
-        if not label and segments:
+        if segments and (not label or _MARK.match(label)):
             segments[-1] = replace(segments[-1], end=max(end, segments[-1].end))
         else:
             segments.append(Segment(label, start, end))
@@ -86,6 +90,6 @@ def read_tables(
     recordings = dict.fromkeys(name for tier in tiers for name in tier)
     words, syllables, phones = tiers
     return {
-        name: complete(words.get(name, []), syllables.get(name, []), phones.get(name, []), language)
+        name: complete(nest(words.get(name, ()), syllables.get(name, ()), phones.get(name, ())), language)
         for name in recordings
     }

@@ -1,3 +1,97 @@
 """``align``: boundaries for a manifest that has none."""
 
 from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from undertone.cli.app import app
+
+if TYPE_CHECKING:
+    from undertone.experiment.align import Summary
+
+SHOWN = 10
+"""Failed utterances that are named on the screen; all stand in the manifest's sidecar."""
+
+
+@app.command()
+def align(
+    manifest: Annotated[Path, typer.Argument(help="M.jsonl or M.parquet")],
+    method: Annotated[str, typer.Option("--with", help="given, sphinx (English) or ctc.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The aligned manifest.")],
+    model: Annotated[str | None, typer.Option(help="ctc: a recogniser, folder or hub name.")] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="given: a folder of TextGrids, of words.csv, phones.csv …; a CTM or CSV."
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, a setting of the aligner: gate=0 …")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
+) -> None:
+    """Find where words, syllables and phones begin.
+
+    Utterances that cannot be aligned are kept without tiers and listed. Stopped, it goes on where it was.
+
+    Example: undertone align iemocap.jsonl --with sphinx --jobs 8 --out aligned.jsonl
+
+    Example: undertone align clips.jsonl --with given --from textgrids --out aligned.jsonl
+    """
+    from undertone.config import apply_overrides
+    from undertone.errors import ConfigError
+    from undertone.experiment.align import ALIGNERS, Request
+    from undertone.experiment.align import align as run
+
+    if method not in ALIGNERS:
+        raise ConfigError(f"no aligner '{method}'; there are: {', '.join(ALIGNERS)}")
+    settings = apply_overrides({}, option or [])
+    request = Request(method, model, str(source) if source else None, settings)  # type: ignore[arg-type]
+    with _progress() as watch:
+        summary = run(manifest, out, request, jobs=jobs, watch=watch)
+    print(json.dumps(_plain(summary), ensure_ascii=False)) if as_json else _print(summary)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr where someone is looking."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("aligning", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("aligning", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _plain(summary: Summary) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(summary), "speed": summary.speed}
+
+
+def _print(summary: Summary) -> None:
+    from undertone.experiment.align import reasons
+
+    speed = f", {summary.speed:.0f} times real time a core" if summary.speed else ""
+    resumed = f" ({summary.resumed} by an earlier run)" if summary.resumed else ""
+    print(f"{summary.manifest}: {summary.aligned} of {summary.utterances} aligned{resumed}{speed}")
+    for reason, count in reasons(summary).most_common():
+        print(f"  {count} without tiers: {reason}")
+    for identity, reason in list(summary.failed.items())[:SHOWN]:
+        print(f"    {identity}: {reason}")
+    if len(summary.failed) > SHOWN:
+        print(f"    … {len(summary.failed) - SHOWN} more, in the manifest's .meta.json")
+    if summary.doubtful:
+        print(f"  {len(summary.doubtful)} of low confidence: {', '.join(summary.doubtful[:SHOWN])}")
