@@ -215,6 +215,18 @@ def _people() -> list[object]:
     return [replace(u) for u in made]
 
 
+def test_what_a_sweep_found_is_shown(runs: Make, tmp_path: Path) -> None:
+    one, two = runs("unison", 2.0), runs("concat", 1.4)
+    rows = [{"at": "20 dB", "ua": 0.612, "wa": 0.6}, {"at": "0 dB <b>", "ua": 0.334, "wa": 0.3}]
+    (one / "stress.json").write_text(json.dumps({"sweeps": {"added noise": rows}}), encoding="utf-8")
+    render([one, two], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    section = text[text.index('id="stress"') :].split("</section>")[0]
+    assert all(
+        shown in section for shown in ("added noise", "20 dB", ">61<", "0 dB &lt;b&gt;", ">33<", ">–<")
+    )
+
+
 def test_no_runs_make_no_page(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no run"):
         render([], tmp_path / "report.html")

@@ -7,47 +7,13 @@ from typing import Any
 import numpy as np
 
 from undertone.evaluation import figures
-from undertone.evaluation.breakdown import breakdown
 from undertone.evaluation.findings import Findings, marked, signed
 from undertone.evaluation.listening import close_look
 from undertone.evaluation.page import card, details, esc, hue, points, section, table
 from undertone.evaluation.results import Result
 from undertone.evaluation.variants import settings
 
-__all__ = ["ablation", "calibration", "confusions", "embedding_map", "example", "folds", "learning", "parts"]
-
-
-def parts(found: Findings) -> str:
-    """UA of every system on every part of the utterances, as a heat map."""
-    found_parts = {r.name: breakdown(r.run) for r in found.results}
-    titles = list(dict.fromkeys(t for parts in found_parts.values() for t in parts))
-    rows: list[str] = []
-    width = len(found.results) + 1
-    for title in titles:
-        rows.append(f'<tr class="head"><td colspan="{width}">{esc(title)}</td></tr>')
-        names = list(dict.fromkeys(p.name for parts in found_parts.values() for p in parts.get(title, ())))
-        for name in names:
-            cells, n = "", 0
-            for r in found.results:
-                part = next((p for p in found_parts[r.name].get(title, ()) if p.name == name), None)
-                n = part.n if part else n
-                cells += _heat(part.ua if part else None, found.chance)
-            rows.append(f'<tr><td class="part">{esc(name)}<small>{n:,}</small></td>{cells}</tr>')
-    if not rows:
-        return ""
-    top = "".join(f'<th class="heat">{marked(found, r)}</th>' for r in found.results)
-    heads, cells = f"<thead><tr><th></th>{top}</tr></thead>", f"<tbody>{''.join(rows)}</tbody>"
-    body = f'<div class="scroll even"><table>{heads}{cells}</table></div>'
-    lead = "UA over the utterances of each part; the number beside a part is how many there are."
-    return section("parts", "Where they do well", body, lead)
-
-
-def _heat(value: float | None, chance: float) -> str:
-    if value is None:
-        return '<td class="heat">–</td>'
-    share = max(0.0, min(1.0, (value - chance) / (1 - chance)))
-    shade = f"color-mix(in srgb, var(--accent) {4 + 52 * share:.0f}%, transparent)"
-    return f'<td class="heat"><span style="background:{shade}">{points(value, 0)}</span></td>'
+__all__ = ["ablation", "calibration", "confusions", "embedding_map", "example", "folds", "learning"]
 
 
 def confusions(found: Findings) -> str:

@@ -15,7 +15,10 @@ utterance (or a list of them) to look at closely::
       "perspectives": {"fused": {…}, "speech": {…}, "text": {…}}
     }
 
-``envelope(wave)`` makes the ``wave`` entry.
+``envelope(wave)`` makes the ``wave`` entry. ``stress.json`` holds what sweeps found, in order::
+
+    {"sweeps": {"added noise": [{"at": "20 dB", "ua": 0.61, "wa": 0.63}, …],
+                "missing": [{"at": "no speech", …}, …], "transcript": [{"at": "gold", …}, …]}}
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.errors import DataError
-from undertone.evaluation import overview, pictures
+from undertone.evaluation import heat, overview, pictures
 from undertone.evaluation.findings import Findings
 from undertone.evaluation.markdown import markdown
 from undertone.evaluation.page import esc, links, page
@@ -60,7 +63,8 @@ def _sections(found: Findings) -> list[str]:
     return [
         overview.head(found),
         overview.comparison(found),
-        pictures.parts(found),
+        heat.parts(found),
+        heat.stress(found),
         pictures.confusions(found),
         pictures.folds(found),
         pictures.learning(found),

@@ -5,6 +5,7 @@
     card.json                     the protocol card (evaluation.card)
     facts.jsonl                   what is known of each tested utterance (evaluation.facts)
     example.json                  one utterance to look at (see evaluation.report)
+    stress.json                   what sweeps of noise, missing sides, transcripts found (see there too)
     <fold>/<seed>/
         recipe.toml               the resolved recipe
         predictions.jsonl         a prediction plus truth, fold, seed; one line a test utterance
@@ -103,6 +104,12 @@ class Run:
     def example(self) -> dict[str, Any] | None:
         path = self.folder / "example.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    @cached_property
+    def stress(self) -> dict[str, Any]:
+        """What sweeps found (see ``evaluation.report``); empty where none was run."""
+        path = self.folder / "stress.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     @property
     def seconds(self) -> float | None:
