@@ -78,7 +78,8 @@ class Table:
         if "audio" not in values:
             raise ValueError("no audio: name the column by --map COLUMN=audio")
         texts = {name: str(values[name]) for name in TEXTS if name in values}
-        texts.setdefault("id", Path(texts["audio"]).with_suffix("").as_posix())
+        if "id" not in texts:
+            texts["id"] = Path(texts["audio"]).with_suffix("").as_posix()
         texts["audio"] = str(self.folder / texts["audio"])
         if "text" in texts:
             texts.setdefault("text_source", "gold")
