@@ -70,7 +70,7 @@ def slowly_pitch(part: NDArray[np.float64], config: AcousticConfig, level: float
         return float(sum(y[i] * y[i + lag] for i in range(size - lag)))
 
     low, high = int(RATE / config.pitch_high), int(np.ceil(RATE / config.pitch_low))
-    ballast = 1e-4 * level * float((shape**2).sum()) + 1e-12
+    ballast = 1e-4 * level * float((shape**2).sum()) + 1e-20
     scale = correlation(shape, 0) / (correlation(x, 0) + ballast)
     peak = {lag: correlation(x, lag) * scale / correlation(shape, lag) for lag in range(low - 1, high + 2)}
     summits = [n for n in range(low, high + 1) if peak[n - 1] <= peak[n] >= peak[n + 1]]
@@ -126,14 +126,14 @@ def test_a_click_is_in_the_frame_whose_time_it_has() -> None:
         assert abs(clock(RAW).centre(int(frames[:, 40].argmax())) - seconds) <= clock(RAW).hop / 2 + 1e-6
 
 
-@given(gain=st.floats(-30, 20))
+@given(gain=st.floats(-60, 20))
 @settings(max_examples=15, deadline=None)
 def test_recording_gain_does_not_matter_unless_asked_for(gain: float) -> None:
     wave = voice(200.0, 0.7)
     louder = (wave * 10 ** (gain / 20)).astype(np.float32)
     for how in ("gain", "bands", "utterance"):
         config = AcousticConfig(normalise=how)
-        np.testing.assert_allclose(acoustic_frames(louder, config), acoustic_frames(wave, config), atol=5e-3)
+        np.testing.assert_allclose(acoustic_frames(louder, config), acoustic_frames(wave, config), atol=1e-3)
 
 
 def test_without_normalisation_gain_is_one_number() -> None:

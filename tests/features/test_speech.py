@@ -252,6 +252,13 @@ def test_an_encoder_is_built_from_its_own_config(checkpoint: Made) -> None:
     assert again.identity == model.identity
 
 
+def test_what_auto_chose_is_in_the_encoders_config(checkpoint: Made) -> None:
+    """So that a model trained here is fed the same precision elsewhere."""
+    model = encoder(checkpoint("hubert"), precision="auto")
+    assert model.config.precision == model.precision.name in ("fp32", "bf16")
+    assert "bf16 arithmetic" in model.precision.why
+
+
 def test_what_cannot_be_loaded_is_named(
     tmp_path: Path, checkpoint: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:

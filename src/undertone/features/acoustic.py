@@ -87,10 +87,10 @@ def acoustic_frames(wave: Wave, config: AcousticConfig) -> NDArray[np.float32]:
         rows = slice(begin, min(begin + BLOCK, count))
         mel[rows] = _mel_energies(_windows(wave, rows, hop, round(config.window * RATE)), config)
         prosody[rows] = _prosody(_windows(wave, rows, hop, round(config.pitch_window * RATE)), config, level)
-    floor = max(1e-6 * float(mel.max()), 1e-10)
+    floor = max(1e-6 * float(mel.max()), 1e-20)
     analysis = np.concatenate([np.log(np.maximum(mel, floor)), prosody], 1)
     analysis[:, config.mels] = np.log(
-        np.maximum(prosody[:, 0], max(1e-6 * float(prosody[:, 0].max()), 1e-10))
+        np.maximum(prosody[:, 0], max(1e-6 * float(prosody[:, 0].max()), 1e-20))
     )
     analysis[:, config.mels + 1] = _steady(prosody[:, 1], prosody[:, 2])
     frames = _normalise(_stack(analysis, config.stack), config)
@@ -148,7 +148,7 @@ def _prosody(windows: NDArray[np.float32], config: AcousticConfig, level: float)
     acf = irfft(np.square(spectrum.real) + np.square(spectrum.imag), points, axis=1)[:, : high + 2]
     window_acf = np.correlate(shape, shape, "full")[size - 1 :][: high + 2]
     energy = np.square(centred).mean(1)
-    power = acf[:, :1] + 1e-4 * level * float(np.square(shape).sum()) + 1e-12
+    power = acf[:, :1] + 1e-4 * level * float(np.square(shape).sum()) + 1e-20
     peak = acf / power / (window_acf / window_acf[0])
     lags = np.arange(low, high + 1)
     cost = 0.02 * np.log2(lags / low)  # of two equal peaks the shorter period is the period

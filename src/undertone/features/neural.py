@@ -39,12 +39,15 @@ class PretrainedSpeech:
     def __init__(self, config: SpeechConfig) -> None:
         engines.require(config.runtime)
         found = load(config.name, config.revision)
-        self.config = config
         self.name = config.name
         self.keep = config.keep
         self.revision = found.revision
         self.device = torch.device(config.device)
         self.precision = choose(config.precision, config.device, config.runtime)
+        self.config = config.model_copy(
+            update={"precision": self.precision.name, "revision": found.revision or config.revision}
+        )
+        """As asked for, but with what was found in place of ``auto`` and of a branch's name."""
         self.dtype = self.precision.dtype if config.runtime == "torch" else torch.float32
         found.model.to(self.device, self.dtype)
         family = FAMILIES[found.kind]

@@ -77,7 +77,6 @@ class PretrainedText:
 
     def __init__(self, config: TextConfig) -> None:
         found = load_text(config.name, config.revision)
-        self.config = config
         self.name = config.name
         self.keep = config.keep
         self.revision = found.revision
@@ -87,6 +86,10 @@ class PretrainedText:
             self.model = found.model.get_encoder()
         self.device = torch.device(config.device)
         self.precision = choose(config.precision, config.device)
+        self.config = config.model_copy(
+            update={"precision": self.precision.name, "revision": found.revision or config.revision}
+        )
+        """As asked for, but with what was found in place of ``auto`` and of a branch's name."""
         self.model.to(self.device, self.precision.dtype)
         self.dim = int(found.settings.hidden_size)
         self.limit = _limit(self.tokenizer, found.settings)
