@@ -101,7 +101,8 @@ def test_the_star_is_the_probability_of_any_token() -> None:
 
 
 def test_a_phone_vocabulary_gives_phones_and_syllables() -> None:
-    names = "<pad> h ə l oʊ æ b k d ɛ f ɡ ɪ iː dʒ m n ŋ p ɹ s ʃ t θ uː v w j z ʌ ʒ tʃ ð eɪ aɪ ɔɪ aʊ ʊ ɑː ɔː ɜː".split()
+    vowels = "ə oʊ æ ɛ ɪ iː uː ʌ eɪ aɪ ɔɪ aʊ ʊ ɑː ɔː ɜː"
+    names = f"<pad> {vowels} b d dʒ f h j k l m n p s t tʃ v w z ð ŋ ɡ ɹ ʃ ʒ θ".split()
     vocabulary = Vocabulary.of({name: i for i, name in enumerate(names)}, 0, None)
     assert vocabulary.phonetic
     spelled = [names.index(text) for _, text in vocabulary.spell("hello")]
@@ -164,7 +165,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
             num_conv_pos_embeddings=16,
             num_conv_pos_embedding_groups=2,
             pad_token_id=0,
-        )  # fmt: skip
+        )
     )
     model.save_pretrained(folder)
     Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(folder)

@@ -7,13 +7,14 @@ and depends on little but the kinds of the two phones, so it is taken off here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import TypeAlias
 
 from undertone.alignment.pronunciation import bare
 from undertone.types import Seconds
 
-__all__ = ["KINDS", "LATENESS", "kind", "shift"]
+__all__ = ["KINDS", "LATENESS", "Lateness", "kind", "settle"]
 
 KINDS = {
     "vowel": "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW",
@@ -26,6 +27,7 @@ KINDS = {
 }
 _KIND = {phone: name for name, phones in KINDS.items() for phone in phones.split()}
 
+Lateness: TypeAlias = Mapping[str, Mapping[str, float]]
 _TABLE = """
                 paus vowe glid nasa fric affr  b-d stop
     pause          0  -13  -11   -2  -18    0  -23  -18
@@ -39,7 +41,7 @@ _TABLE = """
 """
 _ROWS = [line.split() for line in _TABLE.strip().splitlines()[1:]]
 _KINDS = [row[0].replace("-", " ") for row in _ROWS]
-LATENESS = {
+LATENESS: Lateness = {
     k: dict(zip(_KINDS, map(int, row[1:]), strict=True)) for k, row in zip(_KINDS, _ROWS, strict=True)
 }
 """Milliseconds by which the model is late, by the kinds of the phones left and right of a boundary.
@@ -59,21 +61,19 @@ def kind(phone: str) -> str:
     return _KIND.get(bare(phone), "pause")
 
 
-def shift(left: str, right: str, contrast: float = 1.0) -> Seconds:
-    """What to take off a boundary between two phones; in noise (``contrast`` 0) the kinds tell nothing."""
-    known = LATENESS[kind(left)][kind(right)]
-    return (contrast * known + (1 - contrast) * IN_NOISE) / 1000
-
-
-def settle(times: Sequence[Seconds], phones: Sequence[str], contrast: float = 1.0) -> list[Seconds]:
+def settle(
+    times: Sequence[Seconds], phones: Sequence[str], contrast: float = 1.0, lateness: Lateness = LATENESS
+) -> list[Seconds]:
     """The edges of ``phones`` (one more than phones) moved to where a listener would put them.
 
-    The outermost edges and the order are kept; times run on by 10 ms a phone at least.
+    In noise (``contrast`` 0) the kinds of phones tell nothing and all move alike. The outermost
+    edges and the order are kept; times run on by 10 ms a phone at least.
     """
     edges = [float(t) for t in times]
     for i, (left, right) in enumerate(pairwise(phones), 1):
-        moved = edges[i] - shift(left, right, contrast)
-        edges[i] = max(moved, edges[i - 1] + SHORTEST)
+        known = lateness[kind(left)][kind(right)]
+        late = contrast * known + (1 - contrast) * IN_NOISE
+        edges[i] = max(edges[i] - late / 1000, edges[i - 1] + SHORTEST)
     for i in range(len(edges) - 2, 0, -1):
         edges[i] = min(edges[i], edges[i + 1] - SHORTEST)
     return edges

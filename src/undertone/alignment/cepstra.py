@@ -28,6 +28,8 @@ LOWEST, HIGHEST = 130.0, 6800.0
 CEPSTRA = 13
 LIFTER = 22
 PRE_EMPHASIS = 0.97
+SILENT = 1e-6
+"""The power that digital silence is taken to have."""
 FULL_SCALE = 32768.0
 """The model counts samples as 16-bit integers."""
 
@@ -87,7 +89,7 @@ def remove_noise(power: NDArray[np.float32]) -> NDArray[np.float32]:
         peak *= 0.85
         masked = np.where(signal < 0.85 * peak, 0.2 * peak, signal)
         peak = np.maximum(peak, signal)
-        gains[t] = np.maximum(masked, floor) / smooth
+        gains[t] = np.maximum(masked, floor) / np.maximum(smooth, SILENT)
     return power * (np.clip(gains, 1 / 20, 20) @ _band_smoothing())
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from undertone.alignment import cepstra
-from undertone.alignment.boundaries import settle
+from undertone.alignment.boundaries import LATENESS, Lateness, settle
 from undertone.alignment.hmm import STATES, load_model
 from undertone.alignment.nesting import nest
 from undertone.alignment.pronunciation import UNKNOWN, english, stressed
@@ -124,12 +124,12 @@ def _sure(mean: float) -> float:
     return round(float(1 / (1 + np.exp(-MARGIN_SLOPE * (mean - MARGIN_MIDDLE)))), 4)
 
 
-def tiers(path: Path, words: Sequence[SpokenWord]) -> Alignment:
+def tiers(path: Path, words: Sequence[SpokenWord], lateness: Lateness = LATENESS) -> Alignment:
     """The path's words, syllables and phones in seconds, phones with their stress."""
     clock = cepstra.clock()
     start = clock.offset - clock.hop / 2  # a frame stands for the time around its centre
     edges = [start + p.first * clock.hop for p in path.phones] + [start + path.phones[-1].end * clock.hop]
-    edges = settle(edges, [p.phone.name for p in path.phones], path.contrast)
+    edges = settle(edges, [p.phone.name for p in path.phones], path.contrast, lateness)
     timed = zip(path.phones, edges, edges[1:], strict=False)
     spoken, phones = [], []
     for index, group in groupby(timed, key=lambda item: item[0].phone.word):
