@@ -253,6 +253,7 @@ def _circles(utterances: Group) -> list[Group]:
 
 
 def _ties(utterance: Utterance) -> list[tuple[str, str]]:
+    """What holds an utterance to others: two that share one of these belong together."""
     ties = {"speaker": utterance.speaker, "dialogue": utterance.dialogue, "audio": utterance.audio}
     return [(kind, name) for kind, name in ties.items() if name]
 

@@ -79,7 +79,7 @@ def _waveform(example: Mapping[str, Any]) -> str:
     body += shown
     label = "waveform with its words, syllables and phones"
     return (
-        '<div class="card scroll"><div style="min-width:680px">'
+        '<div class="card scroll"><div style="min-width:900px">'
         f'<svg viewBox="0 0 {WIDTH:g} {height + 18:g}" role="img" aria-label="{label}">{body}</svg>'
         "</div></div>"
         '<p class="note">A word is shaded by its contribution: what the label\'s log-probability '

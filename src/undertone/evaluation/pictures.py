@@ -115,7 +115,7 @@ def ablation(found: Findings) -> str:
     if rows:
         body += "<h3>One network, three opinions</h3>"
         body += table(
-            ["system", "together", "its speech side", "its words side"],
+            ["system", "together", "speech", "words"],
             rows,
             kinds=["name", "num", "num", "num"],
         )
