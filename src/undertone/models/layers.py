@@ -184,6 +184,7 @@ class Attention(nn.Module):
         self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
         if matching:
             self.key.load_state_dict({"weight": self.query.weight})
+        _hushed(self.out)
 
     def forward(
         self,
@@ -241,9 +242,18 @@ def feed_forward(width: int, dropout: float, times: int = 2) -> nn.Sequential:
         nn.Linear(width, times * width),
         nn.GELU(),
         nn.Dropout(dropout),
-        nn.Linear(times * width, width),
+        _hushed(nn.Linear(times * width, width)),
         nn.Dropout(dropout),
     )
+
+
+def _hushed(last: nn.Linear) -> nn.Linear:
+    """The last map of a residual branch starts small: a fresh layer hands on what it was given, and little
+    training data does not have to unlearn its noise first."""
+    with torch.no_grad():
+        last.weight.mul_(0.1)
+        last.bias.zero_()
+    return last
 
 
 class SelfAttention(nn.Module):

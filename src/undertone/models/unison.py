@@ -108,7 +108,7 @@ class Meeting(nn.Module):
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.norm = nn.LayerNorm(width)  # of speech alone: a token never seen stays as silent as it is
         self.join = nn.Sequential(
             nn.Linear(3 * width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
         )
@@ -117,9 +117,8 @@ class Meeting(nn.Module):
         """(B, L, D) from tokens (B, L, D), the words' speech (B, S, D), ``words (B, L)`` of the tokens."""
         known = (words >= 0) & mask & (words < speech.shape[1])
         index = torch.where(known, words, 0)[..., None].expand(-1, -1, speech.shape[-1])
-        met = self.norms[1](speech).gather(1, index) * known[..., None]
-        own = self.norms[0](tokens)
-        y: Tensor = tokens + self.join(torch.cat([own, met, own * met], -1))
+        met = self.norm(speech).gather(1, index) * known[..., None]
+        y: Tensor = tokens + self.join(torch.cat([tokens, met, tokens * met], -1))
         return y * mask[..., None]
 
 
