@@ -121,6 +121,60 @@ def report(
 
 
 @app.command()
+def search(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, as in recipes/.")],
+    over: Annotated[list[str], typer.Option("--over", help="KEY=LOW..HIGH or KEY=A,B,C; repeatable.")],
+    trials: Annotated[int, typer.Option(help="Settings to try, earlier calls counted in.")] = 20,
+    folds: Annotated[int | None, typer.Option(help="Only the first folds; default: all.")] = None,
+    set_: Set = None,
+    out: Out = Path("runs/search"),
+    store: StoreAt = None,
+) -> None:
+    """Look for settings by the validation sides; no test side is touched.
+
+    Example: undertone search recipes/demo/concat.toml --over training.rate=1e-4..1e-2
+    """
+    from undertone.experiment.recipe import load_recipe
+    from undertone.experiment.tuning import tune
+    from undertone.store import Store
+    from undertone.training.search import parse_range
+
+    ranges = [parse_range(text) for text in over]
+    loaded = load_recipe(recipe, set_ or [])
+    found = tune(loaded, ranges, out, Store(store), trials=trials, folds=folds)
+    print(f"validation UA {100 * found.score:.1f} after {found.trials} trials, with")
+    for key, value in found.values.items():
+        print(f"  --set {key}={value}")
+
+
+@app.command()
+def stress(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    transcripts: Annotated[
+        Path | None, typer.Option(help="A manifest with other transcripts: a recogniser's, say.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The figures, on stdout.")] = False,
+) -> None:
+    """How a run's models hold up under noise, word errors and a missing side.
+
+    Example: undertone stress runs/demo/unison
+    """
+    import json
+
+    from undertone.experiment.stress import stress as sweep
+
+    sweeps = sweep(run, transcripts=transcripts, watch=lambda name: print(f"· {name}", file=sys.stderr))
+    if as_json:
+        print(json.dumps({"sweeps": sweeps}))
+        return
+    for name, rows in sweeps.items():
+        print(f"{name:24}{'WA':>7}{'UA':>7}{'macro-F1':>10}{'ECE':>8}")
+        for row in rows:
+            figures = f"{100 * row['wa']:7.1f}{100 * row['ua']:7.1f}{100 * row['macro_f1']:10.1f}"
+            print(f"  {row['at']:22}{figures}{row['ece']:8.3f}")
+
+
+@app.command()
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer utterances, systems and epochs.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: runs/demo.")] = None,

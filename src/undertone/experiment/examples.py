@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,12 @@ from undertone.models.batch import IGNORE, Dimensions, Example
 from undertone.store import Store
 from undertone.training.dataset import Dataset
 from undertone.training.loop import Fitted
-from undertone.types import EncodedText, Utterance
+from undertone.types import EncodedText, FrameClock, Utterance
 
 __all__ = ["Sealed", "Sides", "examples", "sides"]
 
 Vectors = NDArray[np.float32]
+Words: TypeAlias = "EncodedText | tuple[NDArray[np.int64], NDArray[np.int32]]"
 SLACK = 0.15
 """Seconds by which frames may fall short of, or outlast, what the manifest says of an utterance."""
 
@@ -115,10 +117,23 @@ def _example(
     tokenizer: Subword | None,
     labels: dict[str, int],
 ) -> Example:
-    frames = _frames(features, utterance)
+    frames = stored_frames(features, utterance)
+    text = stored_text(features, utterance, tokenizer)
     if frames is not None and features.clock is not None:
         _check_times(utterance, frames, features.clock.hop)
-    parts = assemble(utterance, frames, features.clock, _text(features, utterance, tokenizer))
+    return example_of(recipe, utterance, frames, features.clock, text, labels)
+
+
+def example_of(
+    recipe: Recipe,
+    utterance: Utterance,
+    frames: Vectors | None,
+    clock: FrameClock | None,
+    text: Words | None,
+    labels: Mapping[str, int],
+) -> Example:
+    """One utterance's example, its features given; pooled where the recipe says so."""
+    parts = assemble(utterance, frames, clock, text)
     label = IGNORE if utterance.label is None else labels[utterance.label]
     whole = Example(id=utterance.id, label=label, **parts)
     pooled = recipe.protocol.level == "dialogue"
@@ -148,14 +163,14 @@ def _stored(features: Features, key: str, utterance: str) -> dict[str, NDArray[n
     return found
 
 
-def _frames(features: Features, utterance: Utterance) -> Vectors | None:
+def stored_frames(features: Features, utterance: Utterance) -> Vectors | None:
+    """The utterance's frames, where speech is used."""
     key = features.speech.get(utterance.id)
     return None if key is None else _stored(features, key, utterance.id)["frames"]
 
 
-def _text(
-    features: Features, utterance: Utterance, tokenizer: Subword | None
-) -> EncodedText | tuple[NDArray[np.int64], NDArray[np.int32]] | None:
+def stored_text(features: Features, utterance: Utterance, tokenizer: Subword | None) -> Words | None:
+    """The transcript's vectors, or its pieces' ids where text is learned in the fold."""
     if not utterance.text:
         return None
     if tokenizer is not None:

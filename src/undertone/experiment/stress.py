@@ -1,0 +1,251 @@
+"""How a run's models hold up: noise, a missing side, transcripts with errors. Nothing is trained.
+
+Every fold's model sees its own test side only, each time with one thing made worse.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from undertone import audio
+from undertone import manifest as manifests
+from undertone.errors import ConfigError, ManifestError
+from undertone.evaluation import metrics
+from undertone.experiment.examples import Words, example_of, stored_frames, stored_text
+from undertone.experiment.material import Material, open_material
+from undertone.experiment.recipe import Recipe, load_recipe
+from undertone.experiment.run import posteriors_of
+from undertone.features import speech as speech_encoders
+from undertone.features import text as text_encoders
+from undertone.features.subword import Subword
+from undertone.models import folder as models
+from undertone.models.batch import Example
+from undertone.training.dataset import Dataset
+from undertone.training.inference import ask
+from undertone.types import Alignment, Segment, SpeechEncoder, TextEncoder, Utterance
+
+if TYPE_CHECKING:
+    from undertone.types import Wave
+
+__all__ = ["Condition", "noisy", "stress", "with_word_errors"]
+
+log = logging.getLogger(__name__)
+
+FILE = "stress.json"
+SNRS = (20.0, 10.0, 5.0, 0.0)
+"""Decibels of the speech over white noise."""
+ERRORS = (0.1, 0.2, 0.4)
+"""Shares of the words that are another word, or gone."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is made worse."""
+
+    sweep: str
+    at: str
+    snr: float | None = None
+    errors: float = 0.0
+    speech: bool = True
+    text: bool = True
+    transcripts: Path | None = None
+    """A manifest of the same utterances whose texts (and boundaries) are used instead."""
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """One fold's model and what it needs to look at its test side."""
+
+    recipe: Recipe
+    material: Material
+    utterances: Sequence[Utterance]
+    tokenizer: Subword | None
+    encoders: _Encoders
+    vocabulary: Sequence[str]
+    """The training side's words, that errors are drawn from."""
+
+
+class _Encoders:
+    """The run's encoders, loaded when a condition first needs them."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._speech: SpeechEncoder | None = None
+        self._text: TextEncoder | None = None
+
+    @property
+    def speech(self) -> SpeechEncoder:
+        if self._speech is None:
+            self._speech = speech_encoders.build(self._recipe.speech.encoder)
+        return self._speech
+
+    @property
+    def text(self) -> TextEncoder:
+        if self._text is None:
+            self._text = text_encoders.build(self._recipe.text.encoder)
+        return self._text
+
+
+def conditions(recipe: Recipe, transcripts: Path | None = None) -> list[Condition]:
+    """What makes sense for the recipe's system, sweep by sweep, each from nothing worse on."""
+    found = []
+    if recipe.hears:
+        found += [
+            Condition("added noise", "none"),
+            *(Condition("added noise", f"{x:g} dB", snr=x) for x in SNRS),
+        ]
+    if recipe.hears and recipe.reads:
+        found += [Condition("missing", "nothing")]
+        found += [Condition("missing", "speech", speech=False), Condition("missing", "text", text=False)]
+    if recipe.reads:
+        found += [Condition("transcript", recipe.protocol.transcripts)]
+        found += [Condition("transcript", f"{100 * x:g} % word errors", errors=x) for x in ERRORS]
+    if transcripts is not None and recipe.reads:
+        found += [Condition("transcript", transcripts.stem, transcripts=transcripts)]
+    return found
+
+
+Sweeps = dict[str, list[dict[str, Any]]]
+
+
+def stress(run: Path, *, transcripts: Path | None = None, watch: Callable[[str], None] = log.info) -> Sweeps:
+    """Each condition's figures over all folds and seeds, by sweep; ``stress.json`` in the run holds them."""
+    if not (run / "recipe.toml").is_file():
+        raise ConfigError(f"{run}: not a run (no recipe.toml); `undertone crossval` makes runs")
+    recipe = load_recipe(run / "recipe.toml")
+    if recipe.protocol.level == "dialogue":
+        raise ConfigError(f"{run}: stress tests single utterances, this run is of whole dialogues")
+    material = open_material(run, recipe.manifest, everything=False)
+    encoders = _Encoders(recipe)
+    sweeps: Sweeps = {}
+    known: dict[Condition, dict[str, Any]] = {}
+    for condition in conditions(recipe, transcripts):
+        what = replace(condition, sweep="", at="")
+        if what not in known:
+            watch(f"{condition.sweep}: {condition.at}")
+            known[what] = _figures(run, recipe, material, encoders, condition)
+        sweeps.setdefault(condition.sweep, []).append({"at": condition.at, **known[what]})
+    part = run / f".{FILE}"
+    part.write_text(json.dumps({"sweeps": sweeps}, indent=1) + "\n", encoding="utf-8")
+    part.replace(run / FILE)
+    return sweeps
+
+
+def _figures(
+    run: Path, recipe: Recipe, material: Material, encoders: _Encoders, condition: Condition
+) -> dict[str, Any]:
+    said = [
+        pair
+        for fold in material.split.folds
+        for pair in _fold(run, recipe, material, encoders, fold.name, condition)
+    ]
+    labels, posteriors = (np.concatenate(column) for column in zip(*said, strict=True))
+    found = metrics.summary(labels, posteriors, list(material.corpus.labels))
+    return {key: found[key] for key in ("n", "wa", "ua", "macro_f1", "ece")}
+
+
+def _fold(
+    run: Path, recipe: Recipe, material: Material, encoders: _Encoders, fold: str, condition: Condition
+) -> list[tuple[Any, Any]]:
+    """Labels and posteriors of every seed's model on the fold's test side."""
+    sides = next(f for f in material.split.folds if f.name == fold)
+    by_id = material.corpus.by_id
+    words = sorted({w for i in sides.train for w in (by_id[i].text or "").split()})
+    found = []
+    for seed in range(recipe.protocol.seeds):
+        if not models_are_there(folder := run / fold / str(seed)):
+            raise ConfigError(f"{folder}: this fold is not finished; run the cross-validation again first")
+        loaded = models.load(folder)
+        tokenizer = Subword.load(loaded.tokenizer) if loaded.tokenizer else None
+        tested = [by_id[i] for i in sides.test]
+        bench = _Bench(recipe, material, tested, tokenizer, encoders, words)
+        answers = ask(loaded.system, Dataset(_worsened(bench, condition), loaded.dimensions))
+        found.append((answers.labels, posteriors_of(loaded.system, answers.logits)))
+    return found
+
+
+def models_are_there(folder: Path) -> bool:
+    """Whether a fold's model was finished."""
+    return (folder / "model.safetensors").is_file() and (folder / "metrics.json").is_file()
+
+
+def _worsened(bench: _Bench, condition: Condition) -> list[Example]:
+    labels = {name: index for index, name in enumerate(bench.material.corpus.labels)}
+    other = _other_texts(condition.transcripts) if condition.transcripts else {}
+    features = bench.material.features
+    made = []
+    for utterance in bench.utterances:
+        heard = utterance
+        if condition.errors:
+            heard = with_word_errors(utterance, condition.errors, bench.vocabulary)
+        elif condition.transcripts:
+            heard = _retold(utterance, other)
+        frames = stored_frames(features, utterance)
+        if condition.snr is not None and frames is not None:
+            wave = audio.load(utterance.audio, utterance.start, utterance.end, bench.encoders.speech.rate)
+            frames = bench.encoders.speech.encode([noisy(wave, condition.snr, utterance.id)])[0]
+        text = _text(bench, utterance, heard) if condition.text else None
+        made.append(
+            example_of(
+                bench.recipe, heard, frames if condition.speech else None, features.clock, text, labels
+            )
+        )
+    return made
+
+
+def _text(bench: _Bench, utterance: Utterance, heard: Utterance) -> Words | None:
+    if heard.text == utterance.text or bench.tokenizer is not None or not bench.recipe.reads:
+        return stored_text(bench.material.features, heard, bench.tokenizer)
+    return bench.encoders.text.encode([heard.text])[0] if heard.text else None
+
+
+def noisy(wave: Wave, snr: float, name: str) -> Wave:
+    """The wave with white noise ``snr`` dB below its mean power, the same for the same name."""
+    random = np.random.default_rng(list(name.encode()))
+    noise = random.standard_normal(len(wave)).astype(np.float32)
+    power = float(np.mean(np.square(wave, dtype=np.float64)))
+    mixed: Wave = wave + noise * np.float32(np.sqrt(power / 10 ** (snr / 10)))
+    return mixed
+
+
+def with_word_errors(utterance: Utterance, share: float, vocabulary: Sequence[str]) -> Utterance:
+    """About ``share`` of the words replaced (two in three) or left out (one in three), as a recogniser does.
+
+    Boundaries stay with the words that stand at their place.
+    """
+    words = (utterance.text or "").split()
+    random = np.random.default_rng(list(utterance.id.encode()))
+    alignment = utterance.alignment
+    timed = alignment.word if alignment is not None and len(alignment.word) == len(words) else ()
+    spoken: list[str] = []
+    segments: list[Segment] = []
+    for index, word in enumerate(words):
+        wrong, gone, other = random.random() < share, random.random() < 1 / 3, int(random.integers(1 << 30))
+        said = "" if wrong and gone else vocabulary[other % len(vocabulary)] if wrong else word
+        if said:
+            start = sum(len(w) + 1 for w in spoken)
+            spoken.append(said)
+            if timed:
+                segments.append(replace(timed[index], text=said, chars=(start, start + len(said))))
+    kept = alignment
+    if alignment is not None:
+        kept = Alignment(tuple(segments), alignment.syllable, alignment.phone) if timed else None
+    return replace(utterance, text=" ".join(spoken), alignment=kept, text_source="simulated errors")
+
+
+def _other_texts(path: Path) -> dict[str, Utterance]:
+    return {u.id: u for u in manifests.read(path).utterances}
+
+
+def _retold(utterance: Utterance, other: dict[str, Utterance]) -> Utterance:
+    if utterance.id not in other:
+        raise ManifestError(f"{utterance.id}: the other transcripts do not have this utterance")
+    found = other[utterance.id]
+    return replace(utterance, text=found.text, alignment=found.alignment, text_source=found.text_source)

@@ -1,0 +1,122 @@
+"""Search over settings by Optuna: a study on disk that goes on where it was. What a trial does comes in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from undertone.errors import ConfigError, MissingExtra, TrainingError
+
+__all__ = ["Found", "Range", "parse_range", "search"]
+
+Report = Callable[[int, float], None]
+"""Told a step and the score so far; raises to end a trial that is no good."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values one setting may take."""
+
+    key: str
+    choices: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    whole: bool = False
+
+    def suggest(self, trial: Any) -> Any:
+        """A value for an Optuna trial; ranges over more than a factor of ten are searched by ratio."""
+        if self.choices:
+            return trial.suggest_categorical(self.key, list(self.choices))
+        log = self.low > 0 and self.high / self.low > 10
+        if self.whole:
+            return trial.suggest_int(self.key, int(self.low), int(self.high), log=log)
+        return trial.suggest_float(self.key, self.low, self.high, log=log)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to."""
+
+    values: Mapping[str, Any]
+    score: float
+    trials: int
+
+
+def parse_range(text: str) -> Range:
+    """``key=a..b`` (both ends in), or ``key=x,y,z``.
+
+    >>> parse_range("training.rate=1e-4..1e-2")
+    Range(key='training.rate', choices=(), low=0.0001, high=0.01, whole=False)
+    >>> parse_range("model.width=32,64").choices
+    (32, 64)
+    """
+    key, _, values = text.partition("=")
+    ends = re.fullmatch(r"\s*([^.\s]\S*?)\s*\.\.\s*(\S+)\s*", values)
+    try:
+        if key and ends:
+            low, high = ends.groups()
+            whole = low.lstrip("-").isdecimal() and high.lstrip("-").isdecimal()
+            if float(low) < float(high):
+                return Range(key.strip(), low=float(low), high=float(high), whole=whole)
+        elif key and values:
+            return Range(key.strip(), choices=tuple(_value(v) for v in values.split(",")))
+    except ValueError:
+        pass
+    raise ConfigError(f"'{text}' is neither key=low..high nor key=a,b,c")
+
+
+def _value(text: str) -> Any:
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def search(
+    ranges: Sequence[Range],
+    attempt: Callable[[Mapping[str, Any], Report], float],
+    *,
+    trials: int,
+    study: Path,
+    seed: int = 0,
+) -> Found:
+    """The best of ``trials`` settings by ``attempt``'s score, the higher the better.
+
+    ``study`` is a journal file: a search that was killed counts the trials it had finished.
+    """
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    except ImportError:
+        raise MissingExtra("the search over settings", "search") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study.parent.mkdir(parents=True, exist_ok=True)
+    backend = JournalFileBackend(str(study), lock_obj=JournalFileOpenLock(str(study)))
+    made = optuna.create_study(
+        study_name=",".join(sorted(r.key for r in ranges)),
+        storage=JournalStorage(backend),
+        direction="maximize",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+    )
+
+    def objective(trial: Any) -> float:
+        def report(step: int, score: float) -> None:
+            trial.report(score, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        return attempt({r.key: r.suggest(trial) for r in ranges}, report)
+
+    done = sum(t.state.is_finished() for t in made.trials)
+    made.optimize(objective, n_trials=max(0, trials - done), catch=(TrainingError,))
+    if not any(t.state == optuna.trial.TrialState.COMPLETE for t in made.trials):
+        raise TrainingError(f"none of {trials} trials came to an end; see {study}")
+    return Found(made.best_params, float(made.best_value), len(made.trials))
