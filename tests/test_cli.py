@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         "from undertone.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'sklearn', 'fastapi', 'pydantic'}\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'sklearn', 'fastapi', 'undertone.config'}\n"
         "heavy &= set(sys.modules)\n"
         "print('heavy:', sorted(heavy))"
     )

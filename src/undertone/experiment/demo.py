@@ -12,12 +12,11 @@ from typing import Any
 
 from undertone import manifest as manifests
 from undertone.config import fingerprint
-from undertone.errors import ConfigError
 from undertone.evaluation import report, results
 from undertone.experiment.crossval import Watched, crossval
 from undertone.experiment.example import write_example
 from undertone.experiment.prepare import prepare
-from undertone.experiment.recipe import Recipe, load_recipe
+from undertone.experiment.recipe import Recipe, load_recipe, recipes_folder
 from undertone.store import Store
 from undertone.training.crossval import Failure, Job
 
@@ -47,15 +46,6 @@ class Demo:
     """A clip of the corpus, to predict."""
     words: str
     """Its transcript."""
-
-
-def recipes_folder() -> Path:
-    """Where the recipes are: in the installed package, or at the root of a checkout."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "recipes", package.parents[1] / "recipes"):
-        if (folder / "demo").is_dir():
-            return folder
-    raise ConfigError(f"{package}: the recipes are not installed with this copy of undertone")
 
 
 def demo_recipes(out: Path, quick: bool = False, overrides: Sequence[str] = ()) -> list[Recipe]:

@@ -28,7 +28,15 @@ from undertone.models.system import SystemConfig
 from undertone.models.table import SYSTEMS
 from undertone.training.config import TrainingConfig
 
-__all__ = ["ProtocolConfig", "Recipe", "SpeechSide", "TextSide", "load_recipe", "parse_recipe"]
+__all__ = [
+    "ProtocolConfig",
+    "Recipe",
+    "SpeechSide",
+    "TextSide",
+    "load_recipe",
+    "parse_recipe",
+    "recipes_folder",
+]
 
 SUBWORD = "subword"
 
@@ -152,8 +160,26 @@ def parse_recipe(values: Mapping[str, Any], where: str = "") -> Recipe:
 
 
 def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
-    """A recipe's file with ``key=value`` laid over it."""
-    return parse_recipe(apply_overrides(load_toml(path), overrides), str(path))
+    """A recipe with ``key=value`` laid over it: a file, or one that undertone brings (``demo/unison``)."""
+    file = path
+    if not path.suffix and not path.exists():
+        file = recipes_folder() / path.with_suffix(".toml")
+        if not file.is_file():
+            known = sorted(
+                p.relative_to(recipes_folder()).with_suffix("") for p in recipes_folder().rglob("*.toml")
+            )
+            names = ", ".join(name.as_posix() for name in known)
+            raise ConfigError(f"{path}: no such file, and no recipe of that name; there are: {names}")
+    return parse_recipe(apply_overrides(load_toml(file), overrides), str(path))
+
+
+def recipes_folder() -> Path:
+    """Where the recipes are: in the installed package, or at the root of a checkout."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "recipes", package.parents[1] / "recipes"):
+        if (folder / "demo").is_dir():
+            return folder
+    raise ConfigError(f"{package}: the recipes are not installed with this copy of undertone")
 
 
 def _typed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
