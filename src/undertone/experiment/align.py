@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -164,8 +165,13 @@ def _summary(out: Path, outcomes: Sequence[Outcome], resumed: int, seconds: floa
 
 
 def reasons(summary: Summary) -> Counter[str]:
-    """How often each kind of failure occurred: the reason without its numbers."""
-    return Counter(reason.partition(" (")[0].partition(":")[0] for reason in summary.failed.values())
+    """How often each kind of failure occurred: the reason without file and numbers."""
+    return Counter(_kind(reason) for reason in summary.failed.values())
+
+
+def _kind(reason: str) -> str:
+    without_file = reason.partition(" (")[0].rpartition(": ")[2]
+    return re.sub(r"\d+(\.\d+)?", "…", without_file)
 
 
 # ---- the work ---------------------------------------------------------------------------------------
