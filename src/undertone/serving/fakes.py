@@ -30,7 +30,7 @@ class FakeModel:
         self.seconds_each = seconds_each
         self.batches: list[int] = []
         """The size of every batch that came."""
-        self.card: Mapping[str, Any] = {"system": "fake", "labels": list(self.labels), "synthetic": True}
+        self.card: Mapping[str, Any] = {"system": "fake", "labels": list(self.labels), "synthesised": True}
 
     def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
         self.batches.append(len(clips))

@@ -14,7 +14,7 @@ __all__ = ["Example", "find_examples"]
 
 MANIFESTS = ("examples.jsonl", "corpus.jsonl")
 """A folder of models may have one of these beside or above them; ``undertone demo`` leaves the second."""
-EACH = 2
+EACH = 1
 """Examples of each label, and of each text at most one."""
 KINDS = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg"}
 
@@ -55,7 +55,7 @@ def _chosen(manifest: Path) -> list[Example]:
     chosen: list[Example] = []
     for utterance in utterances:
         path = Path(utterance.audio)
-        fits = path.suffix.lower() in KINDS and utterance.start is None and path.is_file()
+        fits = path.suffix.lower() in KINDS and not utterance.start and path.is_file()
         if fits and labels[utterance.label] < EACH and utterance.text not in texts:
             labels[utterance.label] += 1
             texts.add(utterance.text)

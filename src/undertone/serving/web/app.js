@@ -31,7 +31,7 @@ async function ask(path, options = {}) {
 
 async function introduce() {
   const about = await (await ask("v1/model")).json();
-  $("model-note").textContent = `Answering: ${about.model}.${about.card.synthetic ? " It was trained on synthesised speech only: a demonstration, not a judge of people." : ""}`;
+  $("model-note").textContent = `Answering: ${about.model}.${about.card.synthesised ? " It was trained on synthesised speech only: a demonstration, not a judge of people." : ""}`;
   const examples = await (await ask("v1/examples")).json();
   $("examples").hidden = examples.length === 0;
   $("example-list").replaceChildren(...examples.map((example) => {

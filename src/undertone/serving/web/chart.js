@@ -125,12 +125,13 @@ export class Waveform {
   }
 
   drawWave(ink, width, height) {
-    const middle = (height - 18) / 2 + 2;
+    const named = this.prediction.words.some((word) => word.start !== null) ? 14 : 0;
+    const middle = (height - 18 - named) / 2 + 2;
     const peaks = this.envelope(Math.max(1, Math.floor(width / 3)));
     const most = Math.max(...peaks, 0.02);
     ink.fillStyle = this.prediction.segments.length ? this.colours.ink : hue(this.prediction.label ?? "neutral", Object.keys(this.prediction.probabilities));
     peaks.forEach((peak, i) => {
-      const tall = Math.max(1, (peak / most) * (height - 46));
+      const tall = Math.max(1, (peak / most) * (height - 34 - named));
       ink.fillRect(3 * i, middle - tall / 2, 2, tall);
     });
   }
@@ -152,7 +153,7 @@ export class Waveform {
     let free = 0;
     for (const word of this.prediction.words) {
       if (word.start === null || x(word.start) < free) continue;
-      ink.fillText(word.text, x(word.start), height - 21);
+      ink.fillText(word.text, x(word.start), height - 22);
       free = x(word.start) + ink.measureText(word.text).width + 5;
     }
   }

@@ -1,0 +1,288 @@
+"""How fast is the service, what does batching bring, and what does HTTP cost?
+
+    python benchmarks/serving.py [--quick] [--model FOLDER]
+
+Loopback only, a bounded number of requests. Three-second clips, no transcript, at concurrency 1, 8 and 32,
+with batching and without; the in-process predictor beside it; and the same encoder and network behind a plain
+FastAPI handler that judges one request after the other, as one writes it first. Without ``--model`` a
+network of the demo's size with random weights: speed does not depend on what the weights say.
+
+A handler around a transformers pipeline is measured with a wav2vec 2.0 of random weights (base size;
+``--quick`` a small one), against the service with the same network as its encoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import httpx
+import numpy as np
+
+SECONDS = 3.0
+PLAIN = """
+import io, sys, threading
+import soundfile, uvicorn
+from fastapi import FastAPI, UploadFile
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+kind, folder, port = sys.argv[1:4]
+app = FastAPI()
+lock = threading.Lock()
+if kind == "pipeline":
+    from transformers import pipeline
+    judge = pipeline("audio-classification", model=folder, device="cpu")
+    def answer(wave):
+        return judge({"raw": wave, "sampling_rate": 16000})
+else:
+    from undertone.serving.clips import Clip
+    from undertone.serving.predictor import load_model
+    model = load_model(Path(folder))
+    def answer(wave):
+        return model.predict([Clip("clip", wave)])[0].plain()
+
+@app.post("/v1/predict")
+def predict(file: UploadFile):
+    wave, rate = soundfile.read(io.BytesIO(file.file.read()), dtype="float32")
+    with lock:
+        return {"answer": answer(wave)}
+
+uvicorn.run(app, port=int(port), log_level="error")
+"""
+
+
+def clip(seed: int) -> bytes:
+    """A three-second wav of voiced noise."""
+    import soundfile
+
+    drawn = np.random.default_rng(seed)
+    t = np.arange(round(SECONDS * 16_000)) / 16_000
+    wave = sum(
+        np.sin(2 * np.pi * 120 * k * t) / k for k in range(1, 9)
+    ) * 0.05 + 0.01 * drawn.standard_normal(len(t))
+    file = io.BytesIO()
+    soundfile.write(file, wave.astype(np.float32), 16_000, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def demo_sized(folder: Path) -> Path:
+    """A model folder of the demo's ``unison``, weights random."""
+    from undertone.features.speech import SpeechConfig, build
+    from undertone.features.subword import Subword
+    from undertone.models import folder as folders
+    from undertone.models.batch import Dimensions
+    from undertone.models.table import build as build_system
+
+    encoder = build(SpeechConfig())
+    pieces = Subword.fit(["what a lovely day", "leave me alone now"], 300)
+    sizes = Dimensions(classes=4, speech=encoder.dim, text=64, vocabulary=pieces.size)
+    system = build_system("unison", {"width": 64}, sizes).eval()
+    speech = {"name": "acoustic", "identity": encoder.identity, "settings": encoder.config.plain()}
+    card = {
+        "labels": ["angry", "happy", "sad", "neutral"],
+        "encoders": {"speech": speech, "text": {"name": "subword"}},
+    }
+    folders.save(folder, system, card, pieces)
+    return folder
+
+
+def wav2vec(folder: Path, quick: bool) -> Path:
+    """A wav2vec 2.0 classifier of random weights, as transformers saves it."""
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
+
+    torch.manual_seed(0)
+    size = (
+        {"num_hidden_layers": 2, "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4}
+        if quick
+        else {}
+    )
+    Wav2Vec2ForSequenceClassification(Wav2Vec2Config(num_labels=4, **size)).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+def over_wav2vec(folder: Path, network: Path) -> Path:
+    """A model folder whose speech encoder is that network."""
+    from undertone.features.speech import SpeechConfig, build
+    from undertone.models import folder as folders
+    from undertone.models.batch import Dimensions
+    from undertone.models.table import build as build_system
+
+    config = SpeechConfig(name=str(network), precision="fp32")
+    encoder = build(config)
+    system = build_system("speech", {"width": 64}, Dimensions(classes=4, speech=encoder.dim)).eval()
+    card = {
+        "labels": ["angry", "happy", "sad", "neutral"],
+        "encoders": {
+            "speech": {"name": encoder.name, "identity": encoder.identity, "settings": config.plain()}
+        },
+    }
+    folders.save(folder, system, card)
+    return folder
+
+
+class Server:
+    """A server in a process of its own, on a free port."""
+
+    def __init__(self, words: list[str], port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                httpx.get(self.url + "/openapi.json", timeout=2)
+                return
+            except httpx.TransportError:
+                time.sleep(0.1)
+        self.process.kill()
+        raise SystemExit(f"did not start: {' '.join(words)[:200]}")
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def undertone(model: Path, *more: str) -> Server:
+    port = free_port()
+    words = ["-m", "undertone", "serve", "--model", str(model), "--port", str(port), "--align", "none"]
+    return Server([sys.executable, *words, *more], port)
+
+
+def plain(kind: str, folder: Path) -> Server:
+    port = free_port()
+    return Server([sys.executable, "-c", PLAIN, kind, str(folder), str(port)], port)
+
+
+async def load(url: str, clips: list[bytes], concurrency: int, count: int) -> tuple[list[float], float]:
+    """Seconds of each answer, and of all together."""
+    waiting = iter(range(count))
+    taken: list[float] = []
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        for number in waiting:
+            began = time.perf_counter()
+            sound = ("clip.wav", clips[number % len(clips)], "audio/wav")
+            answer = await client.post(url + "/v1/predict", files={"file": sound}, timeout=120)
+            assert answer.status_code == 200, answer.text
+            taken.append(time.perf_counter() - began)
+
+    limits = httpx.Limits(max_connections=concurrency)
+    async with httpx.AsyncClient(limits=limits) as client:
+        began = time.perf_counter()
+        await asyncio.gather(*(ask(client) for _ in range(concurrency)))
+        return taken, time.perf_counter() - began
+
+
+def measure(url: str, clips: list[bytes], concurrency: int, count: int) -> dict[str, float]:
+    asyncio.run(load(url, clips, concurrency, max(4, concurrency)))  # warm
+    taken, whole = asyncio.run(load(url, clips, concurrency, count))
+    return {
+        "p50_ms": round(1000 * median(taken), 1),
+        "p95_ms": round(1000 * float(np.quantile(taken, 0.95)), 1),
+        "per_second": round(count / whole, 1),
+    }
+
+
+def in_process(model: Path, clips: list[bytes], count: int) -> float:
+    """Median seconds of the predictor on the same uploads, in this process."""
+    import torch
+
+    from undertone.serving.predictor import Predictor, load_model
+
+    torch.set_num_threads(1)
+    predictor = Predictor(load_model(model))
+    taken = []
+    for number in range(count + 3):
+        began = time.perf_counter()
+        predictor.predict(clips[number % len(clips)], explain=True)
+        taken.append(time.perf_counter() - began)
+    return median(taken[3:])
+
+
+def say(name: str, **values: Any) -> None:
+    print(json.dumps({"name": f"serving/{name}", **values, "load": round(os.getloadavg()[0], 1)}), flush=True)
+
+
+def against(
+    name: str, clips: list[bytes], count: int, ours: Callable[[], Server], theirs: Callable[[], Server]
+) -> None:
+    """Both servers one after the other, at each concurrency."""
+    found = {}
+    for side, start in (("ours", ours), ("theirs", theirs)):
+        with start() as server:
+            found[side] = {c: measure(server.url, clips, c, count) for c in (1, 8, 32)}
+    for c in (1, 8, 32):
+        mine, other = found["ours"][c], found["theirs"][c]
+        say(
+            f"{name}/concurrency-{c}",
+            ratio=round(mine["per_second"] / other["per_second"], 2),
+            ours_s=round(mine["p50_ms"] / 1000, 4),
+            theirs_s=round(other["p50_ms"] / 1000, 4),
+            ours=mine,
+            theirs=other,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer requests, a small wav2vec 2.0")
+    parser.add_argument("--model", type=Path, help="a model folder, for example runs/demo/unison/final")
+    chosen = parser.parse_args()
+    count = 64 if chosen.quick else 192
+    clips = [clip(seed) for seed in range(8)]
+    with tempfile.TemporaryDirectory() as scratch:
+        model = chosen.model or demo_sized(Path(scratch) / "demo")
+        with undertone(model) as server:
+            alone = measure(server.url, clips, 1, count)
+        bare = in_process(model, clips, count)
+        say(
+            "http-over-in-process",
+            ratio=round(alone["p50_ms"] / 1000 / bare, 2),
+            ours_s=round(alone["p50_ms"] / 1000, 4),
+            theirs_s=round(bare, 4),
+            overhead_ms=round(alone["p50_ms"] - 1000 * bare, 1),
+        )
+        one = ("--set", "max_batch=1")
+        against("batching-on-vs-off", clips, count, lambda: undertone(model), lambda: undertone(model, *one))
+        against("vs-plain-handler", clips, count, lambda: undertone(model), lambda: plain("undertone", model))
+        network = wav2vec(Path(scratch) / "wav2vec2", chosen.quick)
+        ours = over_wav2vec(Path(scratch) / "over", network)
+        few = count // 2 if chosen.quick else count // 4
+        against(
+            "wav2vec2-vs-fastapi-pipeline",
+            clips,
+            few,
+            lambda: undertone(ours),
+            lambda: plain("pipeline", network),
+        )
+
+
+if __name__ == "__main__":
+    main()
