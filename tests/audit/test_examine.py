@@ -77,6 +77,13 @@ def test_without_a_split_texts_are_compared_between_sessions() -> None:
     assert {f.numbers["where"] for f in of(examine(alone), "text")} == {"elsewhere in the manifest"}
 
 
+def test_what_has_no_label_says_nothing_of_copying_labels() -> None:
+    spoken = [replace(u, label=None) for u in people()]
+    found = of(examine(spoken, splits.make(spoken, "loso")), "text")
+    assert [f.numbers["labelled"] for f in found] == [0, 0]
+    assert not any("copying" in f.says for f in found)
+
+
 def test_a_text_is_not_its_own_twin() -> None:
     one = [Utterance("a", "", text="nobody else says such a thing")]
     assert of(examine(one), "text")[0].numbers["exact"] == 0

@@ -140,8 +140,8 @@ def _text(seen: Seen) -> Finding:
         f"{seen.exact / seen.total:.1%} of {seen.total:,} {seen.kind} of at least {seen.least} words "
         f"stand word for word {seen.where}, {seen.near / seen.total:.1%} at least nearly"
     )
-    if seen.exact:
-        says += f"; copying the twin's label is right {seen.copied / seen.exact:.0%} of the time"
+    if seen.labelled:
+        says += f"; copying the twin's label is right {seen.copied / seen.labelled:.0%} of the time"
     if seen.short:
         says += f" ({seen.short:,} shorter ones repeat too)"
     numbers = {**asdict(seen), "exact_share": seen.exact / seen.total, "near_share": seen.near / seen.total}

@@ -30,8 +30,10 @@ class Seen:
     """Nearly or exactly."""
     verbatim: int = 0
     """Of the exact ones: those with the same case and punctuation too."""
+    labelled: int = 0
+    """Of the exact ones: those that have a label and a twin with one."""
     copied: int = 0
-    """Of the exact ones: those whose most frequent twin label is their own."""
+    """Of the labelled ones: those whose most frequent twin label is their own."""
     short: int = 0
     """Repeated ones of fewer than ``least`` words."""
     examples: list[str] = field(default_factory=list)
@@ -71,9 +73,11 @@ def _look(
     seen.near += bool(twins or likes)
     seen.exact += bool(twins)
     seen.verbatim += any(u.text == utterance.text for u in twins)
-    if twins:
-        ballot = Counter(u.label for u in sorted(twins, key=lambda u: u.id))
+    ballot = Counter(u.label for u in sorted(twins, key=lambda u: u.id) if u.label is not None)
+    if ballot and utterance.label is not None:
+        seen.labelled += 1
         seen.copied += ballot.most_common(1)[0][0] == utterance.label
+    if twins:
         seen.examples.append(f"{utterance.id} = {twins[0].id}: {utterance.text}")
 
 
