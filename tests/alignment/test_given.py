@@ -93,4 +93,4 @@ def test_silence_and_noise_are_known_by_name() -> None:
             ["<s>", "</s>", "<sil>", "SIL", "sp", "++BREATHING++", "[noise]", "<sil>(2)", "h#", ""],
         )
     )
-    assert not any(map(is_silence, ["SILLY", "S", "A(2)", "SIX"]))
+    assert not any(map(is_silence, ["SILLY", "S", "A(2)", "SIX", "<unk>", "spn"]))

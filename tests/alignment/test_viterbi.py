@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertone.alignment.viterbi import Durations, Topology, best_lasting_path, best_path, best_paths, chain
+from undertone.alignment.viterbi import Durations, Topology, best_lasting_path, best_path, best_paths
+
+
+def chain(states: int, skips: list[bool] | None = None) -> Topology:
+    """States one after the other, each lasting as long as it likes; ``skips[j]`` allows ``j - 2 → j``."""
+    j = np.arange(states)
+    skip = np.zeros(states, bool) if skips is None else np.asarray(skips, bool)
+    previous = np.stack([j, j - 1, np.where(skip, j - 2, -1)], 1)
+    previous[previous < 0] = -1
+    first, last = np.full((2, states), -np.inf, np.float32)
+    first[:1], last[-1:] = 0, 0
+    return Topology(previous, np.zeros(previous.shape, np.float32), first, last)
 
 
 def slow_best(scores: np.ndarray, topology: Topology) -> float:

@@ -82,4 +82,4 @@ def _frames(fields: list[str], where: str) -> tuple[int, int]:
 def is_silence(label: str) -> bool:
     """Whether a label names silence or noise: ``<s> <sil> SIL sp ++BREATHING++ [noise]`` …"""
     name = _VARIANT.sub("", label.strip()).lower()
-    return name in _SILENCE or name.startswith(("+", "[", "<"))
+    return name in _SILENCE or (name.startswith(("+", "[", "<")) and name != "<unk>")

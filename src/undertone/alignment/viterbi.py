@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["NONE", "Durations", "Topology", "best_lasting_path", "best_path", "best_paths", "chain"]
+__all__ = ["NONE", "Durations", "Topology", "best_lasting_path", "best_path", "best_paths"]
 
 NONE = -1
 """Where a state has fewer predecessors than others."""
@@ -56,17 +56,6 @@ class Durations:
     """``(S, n)`` log weights; the last column is the self loop of all longer times."""
     leave: NDArray[np.float32]
     """``(S, n)``"""
-
-
-def chain(states: int, skips: Sequence[bool] | NDArray[np.bool_] | None = None) -> Topology:
-    """States one after the other, each lasting as long as it likes; ``skips[j]`` allows ``j - 2 → j``."""
-    j = np.arange(states)
-    skip = np.zeros(states, bool) if skips is None else np.asarray(skips, bool)
-    previous = np.stack([j, j - 1, np.where(skip, j - 2, NONE)], 1)
-    previous[previous < 0] = NONE
-    first, last = np.full((2, states), -np.inf, np.float32)
-    first[:1], last[-1:] = 0, 0
-    return Topology(previous, np.zeros(previous.shape, np.float32), first, last)
 
 
 def best_path(scores: NDArray[Any], topology: Topology) -> tuple[NDArray[np.int64], float]:

@@ -6,80 +6,36 @@ goes on where it was; processes are spawned and share nothing.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-from undertone import __version__, audio
+from undertone import audio
 from undertone import manifest as manifests
 from undertone.alignment.sources import open_source
-from undertone.config import fingerprint
 from undertone.errors import (
     AlignmentError,
     AudioError,
     ConfigError,
-    ManifestError,
     TranscriptMismatch,
 )
-from undertone.manifest.records import from_plain, to_plain
+from undertone.experiment.aligned import Journal, Outcome, Request
 from undertone.types import Aligner, Utterance
 
 __all__ = ["ALIGNERS", "Outcome", "Request", "Summary", "align", "reasons"]
-
-log = logging.getLogger(__name__)
 
 ALIGNERS = ("given", "sphinx", "ctc")
 Watch: TypeAlias = Callable[[int, int], None]
 """Told how many utterances of how many are done."""
 DOUBTFUL = 0.5
 """An utterance whose words' mean confidence is below is counted as of low confidence."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """Which aligner, and its settings; what determines the result, and nothing else."""
-
-    method: Literal["given", "sphinx", "ctc"]
-    model: str | None = None
-    """ctc: the recogniser."""
-    source: str | None = None
-    """given: where the boundaries are; None: in the manifest or beside the recordings."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the aligner's config."""
-
-    def stamp(self) -> str:
-        """Changes when results would."""
-        return fingerprint([self.method, self.model, self.source, dict(self.settings), __version__])
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one utterance."""
-
-    utterance: Utterance
-    """With its tiers, or without any where it failed."""
-    reason: str | None = None
-    """Why it failed, None where it did not."""
-    refused: bool = False
-    """Whether it failed because another text is spoken."""
-    audio_s: float = 0.0
-    work_s: float = 0.0
-    """Processor time."""
-
-    @property
-    def confidence(self) -> float | None:
-        alignment = self.utterance.alignment
-        scores = [w.score for w in alignment.word if w.score is not None] if alignment else []
-        return sum(scores) / len(scores) if scores else None
 
 
 @dataclass(frozen=True)
@@ -122,7 +78,7 @@ def align(
     held = manifests.read(source)
     utterances = held.resolved()
     out.parent.mkdir(parents=True, exist_ok=True)
-    journal = _Journal(out.with_name(out.name + ".journal"), request)
+    journal = Journal(out.with_name(out.name + ".journal"), request)
     done = journal.read(utterances)
     waiting = [u for u in utterances if u.id not in done]
     resumed = len(done)
@@ -271,68 +227,3 @@ def _start(request: Request) -> None:
 def _work(utterances: Iterable[Utterance]) -> list[Outcome]:
     assert _aligner is not None  # the initializer has run
     return [_aligned(utterance, _aligner) for utterance in utterances]
-
-
-# ---- what is done -----------------------------------------------------------------------------------
-
-
-class _Journal:
-    """Outcomes as they come, one a line; the first line says for which request."""
-
-    def __init__(self, path: Path, request: Request) -> None:
-        self.path = path
-        self.stamp = request.stamp()
-
-    def read(self, utterances: Sequence[Utterance]) -> dict[str, Outcome]:
-        """What an earlier run has done of these utterances, if it was the same request."""
-        if not self.path.is_file():
-            return {}
-        head, *lines = self.path.read_bytes().splitlines() or [b""]
-        if head.decode("utf-8", "replace") != self.stamp:
-            self.path.unlink()
-            return {}
-        known = {u.id: _identity(u) for u in utterances}
-        done = {}
-        for line in lines:
-            try:
-                outcome = _outcome(json.loads(line))
-            except (ValueError, KeyError, TypeError, ManifestError):
-                continue  # the line during which it was stopped
-            if known.get(outcome.utterance.id) == _identity(outcome.utterance):
-                done[outcome.utterance.id] = outcome
-        return done
-
-    def __enter__(self) -> _Journal:
-        fresh = not self.path.is_file()
-        self.file = self.path.open("ab")
-        self.file.write(f"{self.stamp}\n".encode() if fresh else b"\n")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def add(self, outcome: Outcome) -> None:
-        values = {
-            "utterance": to_plain(outcome.utterance),
-            "reason": outcome.reason,
-            "refused": outcome.refused,
-            "audio_s": outcome.audio_s,
-            "work_s": outcome.work_s,
-        }
-        self.file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
-        self.file.flush()
-
-
-def _outcome(values: Mapping[str, Any]) -> Outcome:
-    return Outcome(
-        from_plain(values["utterance"]),
-        values["reason"],
-        values["refused"],
-        values["audio_s"],
-        values["work_s"],
-    )
-
-
-def _identity(utterance: Utterance) -> str:
-    """Everything of an utterance but its tiers."""
-    return fingerprint(to_plain(replace(utterance, alignment=None)))
