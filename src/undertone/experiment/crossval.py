@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import undertone
-from undertone import splits
+from undertone import audit, splits
 from undertone.config import dump_toml, fingerprint
 from undertone.errors import ConfigError
 from undertone.evaluation import card as cards
@@ -134,11 +134,24 @@ def _lay_out(recipe: Recipe, folder: Path, corpus: Corpus, split: splits.Split, 
     splits.write(folder / "split.json", split)
     write_features(folder, features)
     facts.write(folder, facts.facts(corpus.utterances, split))
-    cards.write(folder, protocol_card(recipe, corpus, split, features))
+    cards.write(folder, protocol_card(recipe, corpus, split, features, findings(corpus, split)))
     (folder / "recipe.toml").write_text(dump_toml(recipe.plain()), encoding="utf-8")
 
 
-def protocol_card(recipe: Recipe, corpus: Corpus, split: splits.Split, features: Features) -> cards.Card:
+_FOUND: dict[tuple[str, str], tuple[str, ...]] = {}
+
+
+def findings(corpus: Corpus, split: splits.Split) -> tuple[str, ...]:
+    """What the audit says of the texts and speakers of this split; recipes that share it ask once."""
+    key = (corpus.mark, split.hash)
+    if key not in _FOUND:
+        _FOUND[key] = tuple(audit.examine(corpus.utterances, split, recordings=False).lines)
+    return _FOUND[key]
+
+
+def protocol_card(
+    recipe: Recipe, corpus: Corpus, split: splits.Split, features: Features, found: tuple[str, ...] = ()
+) -> cards.Card:
     """Everything that makes the run's numbers comparable, or not."""
     labelled = [u.label for u in corpus.utterances if u.label is not None]
     return cards.Card(
@@ -154,9 +167,10 @@ def protocol_card(recipe: Recipe, corpus: Corpus, split: splits.Split, features:
         level=recipe.protocol.level,
         selection=recipe.protocol.selection,
         refit=recipe.protocol.refit,
-        context=getattr(recipe.model, "context", None) or "none",
+        context=getattr(recipe.model, "sees", "none"),
         transcripts=recipe.protocol.transcripts,
-        encoders={side: _said(found) for side, found in features.encoders.items()},
+        encoders={side: _said(encoder) for side, encoder in features.encoders.items()},
+        audit=found,
         code=cards.code_version(),
         machine=cards.this_machine(),
         notes=recipe.notes,

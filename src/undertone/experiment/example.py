@@ -52,7 +52,7 @@ def _telling(utterances: tuple[Utterance, ...]) -> Utterance:
 
     def worth(utterance: Utterance) -> int:
         bounds = utterance.alignment is not None and bool(utterance.alignment.word)
-        return 2 * (utterance.extra.get("carrier") == "stress") + bounds + bool(utterance.text)
+        return 2 * (utterance.extra.get("kind") == "stress") + bounds + bool(utterance.text)
 
     return max(utterances, key=worth)
 
