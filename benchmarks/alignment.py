@@ -30,7 +30,7 @@ import numpy as np  # noqa: E402
 
 from undertone import audio  # noqa: E402
 from undertone.alignment.boundaries import KINDS, LATENESS, Lateness, kind  # noqa: E402
-from undertone.alignment.sphinx import MARGIN_MIDDLE, SphinxAligner, SphinxConfig, tiers  # noqa: E402
+from undertone.alignment.sphinx import EVIDENCE_MIDDLE, SphinxAligner, SphinxConfig, tiers  # noqa: E402
 from undertone.alignment.syllables import syllabify  # noqa: E402
 from undertone.alignment.table import read_table  # noqa: E402
 from undertone.alignment.transcript import normalise  # noqa: E402
@@ -286,7 +286,7 @@ def noise(held: Sequence[Clip], aligner: SphinxAligner, decibels: float = 10.0, 
         wave = (clip.wave + rng.normal(0, np.sqrt(power), len(clip.wave))).astype(np.float32)
         words = normalise(clip.text)
         path = aligner.find(wave, audio.RATE, words)
-        refused += aligner.evidence(wave, audio.RATE, words, path) < MARGIN_MIDDLE
+        refused += aligner.evidence(wave, audio.RATE, words, path) < EVIDENCE_MIDDLE
         errors += word_errors(clip, tiers(path, words))
     say(
         "words-noise-10db",
@@ -323,8 +323,12 @@ def wrong_texts(held: Sequence[Clip], aligner: SphinxAligner, seed: int = 0) -> 
         "wrong-transcripts",
         wrong_flagged=float(np.mean(caught)),
         right_flagged=float(np.mean(flagged)),
-        wrong_flagged_by_default_gate=float(np.mean([v < MARGIN_MIDDLE for w in wrong.values() for v in w])),
-        right_flagged_by_default_gate=float(np.mean([v < MARGIN_MIDDLE for r in right.values() for v in r])),
+        wrong_flagged_by_default_gate=float(
+            np.mean([v < EVIDENCE_MIDDLE for w in wrong.values() for v in w])
+        ),
+        right_flagged_by_default_gate=float(
+            np.mean([v < EVIDENCE_MIDDLE for r in right.values() for v in r])
+        ),
         right=len(flagged),
         wrong=len(caught),
         seed=seed,
@@ -343,7 +347,7 @@ def synthesised(aligner: SphinxAligner, size: int = 120) -> None:
             wave = audio.load(Path(folder) / u.audio, u.start, u.end)
             words = normalise(u.text or "")
             path = aligner.find(wave, audio.RATE, words)
-            refused += aligner.evidence(wave, audio.RATE, words, path) < MARGIN_MIDDLE
+            refused += aligner.evidence(wave, audio.RATE, words, path) < EVIDENCE_MIDDLE
             found = tiers(path, words).word
             truth = u.alignment.word if u.alignment else ()
             if len(found) != len(truth):

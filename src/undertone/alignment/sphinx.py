@@ -24,18 +24,24 @@ from undertone.types import Alignment, Segment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from undertone.types import Wave
 
-__all__ = ["SphinxAligner", "SphinxConfig", "margin", "tiers"]
+__all__ = ["SphinxAligner", "SphinxConfig", "EVIDENCE_MIDDLE", "margins", "tiers"]
 
 MARGIN_MIDDLE, MARGIN_SLOPE = -6.5, 1.0
 """Where a mean margin is worth a confidence of one half, and how steeply it rises there (per nat)."""
 
 
+EVIDENCE_MIDDLE = -10.0
+"""The evidence at which a right and a wrong transcript are alike: 1 in 80 right ones falls below."""
+WORST, UNEVEN, DECOY = 0.3, 4.0, 0.25
+"""What the worst quarter of phones, uneven durations and the decoy count beside the mean margin."""
 DOUBT = (-9.0, -4.5)
-"""Mean margins that do not tell a right transcript from a wrong one by themselves."""
-DECOY = 0.25
-"""How much then counts that the words fit better than they do backwards."""
+"""Mean margins that call for the decoy: others tell a right transcript from a wrong one by themselves."""
+LENIENCE = 1.5
+"""By how much noise lowers the evidence of right transcripts."""
 
 
 class SphinxConfig(SearchConfig):
@@ -65,7 +71,8 @@ class SphinxAligner:
         """
         words = normalise(text)
         path = self.find(wave, rate, words)
-        if (sure := _sure(self.evidence(wave, rate, words, path))) < self.config.gate:
+        sure = _logistic(self.evidence(wave, rate, words, path) - EVIDENCE_MIDDLE)
+        if sure < self.config.gate:
             raise TranscriptMismatch(
                 f"what is heard is not the transcript (confidence {sure:.2f} < gate {self.config.gate:.2f})"
             )
@@ -90,16 +97,26 @@ class SphinxAligner:
         return path
 
     def evidence(self, wave: Wave, rate: int, words: Sequence[SpokenWord], path: Path) -> float:
-        """How well the words fit, in nats a frame; in doubt, against the same words said backwards.
+        """How well the words fit what is heard, in nats a frame; about ``EVIDENCE_MIDDLE`` is a wrong text.
 
-        A voice or a room that the model does not like lowers both alike, a wrong text only the first.
+        In doubt the same words said backwards are aligned as well: a voice or a room that the
+        model does not like lowers both alike, a wrong text only the first.
         """
-        own = margin(path)
-        if not DOUBT[0] < own < DOUBT[1]:
-            return own
-        backwards = [[v[::-1] for v in self.lexicon.variants(word.text)] for word in reversed(words)]
-        decoy = search(_at_16k(wave, rate), backwards, self.model, self.config)
-        return own if decoy is None else own + DECOY * (own - margin(decoy))
+        own = margins(path)
+        value = float(own.mean() + WORST * np.percentile(own, 25) - UNEVEN * self._unevenness(path))
+        value += LENIENCE * (1 - path.contrast)
+        if DOUBT[0] < own.mean() < DOUBT[1]:
+            backwards = [[v[::-1] for v in self.lexicon.variants(word.text)] for word in reversed(words)]
+            decoy = search(_at_16k(wave, rate), backwards, self.model, self.config)
+            value += DECOY * float(own.mean() - margins(decoy).mean()) if decoy else 0.0
+        return value
+
+    def _unevenness(self, path: Path) -> float:
+        """How far phones last longer or shorter than usual at the clip's own pace, in log time."""
+        usual = self.model.lasting.sum(axis=1)
+        spoken = [p for p in path.phones if p.phone.word >= 0]
+        pace = [np.log((p.end - p.first) / usual[self.model.phones.index(p.phone.name)]) for p in spoken]
+        return float(np.abs(np.array(pace) - np.median(pace)).mean())
 
 
 def _at_16k(wave: Wave, rate: int) -> Wave:
@@ -111,17 +128,22 @@ def _at_16k(wave: Wave, rate: int) -> Wave:
     return np.concatenate([resampler(wave), resampler.close()])
 
 
-def margin(path: Path) -> float:
-    """The mean over phones of how much each scores below the best of all phones, in nats a frame.
+def margins(path: Path) -> NDArray[np.float32]:
+    """How much each phone scores below the best of all phones, nats a frame in the mean.
 
     Phones count alike, however long: a wrong word hides its misfit in long silences and vowels.
     """
     spoken = [path.margins[p.first : p.end].mean() for p in path.phones if p.phone.word >= 0]
-    return float(np.mean(spoken))
+    return np.array(spoken, np.float32)
 
 
-def _sure(mean: float) -> float:
-    return round(float(1 / (1 + np.exp(-MARGIN_SLOPE * (mean - MARGIN_MIDDLE)))), 4)
+def _logistic(value: float) -> float:
+    return round(float(1 / (1 + np.exp(-value))), 4)
+
+
+def _sure(margin: float) -> float:
+    """The confidence that a mean margin is worth."""
+    return _logistic(MARGIN_SLOPE * (margin - MARGIN_MIDDLE))
 
 
 def tiers(path: Path, words: Sequence[SpokenWord], lateness: Lateness = LATENESS) -> Alignment:
