@@ -97,3 +97,82 @@ def test_a_graph_that_differs_too_much_is_not_kept(model_folder: Path, tmp_path:
 def test_unknown_targets_are_refused(model_folder: Path) -> None:
     with pytest.raises(ConfigError, match="tflite"):
         export(model_folder, "tflite")
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A head over a small wav2vec 2.0 and a small BERT, all weights random."""
+    import torch
+    import transformers
+
+    from undertone.features.speech import SpeechConfig, build
+    from undertone.features.text import TextConfig
+    from undertone.features.text import build as build_text
+    from undertone.models import folder as folders
+    from undertone.models.batch import Dimensions
+    from undertone.models.table import build as build_system
+
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("pretrained")
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    convolutions = {"conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+    network = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**small, **convolutions))
+    network.save_pretrained(root / "speech")
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(root / "speech")
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *"what a lovely day no it is".split(),
+        "##ly",
+        "'",
+        "t",
+    ]
+    (root / "vocab.txt").write_text("\n".join(pieces))
+    words = transformers.BertTokenizerFast(str(root / "vocab.txt"))
+    words.save_pretrained(root / "text")
+    transformers.BertModel(transformers.BertConfig(vocab_size=len(words), **small)).save_pretrained(
+        root / "text"
+    )
+    speech = SpeechConfig(name=str(root / "speech"), precision="fp32")
+    text = TextConfig(name=str(root / "text"), precision="fp32")
+    heard, read = build(speech), build_text(text)
+    sizes = Dimensions(classes=4, speech=heard.dim, text=read.dim)
+    system = build_system("concat", {"width": 16}, sizes)
+    card = {
+        "labels": ["angry", "happy", "sad", "neutral"],
+        "encoders": {
+            "speech": {"name": heard.name, "identity": heard.identity, "settings": speech.plain()},
+            "text": {"name": read.name, "identity": read.identity, "settings": text.plain()},
+        },
+    }
+    folders.save(root / "model", system.eval(), card)
+    return root / "model"
+
+
+def test_encoders_are_exported_with_the_model_and_need_no_torch(
+    pretrained: Path, tmp_path: Path, clip: bytes
+) -> None:
+    done = export(pretrained, "onnx", tmp_path / "graphs", encoders=True)
+    made = json.loads((done.path / "card.json").read_text())["exported"]["encoders"]
+    assert all(0 <= made[side]["largest_difference"] <= 1e-3 for side in ("speech", "text"))
+    sound = tmp_path / "clip.wav"
+    sound.write_bytes(clip)
+    words = ["predict", str(sound), "-m", str(done.path), "--text", "What a lovely day", "-f", "json"]
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    from undertone.serving.predictor import Predictor
+
+    wanted = Predictor(load_model(pretrained)).predict(sound, "What a lovely day").plain()
+    assert json.loads(ran.stdout)["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-3)
+
+
+def test_a_head_alone_runs_beside_its_encoders_in_torch(pretrained: Path, tmp_path: Path) -> None:
+    done = export(pretrained, "onnx", tmp_path / "head")
+    wave = np.random.default_rng(1).standard_normal(20_000).astype(np.float32) * 0.1
+    (one,), (other,) = (load_model(path).predict([Clip("a", wave)]) for path in (pretrained, done.path))
+    assert dict(one.probabilities) == pytest.approx(dict(other.probabilities), abs=TOLERANCE)

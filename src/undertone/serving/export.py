@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from undertone.errors import ConfigError, MissingExtra, ModelError
 from undertone.serving.clips import Clip
 from undertone.serving.exported import FILES, ExportedNetwork
 from undertone.serving.front import Front
-from undertone.serving.judging import Judge
 from undertone.serving.rows import Row, rows_without_words
 from undertone.types import Alignment, Segment
 
@@ -48,7 +47,6 @@ def export(
     from undertone.serving.networks import TorchNetwork, load_torch
 
     judge = load_torch(model)
-    _check_encoders(judge, encoders)
     target = out or model.with_name(f"{model.name}-{to}")
     network = judge.network
     assert isinstance(network, TorchNetwork)
@@ -63,6 +61,7 @@ def export(
             raise ModelError(
                 f"{model}: the graph's answers differ by {difference:.1e}; {tolerance:.0e} is allowed"
             )
+        made = _write_encoders(judge.front, part, to) if encoders else {}
         about = {
             "name": judge.name,
             "to": to,
@@ -72,6 +71,7 @@ def export(
             "largest_difference": difference,
             "tolerance": tolerance,
             "compared_on": f"{len(examples)} questions",
+            "encoders": made,
         }
         card = {**judge.card, "exported": about}
         (part / "card.json").write_text(
@@ -83,18 +83,25 @@ def export(
     return Exported(target, difference, tolerance)
 
 
-def _check_encoders(judge: Judge, wanted: bool) -> None:
-    """The encoders that need no weights run without torch as they are."""
-    pretrained = [
-        f"{side} ({about['name']})"
-        for side, about in judge.card.get("encoders", {}).items()
-        if about["name"] not in ("acoustic", "egemaps", "subword")
-    ]
-    if wanted and pretrained:
-        raise ConfigError(
-            f"--encoders: {', '.join(pretrained)} cannot be exported yet; without it the exported head "
-            "runs beside its encoder in torch"
-        )
+def _write_encoders(front: Front, folder: Path, to: str) -> dict[str, Any]:
+    """The graphs of those encoders that have weights; those that need none run without torch as they are."""
+    from undertone.features.neural import PretrainedSpeech
+    from undertone.features.text import PretrainedText
+    from undertone.serving.export_encoders import export_speech, export_text
+
+    def write(module: Any, example: Any, stem: str, given: str, made: str, free: Mapping[int, str]) -> str:
+        path = folder / f"{stem}.onnx"
+        axes = {given: dict(free), made: {example.ndim if stem == "speech" and layered else 1: "T"}}
+        _trace(module.eval(), (example,), path, [given], [made], axes)
+        return _converted(path, to).name
+
+    layered = isinstance(front.speech, PretrainedSpeech) and front.speech.layers > 0
+    found = {}
+    if isinstance(front.speech, PretrainedSpeech):
+        found["speech"] = export_speech(front.speech, folder, write)
+    if isinstance(front.text, PretrainedText):
+        found["text"] = export_text(front.text, folder, write)
+    return found
 
 
 def _examples(front: Front) -> list[Row]:
@@ -144,29 +151,48 @@ def _write_graph(network: Any, rows: Sequence[Row], folder: Path, to: str) -> li
         sides = sides_of(network.system(batch))
     graph = Graph(network.system, sides).eval()
     path = folder / FILES["onnx"]
-    with dense_pooling(), torch.no_grad(), _quiet():
-        torch.onnx.export(
-            graph,
-            tuple(tensors_of(batch)),
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=input_names(),
-            output_names=[output_name(side) for side in sides],
-            dynamic_axes=dynamic_axes(batch),
-        )
-    if to == "openvino":
-        _to_openvino(path, folder)
+    names = [output_name(side) for side in sides]
+    with dense_pooling():
+        _trace(graph, tuple(tensors_of(batch)), path, input_names(), names, dynamic_axes(batch))
+    _converted(path, to)
     return sides
 
 
-def _to_openvino(path: Path, folder: Path) -> None:
+def _trace(
+    module: Any,
+    inputs: tuple[Any, ...],
+    path: Path,
+    given: list[str],
+    made: list[str],
+    axes: Mapping[str, Any],
+) -> None:
+    import torch
+
+    with torch.no_grad(), _quiet():
+        torch.onnx.export(
+            module,
+            inputs,
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=given,
+            output_names=made,
+            dynamic_axes=axes,
+        )
+
+
+def _converted(path: Path, to: str) -> Path:
+    """The graph in the format that was asked for."""
+    if to == "onnx":
+        return path
     try:
         import openvino
     except ImportError as error:
         raise MissingExtra("export to OpenVINO", "export") from error
-    openvino.save_model(openvino.convert_model(path), folder / FILES["openvino"], compress_to_fp16=False)
+    target = path.with_suffix(".xml")
+    openvino.save_model(openvino.convert_model(path), target, compress_to_fp16=False)
     path.unlink()
+    return target
 
 
 @contextmanager

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from undertone.errors import MissingExtra, ModelError
+from undertone.errors import ModelError
+from undertone.serving.encoders import ExportedSpeech, ExportedText
+from undertone.serving.engines import open_graph
 from undertone.serving.front import Front
 from undertone.serving.judging import Judge
 from undertone.serving.rows import Row
@@ -20,58 +21,17 @@ __all__ = ["FILES", "ExportedNetwork", "load_exported"]
 
 FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
 
-Run = Callable[[Mapping[str, NDArray[Any]]], Sequence[NDArray[np.float32]]]
-
 
 class ExportedNetwork:
     """A graph and what runs it."""
 
     def __init__(self, path: Path, sizes: dict[str, int], sides: Sequence[str]) -> None:
         self._sizes, self._sides = sizes, tuple(sides)
-        self._run = _onnx(path, self._sides) if path.suffix == ".onnx" else _openvino(path, self._sides)
+        self._run = open_graph(path, [output_name(side) for side in sides])
 
     def run(self, rows: Sequence[Row]) -> dict[str, NDArray[np.float32]]:
         answers = self._run(arrays_of(rows, self._sizes))
         return {side: np.array(answer) for side, answer in zip(self._sides, answers, strict=True)}
-
-
-def _onnx(path: Path, sides: Sequence[str]) -> Run:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtra("a model exported to ONNX", "export") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    wanted = {entry.name for entry in session.get_inputs()}
-    names = [output_name(side) for side in sides]
-
-    def run(arrays: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
-        answers: Sequence[NDArray[np.float32]] = session.run(
-            names, {name: array for name, array in arrays.items() if name in wanted}
-        )
-        return answers
-
-    return run
-
-
-def _openvino(path: Path, sides: Sequence[str]) -> Run:
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtra("a model exported to OpenVINO", "export") from error
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32"
-    }  # its own choice, bf16, would not keep the stated tolerance
-    compiled = openvino.compile_model(str(path), "CPU", settings)
-    wanted = {name for entry in compiled.inputs for name in entry.get_names()}
-    names = [output_name(side) for side in sides]
-
-    def run(arrays: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
-        found = compiled({name: array for name, array in arrays.items() if name in wanted})
-        return [found[compiled.output(name)] for name in names]
-
-    return run
 
 
 def load_exported(path: Path) -> Judge:
@@ -88,5 +48,11 @@ def load_exported(path: Path) -> Judge:
     if graph is None:
         raise ModelError(f"{path}: holds neither {' nor '.join(FILES.values())}")
     tokenizer = path / "tokenizer.json"
-    front = Front(card, tokenizer if tokenizer.is_file() else None)
+    made = about.get("encoders", {})
+    front = Front(
+        card,
+        tokenizer if tokenizer.is_file() else None,
+        speech=ExportedSpeech(path, made["speech"]) if "speech" in made else None,
+        text=ExportedText(path, made["text"]) if "text" in made else None,
+    )
     return Judge(name, card, front, ExportedNetwork(graph, sizes, sides), tuple(about["tiers"]))

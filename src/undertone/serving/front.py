@@ -39,40 +39,48 @@ class Prepared:
 class Front:
     """Speech and text encoders of one model."""
 
-    def __init__(self, card: Mapping[str, Any], tokenizer: Path | None) -> None:
+    def __init__(
+        self,
+        card: Mapping[str, Any],
+        tokenizer: Path | None,
+        *,
+        speech: SpeechEncoder | None = None,
+        text: TextEncoder | None = None,
+    ) -> None:
+        """``speech`` and ``text``: encoders to use in place of those that the card names."""
         encoders = card.get("encoders", {})
-        self._speech = _speech(encoders.get("speech"))
-        self._text = _text(encoders.get("text"), tokenizer)
+        self.speech = speech or _speech(encoders.get("speech"))
+        self.text = text or _text(encoders.get("text"), tokenizer)
         self._pool_speech = bool(encoders.get("speech", {}).get("functionals"))
         self._pool_text = bool(encoders.get("text", {}).get("functionals"))
 
     @property
     def rate(self) -> int:
-        return self._speech.rate if self._speech else 16_000
+        return self.speech.rate if self.speech else 16_000
 
     def prepare(self, clips: Sequence[Clip]) -> list[Prepared]:
         """Each clip's features; encoders promise that they do not depend on the other clips."""
-        heard = [c.wave for c in clips if c.wave is not None and len(c.wave)] if self._speech else []
-        frames = iter(self._speech.encode(heard) if self._speech and heard else [])
+        heard = [c.wave for c in clips if c.wave is not None and len(c.wave)] if self.speech else []
+        frames = iter(self.speech.encode(heard) if self.speech and heard else [])
         tokens = self._tokens(clips)
         prepared = []
         for clip, tokenised in zip(clips, tokens, strict=True):
-            hears = self._speech is not None and clip.wave is not None and len(clip.wave)
+            hears = self.speech is not None and clip.wave is not None and len(clip.wave)
             prepared.append(self._one(clip, next(frames) if hears else None, tokenised))
         return prepared
 
     def _tokens(self, clips: Sequence[Clip]) -> list[Tokens | None]:
-        if self._text is None:
+        if self.text is None:
             return [None] * len(clips)
-        if isinstance(self._text, _Pieces):
-            return [self._text.encode(clip.text) if clip.text else None for clip in clips]
-        found = iter(self._text.encode([clip.text for clip in clips if clip.text]))
+        if isinstance(self.text, _Pieces):
+            return [self.text.encode(clip.text) if clip.text else None for clip in clips]
+        found = iter(self.text.encode([clip.text for clip in clips if clip.text]))
         return [next(found) if clip.text else None for clip in clips]
 
     def _one(self, clip: Clip, frames: NDArray[np.float32] | None, tokens: Tokens | None) -> Prepared:
         alignment = clip.alignment or Alignment()
         utterance = Utterance(clip.id, "", text=clip.text, alignment=alignment if alignment.word else None)
-        clock = self._speech.clock if self._speech else None
+        clock = self.speech.clock if self.speech else None
         parts = assemble(utterance, frames, clock, tokens)
         words = alignment.word or spoken(clip.text)
         chars = tokens.chars if isinstance(tokens, EncodedText) else tokens[1] if tokens else _NOTHING

@@ -1,0 +1,111 @@
+"""The pretrained encoders of a model as graphs: samples to frames, ids to vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from undertone.errors import ConfigError, ModelError
+from undertone.features.networks import Convolutions
+from undertone.features.neural import PretrainedSpeech
+from undertone.features.text import PretrainedText
+from undertone.serving.encoders import ExportedSpeech, ExportedText
+
+__all__ = ["TOLERANCE", "export_speech", "export_text"]
+
+TOLERANCE = 1e-3
+"""Largest allowed difference of an encoder's numbers, over the largest number."""
+
+Write = Callable[[nn.Module, Tensor, str, str, str, Mapping[int, str]], str]
+"""Module, example, file stem, names of input and output, free dimensions of the input → the file's name."""
+
+
+class _Samples(nn.Module):
+    def __init__(self, encoder: PretrainedSpeech) -> None:
+        super().__init__()
+        assert isinstance(encoder.front, Convolutions)
+        self.stack, self.body = encoder.front.stack, encoder.body
+
+    def forward(self, samples: Tensor) -> Tensor:
+        frames: Tensor = self.body(self.stack(samples))
+        return frames
+
+
+class _Ids(nn.Module):
+    def __init__(self, encoder: PretrainedText) -> None:
+        super().__init__()
+        self.model, self.layer, self.depth = encoder.model, encoder.layer, encoder.depth
+
+    def forward(self, ids: Tensor) -> Tensor:
+        out = self.model(
+            input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=self.layer < self.depth
+        )
+        found: Tensor = out.last_hidden_state if self.layer == self.depth else out.hidden_states[self.layer]
+        return found
+
+
+def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict[str, Any]:
+    """The graph into the folder; what ``ExportedSpeech`` must know of it."""
+    if not isinstance(encoder.front, Convolutions) or encoder.precision.name != "fp32":
+        raise ConfigError(
+            f"{encoder.name}: only waveform networks (wav2vec 2.0, HuBERT, WavLM, data2vec) in fp32 can be"
+            " exported"
+        )
+    example = torch.randn(1, 24_000, generator=torch.Generator().manual_seed(0))
+    about = {
+        "name": encoder.name,
+        "identity": encoder.identity,
+        "file": write(_Samples(encoder), example, "speech", "samples", "frames", {1: "N"}),
+        "rate": encoder.rate,
+        "dim": encoder.dim,
+        "layers": encoder.layers,
+        "hop": encoder.clock.hop,
+        "offset": encoder.clock.offset,
+        "least": encoder.front.receptive,
+        "normalise": bool(encoder.front.extractor.do_normalize),
+        "longest": encoder.config.long.above,
+    }
+    drawn = np.random.default_rng(0)
+    waves = [(0.1 * drawn.standard_normal(n)).astype(np.float32) for n in (200, 9_000, 40_000)]
+    theirs = ExportedSpeech(folder, about).encode(waves)
+    pairs = zip(encoder.encode(waves), theirs, strict=True)
+    return about | {"largest_difference": _checked(encoder.name, pairs)}
+
+
+def export_text(encoder: PretrainedText, folder: Path, write: Write) -> dict[str, Any]:
+    """The graph and its tokenizer into the folder; what ``ExportedText`` must know of them."""
+    if encoder.precision.name != "fp32":
+        raise ConfigError(f"{encoder.name}: only encoders in fp32 can be exported")
+    before, after = encoder._special()
+    ids = torch.tensor(
+        [[*before, *encoder.tokenizer("a few words", add_special_tokens=False).input_ids, *after]]
+    )
+    about = {
+        "name": encoder.name,
+        "identity": encoder.identity,
+        "file": write(_Ids(encoder), ids, "text", "ids", "vectors", {1: "L"}),
+        "tokenizer": "text-tokenizer.json",
+        "dim": encoder.dim,
+        "before": list(before),
+        "after": list(after),
+        "limit": encoder.limit,
+    }
+    encoder.tokenizer.backend_tokenizer.save(str(folder / "text-tokenizer.json"))
+    texts = ["no", "What a lovely day it is!", "I can't believe it, really; not at all."]
+    ours, theirs = encoder.encode(texts), ExportedText(folder, about).encode(texts)
+    if any((a.chars != b.chars).any() for a, b in zip(ours, theirs, strict=True)):
+        raise ModelError(f"{encoder.name}: its tokens differ without transformers; it cannot be exported")
+    pairs = ((a.vectors, b.vectors) for a, b in zip(ours, theirs, strict=True))
+    return about | {"largest_difference": _checked(encoder.name, pairs)}
+
+
+def _checked(name: str, pairs: Any) -> float:
+    worst = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in pairs)
+    if not worst <= TOLERANCE:
+        raise ModelError(f"{name}: the graph's numbers differ by {worst:.1e}; {TOLERANCE:.0e} is allowed")
+    return worst
