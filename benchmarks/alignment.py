@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -256,6 +256,36 @@ def read_speech(held: Sequence[Clip], aligner: SphinxAligner) -> None:
     )
 
 
+def nested(held: Sequence[Clip]) -> None:
+    """The search's weights chosen anew without each speaker: what choosing them on all is worth."""
+    spoken = {c.name: normalise(c.text) for c in held}
+    errors: dict[tuple[float, float, float], dict[str, list[float]]] = {}
+    for shape in (4.0, 8.0):
+        for weight in (3.0, 6.0, 10.0):
+            for silence in (0.2, 0.3):
+                weights = {"duration_shape": shape, "duration_weight": weight, "loudness_silence": silence}
+                other = SphinxAligner(SphinxConfig(gate=0, **weights))
+                own = errors[shape, weight, silence] = defaultdict(list)
+                for clip in held:
+                    path = other.find(clip.wave, audio.RATE, spoken[clip.name])
+                    own[clip.speaker] += word_errors(clip, tiers(path, spoken[clip.name]))
+    speakers = sorted({c.speaker for c in held})
+    chosen = {
+        s: max(errors, key=lambda k: share([e for o in speakers if o != s for e in errors[k][o]]))
+        for s in speakers
+    }
+    words = [e for s in speakers for e in errors[chosen[s]][s]]
+    shares = [share([e for own in kinds.values() for e in own]) for kinds in errors.values()]
+    say(
+        "words-clean-nested-choice",
+        median_ms=median_ms(words),
+        within_50ms=share(words),
+        worst_of_grid=min(shares),
+        best_of_grid=max(shares),
+        chosen={s: list(k) for s, k in chosen.items()},
+    )
+
+
 def stock(held: Sequence[Clip]) -> tuple[list[float], int, float]:
     """pocketsphinx as it comes: errors where it aligned, failures, processor seconds."""
     from pocketsphinx import Decoder
@@ -335,6 +365,10 @@ def wrong_texts(held: Sequence[Clip], aligner: SphinxAligner, seed: int = 0) -> 
     )
 
 
+def below(values: Mapping[str, Sequence[float]]) -> float:
+    return float(np.mean([v < EVIDENCE_MIDDLE for own in values.values() for v in own]))
+
+
 def synthesised(aligner: SphinxAligner, size: int = 120) -> None:
     """The demo corpus: its times are exact."""
     from undertone.corpora.demo import Demo
@@ -388,7 +422,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--nested", action="store_true", help="also choose the search's weights per speaker")
+    options = parser.parse_args()
+    quick = options.quick
     assert set(KINDS) | {"pause"} == set(LATENESS)
     aligner = SphinxAligner(SphinxConfig(gate=0))
     data = os.environ.get("UNDERTONE_DATA")
@@ -399,6 +435,8 @@ def main() -> None:
         read_speech(held, aligner)
         noise(held, aligner)
         wrong_texts(held, aligner)
+        if options.nested:
+            nested(held)
         german_syllables(Path(data) / "emodb")
     if not quick or data is None:
         synthesised(aligner, 40 if quick else 120)

@@ -112,7 +112,7 @@ def test_what_is_too_short_has_no_path() -> None:
     st.lists(st.sampled_from(["SIL", "P", "AE1", "N", "CH", "R"]), min_size=1, max_size=8), st.floats(0, 1)
 )
 def test_moved_edges_stay_in_order(phones: list[str], contrast: float) -> None:
-    times = [0.03 * i for i in range(len(phones) + 1)]
+    times = [0.011 * i for i in range(len(phones) + 1)]
     edges = boundaries.settle(times, phones, contrast)
     assert edges[0] == times[0] and edges[-1] == times[-1]
     assert all(b - a > 0.0099 for a, b in pairwise(edges))

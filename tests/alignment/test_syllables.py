@@ -102,3 +102,10 @@ def test_syllable_scores_are_means_over_time() -> None:
     got = syllable_segments(words, phones)
     assert [(s.text, s.start, s.end) for s in got] == [("AH0", 0, 0.25), ("B_IY1", 0.25, 1)]
     assert got[1].score == pytest.approx((0.8 + 2 * 1.0) / 3, abs=1e-4)
+
+
+def test_a_child_across_two_parents_goes_to_the_larger_share() -> None:
+    words = [Segment("a", 0, 1), Segment("b", 1, 2)]
+    phones = [Segment("X", 0.2, 1.1), Segment("Y", 1.1, 2)]
+    assert parents(phones, words) == [0, 1]
+    assert [p.end for p in nest(words, (), phones).phone] == [1, 2]

@@ -58,6 +58,12 @@ def test_text_is_read_as_it_is_spoken(text: str) -> None:
     assert " ".join(w.text for w in normalise(text)) == READINGS[text]
 
 
+def test_each_letter_of_an_abbreviation_points_at_itself() -> None:
+    text = "my TV and the U.S. too"
+    letters = [(w.text, text[slice(*w.chars)]) for w in normalise(text) if len(w.text) == 1]
+    assert letters == [("t", "T"), ("v", "V"), ("u", "U"), ("s", "S")]
+
+
 def test_every_word_points_at_its_characters() -> None:
     text = "Well-known: $20, isn’t it?"
     pieces = [(w.text, text[slice(*w.chars)]) for w in normalise(text)]

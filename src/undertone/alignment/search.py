@@ -40,7 +40,7 @@ CONTRAST = (20.0, 40.0)
 
 
 class SearchConfig(Config):
-    """How paths are weighed. Chosen on speakers other than those whose figures are reported."""
+    """How paths are weighed; chosen on a coarse grid, around which results change little."""
 
     silence: float = -7.0
     """Log probability of a pause between two words."""
