@@ -178,10 +178,10 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    for name in SYSTEMS:
+    for name in ("concat", "multilevel", "unison") if quick else SYSTEMS:
         cost(name, repeats=1 if quick else 5)
         memory(name)
-    buckets(count=128 if quick else 512, repeats=1 if quick else 3)
+    buckets(count=96 if quick else 512, repeats=1 if quick else 3)
 
 
 if __name__ == "__main__":

@@ -70,9 +70,9 @@ class TextEmbedding(nn.Module):
     def __init__(self, vocabulary: int, width: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
-        # a piece never seen in training stays near zero, silent, where larger values would be loud noise;
+        # a piece never seen in training stays quiet, where values of 1 would be loud noise;
         # for the same reason nothing is normalised here
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.embedding.weight, std=0.1)
         self.dropout = nn.Dropout(dropout)
         self.neighbours = _Neighbours(width, 1, dropout, norm=False)
 

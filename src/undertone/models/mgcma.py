@@ -71,7 +71,7 @@ class MgcmaConfig(SystemConfig):
     """a in Sim = (b - a·D/width) / τ, so that a·D/width/τ spans about 0-20 at first; b cancels (R)."""
     pooling: PoolingKind = "mean_std"
     """How the aligned sequences become vectors (R)."""
-    dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     """In attention layers, the MLP, and what an input learns (R)."""
 
     @model_validator(mode="after")

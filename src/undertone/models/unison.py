@@ -2,9 +2,10 @@
 
     frames ── beside themselves relative to the utterance ──► x
       ├─ pooled by word, syllable, phone, each with how long it lasts ──► segments
-      │     tokens y meet the speech of their own word: y + MLP[y, s, y·s]
+      │     tokens y meet the speech of their own word: y + MLP[y, s, y·s];
+      │     and are pooled by the emphasis that this speech gives them
       ├─ co-attention of segments and tokens, one code a word ──► attention pooling
-      ├─ joint logits from segments, tokens and frames
+      ├─ joint logits from segments, tokens, emphasis and frames
       └─ logits of speech alone and of text alone; the three add up: z = z_joint + z_speech + z_text
     L = CE(z) + δ [CE(z_speech) + CE(z_text)] + λ_d distribution + λ_i instance
 
@@ -23,7 +24,16 @@ from torch.nn import functional as F
 from undertone.models.batch import Batch, Dimensions, Segments
 from undertone.models.contrast import contrast, negatives, wasserstein
 from undertone.models.inputs import SpeechInput, TextInput
-from undertone.models.layers import CoAttention, Codes, Head, Pooling, SegmentPool, masked_mean, tier_of
+from undertone.models.layers import (
+    CoAttention,
+    Codes,
+    Head,
+    Pooling,
+    SegmentPool,
+    masked_mean,
+    masked_softmax,
+    tier_of,
+)
 from undertone.models.system import Output, System, SystemConfig, scored
 from undertone.types import Tier
 
@@ -57,7 +67,7 @@ class UnisonConfig(SystemConfig):
     """λ_i, weight of bringing matched instances together."""
     temperature: PositiveFloat = 0.07
     """Of the contrastive losses."""
-    dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     """In attention layers, MLPs, and what an input learns."""
     modality_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     """Share of training utterances that lose one modality (which one: even odds), taken by the loop."""
@@ -104,22 +114,31 @@ def _durations(tier: Segments) -> Tensor:
 
 
 class Meeting(nn.Module):
-    """Each token beside the speech of its word: y + MLP[y, s, y·s]; a token of no word meets silence."""
+    """Each token beside the speech of its word: y + MLP[y, s, y·s]; a token of no word meets silence.
 
-    def __init__(self, width: int, dropout: float) -> None:
+    And what was said with emphasis: the tokens pooled by weights that their words' speech alone gives.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
+        self.emphasis = nn.Linear(width, heads, bias=False)
         self.norm = nn.LayerNorm(width)  # of speech alone: a token never seen stays as silent as it is
         self.join = nn.Sequential(
             nn.Linear(3 * width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
         )
 
-    def forward(self, tokens: Tensor, speech: Tensor, words: Tensor, mask: Tensor) -> Tensor:
-        """(B, L, D) from tokens (B, L, D), the words' speech (B, S, D), ``words (B, L)`` of the tokens."""
+    def forward(self, tokens: Tensor, speech: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, L, D) and the emphasised (B, D) from tokens (B, L, D), the words' speech (B, S, D) and
+        ``words (B, L)`` of the tokens."""
         known = (words >= 0) & mask & (words < speech.shape[1])
         index = torch.where(known, words, 0)[..., None].expand(-1, -1, speech.shape[-1])
         met = self.norm(speech).gather(1, index) * known[..., None]
         y: Tensor = tokens + self.join(torch.cat([tokens, met, tokens * met], -1))
-        return y * mask[..., None]
+        B, L, D = tokens.shape
+        weights = masked_softmax(self.emphasis(met).transpose(1, 2), known[:, None])  # (B, H, L)
+        values = tokens.reshape(B, L, weights.shape[1], -1).transpose(1, 2)  # (B, H, L, D / H)
+        emphasised = (weights[..., None].to(values.dtype) * values).sum(2).reshape(B, D)
+        return y * mask[..., None], emphasised
 
 
 class Gaussian(nn.Module):
@@ -145,7 +164,7 @@ class Unison(System):
         self.text_input = TextInput(dimensions, width, dropout)
         self.relative = nn.Linear(width, width, bias=False) if config.relative else None
         self.granular = Granular(config)
-        self.meeting = Meeting(width, dropout) if config.meeting else None
+        self.meeting = Meeting(width, config.heads, dropout) if config.meeting else None
         self.codes = Codes(width, ordered=False)
         self.mix = nn.ModuleList(CoAttention(width, config.heads, dropout) for _ in range(config.layers))
         self.frames = Pooling(width, "mean_std")
@@ -153,7 +172,7 @@ class Unison(System):
         self.joint = nn.ModuleList([Pooling(width, "attention"), Pooling(width, "attention")])
         self.speech_head = Head(3 * width, width, C, dropout)
         self.text_head = Head(2 * width, width, C, dropout)
-        self.joint_head = Head(4 * width, width, C, dropout)
+        self.joint_head = Head(5 * width, width, C, dropout)
         sides = (3 * width, 2 * width)
         if config.distribution:
             self.gaussians = nn.ModuleList(Gaussian(n, width) for n in sides)
@@ -171,8 +190,9 @@ class Unison(System):
         frames = self.frames(x, batch.speech_mask)
         speech = torch.cat([frames, self.alone[0](segments, mask)], -1)
         text = self.alone[1](y, masks[1])
+        emphasised = y.new_zeros(len(batch), y.shape[-1])
         if self.meeting is not None:
-            y = self.meeting(y, spoken, batch.token_word, masks[1])
+            y, emphasised = self.meeting(y, spoken, batch.token_word, masks[1])
         both = segments, y
         codes = (
             (self.codes(words), self.codes(batch.token_word)) if self.settings.positions == "word" else None
@@ -180,7 +200,7 @@ class Unison(System):
         for layer in self.mix:
             both = layer(both, masks, codes)
         pooled = [pool(s, m) for pool, s, m in zip(self.joint, both, masks, strict=True)]
-        vector = self.joint_head.hidden(torch.cat([frames, *pooled], -1))
+        vector = self.joint_head.hidden(torch.cat([frames, *pooled, emphasised], -1))
         here = batch.present
         z_speech = self.speech_head(speech) * here[:, :1]
         z_text = self.text_head(text) * here[:, 1:]
