@@ -187,7 +187,6 @@ class Attention(nn.Module):
         self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
         if matching:
             self.key.load_state_dict({"weight": self.query.weight})
-        _hushed(self.out)
 
     def forward(
         self,
@@ -272,6 +271,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.norm = _norm(width)
         self.attention = Attention(width, heads)
+        _hushed(self.attention.out)
         self.dropout = nn.Dropout(dropout)
         self.forward_map = feed_forward(width, dropout)
 
@@ -290,6 +290,8 @@ class CoAttention(nn.Module):
         self.norms = nn.ModuleList([_norm(width), _norm(width)])
         self.speech_reads = Attention(width, heads, matching=True)
         self.text_reads = Attention(width, heads, matching=True)
+        _hushed(self.speech_reads.out)
+        _hushed(self.text_reads.out)
         self.dropout = nn.Dropout(dropout)
         self.forward_maps = nn.ModuleList([feed_forward(width, dropout), feed_forward(width, dropout)])
 
