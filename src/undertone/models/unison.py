@@ -127,10 +127,12 @@ class Meeting(nn.Module):
             nn.Linear(3 * width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
         )
 
-    def forward(self, tokens: Tensor, speech: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, L, D) and the emphasised (B, D) from tokens (B, L, D), the words' speech (B, S, D) and
-        ``words (B, L)`` of the tokens."""
-        known = (words >= 0) & mask & (words < speech.shape[1])
+    def forward(
+        self, tokens: Tensor, speech: Tensor, spoken: Tensor, words: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (B, L, D) and the emphasised (B, D) from tokens (B, L, D), the speech (B, S, D) of so many
+        words as were ``spoken (B,)``, and ``words (B, L)`` of the tokens."""
+        known = (words >= 0) & mask & (words < spoken[:, None])
         index = torch.where(known, words, 0)[..., None].expand(-1, -1, speech.shape[-1])
         met = self.norm(speech).gather(1, index) * known[..., None]
         y: Tensor = tokens + self.join(torch.cat([tokens, met, tokens * met], -1))
@@ -192,7 +194,9 @@ class Unison(System):
         text = self.alone[1](y, masks[1])
         emphasised = y.new_zeros(len(batch), y.shape[-1])
         if self.meeting is not None:
-            y, emphasised = self.meeting(y, spoken, batch.token_word, masks[1])
+            y, emphasised = self.meeting(
+                y, spoken, tier_of(batch, "word").lengths, batch.token_word, masks[1]
+            )
         both = segments, y
         codes = (
             (self.codes(words), self.codes(batch.token_word)) if self.settings.positions == "word" else None
