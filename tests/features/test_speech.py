@@ -15,7 +15,8 @@ from tests.features.checkpoints import SPEECH, WIDTH
 
 from undertone.errors import AudioError, ConfigError, ModelError
 from undertone.features.batching import plan
-from undertone.features.networks import FAMILIES, Convolutions
+from undertone.features.fronts import Convolutions
+from undertone.features.networks import FAMILIES
 from undertone.features.neural import PretrainedSpeech
 from undertone.features.speech import SpeechConfig, build, speech_encoder
 

@@ -2,12 +2,8 @@
 
     wave (N,) --front--> features (T, F) --body--> hidden states (T, D) or layers (K, T, D)
 
-The front (normalisation and convolutions, or filterbanks) is run on one clip at a time, never
-padded: the group norm of wav2vec2-base has no mask, so padding would change it. Its clips can
-still be worked in blocks: each output frame sees only its receptive field, and what belongs to the
-whole clip (the wave's mean and spread, the group norm's statistics) is measured over all of it
-first. The body attends over frames; padded batches need a mask, which every architecture marked
-``pads`` in ``FAMILIES`` honours exactly.
+The front (``fronts.py``) takes one clip at a time. The body attends over frames; padded batches need a
+mask, which every architecture marked ``pads`` in ``FAMILIES`` honours exactly.
 
 Hidden state ``k`` is the input of block ``k``; the last is what the network itself returns.
 """
@@ -18,193 +14,19 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from undertone.errors import ConfigError, ModelError
+from undertone.features.fronts import Convolutions, Filterbanks, Front, Spectrogram
 from undertone.pretrained import Pretrained, architecture, load_speech
-from undertone.types import FrameClock
 
-if TYPE_CHECKING:
-    from undertone.types import Wave
-
-__all__ = ["FAMILIES", "Body", "Front", "Layer", "load"]
+__all__ = ["FAMILIES", "Body", "Convolutions", "Family", "Layer", "load"]
 
 Layer = int | Literal["last", "weighted"]
 """One hidden state, the last, or all of them."""
-
-FRONT_BLOCK = 20 * 16_000
-"""Samples the convolutional front end takes at once; 512 channels at 3.2 kHz make 130 MB of it."""
-
-
-class Front:
-    """From a wave to the body's input."""
-
-    dim: int
-    clock: FrameClock
-    receptive: int
-    """Samples that one frame sees: the least a clip can have."""
-    window: int | None = None
-    """Samples of the fixed window the network insists on, if it does."""
-    body_frames = 0
-    """Features the body is given for such a window."""
-
-    def __call__(self, wave: Wave, dtype: torch.dtype) -> Tensor:
-        """(T, F) of one whole clip."""
-        raise NotImplementedError
-
-
-class ConvStack(nn.Module):
-    """The strided convolutions alone: (1, N) samples → (1, T, F)."""
-
-    def __init__(self, layers: nn.ModuleList) -> None:
-        super().__init__()
-        self.layers = layers
-
-    def forward(self, samples: Tensor) -> Tensor:
-        hidden = samples[:, None]
-        for layer in self.layers:
-            hidden = layer(hidden)
-        return hidden.transpose(1, 2)
-
-
-class Convolutions(Front):
-    """wav2vec 2.0 and kin: the wave normalised as a whole, then a stack of strided convolutions."""
-
-    def __init__(self, found: Pretrained, block: int = FRONT_BLOCK) -> None:
-        self.extractor = found.processor
-        self.rate = int(found.processor.sampling_rate)
-        self.layers = found.model.feature_extractor.conv_layers
-        self.stack = ConvStack(self.layers)
-        self.run: Callable[[Tensor], Tensor] = self.stack
-        convs: list[Any] = [layer.conv for layer in self.layers]
-        self.stride, self.receptive = _geometry(convs)
-        self.clock = FrameClock(hop=self.stride / self.rate, offset=self.receptive / 2 / self.rate)
-        self.dim = int(convs[-1].out_channels)
-        self.block = max(block // self.stride, 1)
-
-    def __call__(self, wave: Wave, dtype: torch.dtype) -> Tensor:
-        padded = np.pad(wave, (0, max(0, self.receptive - len(wave))))
-        normal = self.extractor(padded, sampling_rate=self.rate, return_tensors="np").input_values[0]
-        samples = _moved(normal, self._device, dtype)
-        count = (len(samples) - self.receptive) // self.stride + 1
-        if count <= self.block:
-            return self.run(samples[None])[0]
-        with self._whole_clip_norms(samples):
-            return torch.cat([self.stack(self._part(samples, rows)[None])[0] for rows in self._blocks(count)])
-
-    @property
-    def _device(self) -> torch.device:
-        device: torch.device = next(self.layers.parameters()).device
-        return device
-
-    def _blocks(self, count: int) -> Iterator[range]:
-        return (range(i, min(i + self.block, count)) for i in range(0, count, self.block))
-
-    def _part(self, samples: Tensor, rows: range) -> Tensor:
-        return samples[rows.start * self.stride : (rows.stop - 1) * self.stride + self.receptive]
-
-    @contextmanager
-    def _whole_clip_norms(self, samples: Tensor) -> Iterator[None]:
-        """Group norms see a block as part of its clip: they use the whole clip's mean and spread."""
-        replaced: list[tuple[nn.Module, nn.Module]] = []
-        try:
-            for depth, layer in enumerate(self.layers):
-                norm = getattr(layer, "layer_norm", None)
-                if isinstance(norm, nn.GroupNorm):
-                    fixed = self._measure(samples, depth, norm)
-                    replaced.append((layer, norm))
-                    layer.layer_norm = fixed
-            yield
-        finally:
-            for layer, norm in replaced:
-                layer.layer_norm = norm
-
-    def _measure(self, samples: Tensor, depth: int, norm: nn.GroupNorm) -> nn.Module:
-        """The norm with statistics over the clip of what comes out of the convolution before it."""
-        assert norm.num_groups == norm.num_channels, "statistics are per channel in these networks"
-        layers = self.layers[:depth]
-        conv = self.layers[depth].conv
-        stride, receptive = _geometry([layer.conv for layer in self.layers[: depth + 1]])
-        count = (len(samples) - receptive) // stride + 1
-        size = self.block * self.stride // stride
-        total = torch.zeros(norm.num_channels, dtype=torch.float64, device=samples.device)
-        square = torch.zeros_like(total)
-        for begin in range(0, count, size):
-            end = min(begin + size, count)
-            hidden = samples[None, None, begin * stride : (end - 1) * stride + receptive]
-            for layer in layers:
-                hidden = layer(hidden)
-            values = conv(hidden)[0].double()
-            total += values.sum(1)
-            square += values.square().sum(1)
-        mean = total / count
-        return _FixedNorm(norm, mean, (square / count - mean.square()).clamp(min=0))
-
-
-class _FixedNorm(nn.Module):
-    """A group norm whose statistics are already known."""
-
-    def __init__(self, norm: nn.GroupNorm, mean: Tensor, variance: Tensor) -> None:
-        super().__init__()
-        scale = norm.weight.double() / (variance + norm.eps).sqrt()
-        self.scale = scale.to(norm.weight.dtype)[:, None]
-        self.shift = (norm.bias.double() - mean * scale).to(norm.weight.dtype)[:, None]
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return hidden * self.scale + self.shift
-
-
-class Filterbanks(Front):
-    """w2v-BERT: Kaldi-like filterbanks, normalised over the clip, two stacked into one frame."""
-
-    def __init__(self, found: Pretrained) -> None:
-        self.extractor = found.processor
-        self.rate = int(found.processor.sampling_rate)
-        self.device = next(found.model.parameters()).device
-        bank, step = _bank_geometry(self.extractor, self.rate)
-        stack = int(self.extractor.stride)
-        self.receptive = bank + step * (stack - 1)
-        self.clock = FrameClock(hop=stack * step / self.rate, offset=self.receptive / 2 / self.rate)
-        self.dim = int(self.extractor.num_mel_bins) * stack
-
-    def __call__(self, wave: Wave, dtype: torch.dtype) -> Tensor:
-        padded = np.pad(wave, (0, max(0, self.receptive - len(wave))))
-        made = self.extractor(
-            padded, sampling_rate=self.rate, return_tensors="np", return_attention_mask=True
-        )
-        real = made["attention_mask"][0].astype(bool)
-        return _moved(made["input_features"][0][real], self.device, dtype)
-
-
-class Spectrogram(Front):
-    """Whisper: log-mel of a fixed window (30 s in the published ones), padded with silence."""
-
-    def __init__(self, found: Pretrained) -> None:
-        self.extractor = found.processor
-        self.rate = int(found.processor.sampling_rate)
-        encoder = found.model.get_encoder()
-        self.device = next(encoder.parameters()).device
-        hop = int(found.processor.hop_length)
-        stride, receptive = _geometry([encoder.conv1, encoder.conv2])
-        self.stride = stride * hop
-        self.receptive = 1
-        self.window = int(encoder.config.max_source_positions) * self.stride
-        offset = (receptive - 1) / 2 - encoder.conv1.padding[0] - encoder.conv2.padding[0]
-        self.clock = FrameClock(hop=self.stride / self.rate, offset=offset * hop / self.rate)
-        self.dim = int(found.processor.feature_size)
-        self.body_frames = self.window // hop
-
-    def __call__(self, wave: Wave, dtype: torch.dtype) -> Tensor:
-        assert self.window is not None and len(wave) <= self.window
-        made = self.extractor(
-            wave, sampling_rate=self.rate, return_tensors="np", padding="max_length", max_length=self.window
-        )
-        return _moved(made.input_features[0].T, self.device, dtype)
 
 
 class Body(nn.Module):
@@ -288,35 +110,6 @@ def load(name: str, revision: str | None = None) -> Pretrained:
     if kind not in FAMILIES:
         raise ModelError(f"{name}: '{kind}' is not a speech encoder; known: {', '.join(FAMILIES)}")
     return load_speech(name, revision)
-
-
-def _moved(array: NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The array on the device; to a GPU from pinned memory, without waiting for it."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array, np.float32))
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True).to(dtype)
-
-
-def _geometry(convs: list[Any]) -> tuple[int, int]:
-    """Stride and receptive field, in input samples, of convolutions one after another."""
-    stride, receptive = 1, 1
-    for conv in convs:
-        receptive += (conv.kernel_size[0] - 1) * conv.dilation[0] * stride
-        stride *= conv.stride[0]
-    return stride, receptive
-
-
-def _bank_geometry(extractor: Any, rate: int) -> tuple[int, int]:
-    """Samples of one filterbank's window and from one to the next, asked of the extractor itself."""
-
-    def frames(samples: int) -> int:
-        wave: NDArray[np.float32] = np.zeros(samples, np.float32)
-        return len(extractor._extract_fbank_features(wave))
-
-    window = len(extractor.window)
-    step = round(rate / (frames(window + rate) - frames(window)))
-    return window, step
 
 
 def _checked_layer(layer: Layer, blocks: int, name: str) -> Layer:

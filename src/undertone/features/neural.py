@@ -16,8 +16,9 @@ from undertone.errors import ConfigError
 from undertone.features import engines
 from undertone.features.batching import plan
 from undertone.features.checks import checked_frames, checked_wave
+from undertone.features.fronts import Convolutions
 from undertone.features.longclips import windows
-from undertone.features.networks import FAMILIES, Body, Convolutions, load
+from undertone.features.networks import FAMILIES, Body, load
 from undertone.features.precision import choose
 from undertone.features.speech import CODE, SpeechConfig
 from undertone.features.speech import build as rebuild
