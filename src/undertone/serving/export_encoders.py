@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from undertone.errors import ConfigError, ModelError
-from undertone.features.networks import Convolutions
+from undertone.features.fronts import Convolutions
 from undertone.features.neural import PretrainedSpeech
 from undertone.features.text import PretrainedText
 from undertone.serving.encoders import ExportedSpeech, ExportedText
