@@ -13,13 +13,15 @@ _WHERE = {
     "Segment": "undertone.types",
     "UndertoneError": "undertone.errors",
     "Utterance": "undertone.types",
+    "load": "undertone.serving.predictor",
 }
 """Public names and the modules they live in: imported on first use, so that ``import undertone`` is cheap."""
 
-__all__ = ["Alignment", "Prediction", "Segment", "UndertoneError", "Utterance", "__version__"]
+__all__ = ["Alignment", "Prediction", "Segment", "UndertoneError", "Utterance", "__version__", "load"]
 
 if TYPE_CHECKING:
     from undertone.errors import UndertoneError
+    from undertone.serving.predictor import load
     from undertone.types import Alignment, Prediction, Segment, Utterance
 
 

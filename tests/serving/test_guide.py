@@ -10,9 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import undertone
-from undertone.serving.predictor import load
-
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "serving.md"
 
 
@@ -24,7 +21,6 @@ def test_the_guides_python_runs(
     new_model(tmp_path / "runs" / "demo" / "unison" / "final")
     (tmp_path / "call.wav").write_bytes(clip)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(undertone, "load", load, raising=False)
     known: dict[str, Any] = {"microphone": lambda: [np.zeros(4_800, np.float32)] * 3}
     for block in blocks:
         exec(block, known)
