@@ -9,7 +9,8 @@ import numpy as np
 
 from undertone import manifest as manifests
 from undertone.experiment.crossval import Plan, plan
-from undertone.experiment.material import Corpus, Features
+from undertone.experiment.features import Features
+from undertone.experiment.material import Corpus
 from undertone.experiment.recipe import Recipe, parse_recipe
 from undertone.experiment.run import run_job
 from undertone.store import Store

@@ -16,7 +16,8 @@ from undertone.config import dump_toml, fingerprint
 from undertone.errors import ConfigError
 from undertone.evaluation import card as cards
 from undertone.evaluation import facts
-from undertone.experiment.material import Corpus, Features, gather_features, read_corpus, write_features
+from undertone.experiment.features import Features
+from undertone.experiment.material import Corpus, gather_features, read_corpus, write_features
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import FINAL, Task, run_job
 from undertone.store import Store
@@ -180,7 +181,8 @@ def protocol_card(
 def _said(encoder: dict[str, Any]) -> str:
     revision = encoder.get("revision")
     pooled = ", mean and deviation over time" if encoder.get("functionals") else ""
-    return f"{encoder['name']}{'@' + revision if revision else ''} ({encoder['identity']}{pooled})"
+    tuned = f", tuned: {encoder['tuning']['tune']}" if "tuning" in encoder else ""
+    return f"{encoder['name']}{'@' + revision if revision else ''} ({encoder['identity']}{pooled}{tuned})"
 
 
 COST = ("speech", "text", "concat", "score", "mgcma", "perspective", "unison", "multilevel")

@@ -27,9 +27,9 @@ __all__ = ["write_example"]
 def write_example(recipe: Recipe, run: Path, wanted: str | None = None) -> Path | None:
     """``example.json`` of a run: the wanted utterance, else the first whose stress turns its words' meaning.
 
-    None at the dialogue level, where a word is no part of a turn's vector.
+    None at the dialogue level, where a word is no part of a turn's vector, and where encoders learn.
     """
-    if recipe.protocol.level == "dialogue":
+    if recipe.protocol.level == "dialogue" or recipe.speech.tuned or recipe.text.tuned:
         return None
     material = open_material(run, recipe.manifest, everything=False)
     utterance = material.corpus.by_id[wanted] if wanted else _telling(material.corpus.utterances)

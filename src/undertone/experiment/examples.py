@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.errors import ProtocolError, StoreError
-from undertone.experiment.material import Features, Material
+from undertone.experiment import networks
+from undertone.experiment.features import Features
+from undertone.experiment.material import Material
 from undertone.experiment.recipe import Recipe
 from undertone.features.assemble import assemble
 from undertone.features.subword import Subword
@@ -22,7 +24,7 @@ from undertone.training.dataset import Dataset
 from undertone.training.loop import Fitted
 from undertone.types import EncodedText, FrameClock, Utterance
 
-__all__ = ["Sealed", "Sides", "examples", "sides"]
+__all__ = ["Sealed", "Sides", "dataset", "examples", "sides"]
 
 Vectors = NDArray[np.float32]
 Words: TypeAlias = "EncodedText | tuple[NDArray[np.int64], NDArray[np.int32]]"
@@ -63,7 +65,7 @@ def sides(material: Material, recipe: Recipe, fold: str) -> Sides:
     dims = dimensions(material, recipe, tokenizer)
 
     def make(ids: Sequence[str]) -> Dataset:
-        return Dataset(examples(material, recipe, _pick(material, ids), tokenizer), dims)
+        return dataset(material, recipe, _pick(material, ids), tokenizer, dims)
 
     peeking = recipe.protocol.selection == "test"
     return Sides(
@@ -73,6 +75,19 @@ def sides(material: Material, recipe: Recipe, fold: str) -> Sides:
         dimensions=dims,
         tokenizer=tokenizer,
     )
+
+
+def dataset(
+    material: Material,
+    recipe: Recipe,
+    utterances: Sequence[Utterance],
+    tokenizer: Subword | None,
+    dims: Dimensions,
+) -> Dataset:
+    """The utterances as examples, to be batched as the recipe's system takes them."""
+    # a text network that learns takes its own ids, though the head is built for its vectors
+    taken = replace(dims, vocabulary=1) if recipe.reads and recipe.text.tuned else dims
+    return Dataset(examples(material, recipe, utterances, tokenizer), taken)
 
 
 def fit_tokenizer(recipe: Recipe, utterances: Sequence[Utterance]) -> Subword | None:
@@ -119,9 +134,26 @@ def _example(
 ) -> Example:
     frames = stored_frames(features, utterance)
     text = stored_text(features, utterance, tokenizer)
+    if recipe.reads and recipe.text.tuned and utterance.text:
+        text = networks.token_ids(recipe, utterance.text)
+    if recipe.hears and recipe.speech.tuned:
+        return _heard(recipe, utterance, features.clock, text, labels)
     if frames is not None and features.clock is not None:
         _check_times(utterance, frames, features.clock.hop)
     return example_of(recipe, utterance, frames, features.clock, text, labels)
+
+
+def _heard(
+    recipe: Recipe,
+    utterance: Utterance,
+    clock: FrameClock | None,
+    text: Words | None,
+    labels: Mapping[str, int],
+) -> Example:
+    """Samples in place of frames; segments point at the frames that the network will make of them."""
+    wave = networks.samples(utterance)
+    silent = np.zeros((networks.frame_count(recipe, len(wave)), 1), np.float32)
+    return replace(example_of(recipe, utterance, silent, clock, text, labels), speech=wave)
 
 
 def example_of(

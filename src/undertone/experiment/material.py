@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from undertone import manifest as manifests
 from undertone import splits
 from undertone.config import fingerprint
 from undertone.errors import ManifestError
+from undertone.experiment.features import Features
+from undertone.experiment.networks import with_networks
 from undertone.experiment.recipe import Recipe
 from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
@@ -29,24 +31,6 @@ from undertone.types import FrameClock, Utterance
 __all__ = ["Features", "Material", "gather_features", "open_material", "read_corpus"]
 
 FILE = "features.json"
-
-
-@dataclass(frozen=True)
-class Features:
-    """Where the features of a manifest are, and their sizes."""
-
-    store: str
-    """Folder of the store."""
-    speech: Mapping[str, str] = field(default_factory=dict)
-    """By utterance: its key; empty where no speech is used."""
-    text: Mapping[str, str] = field(default_factory=dict)
-    """By utterance: its key; empty where text is not used, or its encoder is learned in the fold."""
-    clock: FrameClock | None = None
-    speech_dim: int = 0
-    speech_layers: int = 0
-    text_dim: int = 0
-    encoders: Mapping[str, Any] = field(default_factory=dict)
-    """``speech`` and ``text``: name, identity and settings of each, as a model's card has them."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +84,9 @@ def gather_features(
     recipe: Recipe, utterances: Sequence[Utterance], store: Store, *, jobs: int = 1
 ) -> Features:
     """Encode what the store lacks; returns where everything is."""
-    speech = speech_encoders.build(recipe.speech.encoder) if recipe.hears else None
-    wants_text = recipe.reads and not recipe.text.learned
+    stored = recipe.hears and not recipe.speech.tuned
+    speech = speech_encoders.build(recipe.speech.encoder) if stored else None
+    wants_text = recipe.reads and not recipe.text.learned and not recipe.text.tuned
     text = text_encoders.build(recipe.text.encoder) if wants_text else None
     written = [u for u in utterances if u.text] if text is not None else []
     extract(utterances, store, speech=speech, jobs=jobs)
@@ -114,9 +99,9 @@ def gather_features(
     if text is not None:
         encoders["text"] = _identity(text, recipe.text.encoder.plain())
         encoders["text"]["functionals"] = recipe.text.functionals
-    elif recipe.reads:
+    elif recipe.reads and not recipe.text.tuned:
         encoders["text"] = {"name": recipe.text.name, "identity": f"fitted in the fold, {_subword(recipe)}"}
-    return Features(
+    found = Features(
         store=str(store.root),
         speech={u.id: speech_key(u, speech) for u in utterances} if speech is not None else {},
         text={u.id: text_key(u, text) for u in written} if text is not None else {},
@@ -126,6 +111,7 @@ def gather_features(
         text_dim=text.dim if text is not None else 0,
         encoders=encoders,
     )
+    return with_networks(recipe, found) if recipe.speech.tuned or recipe.text.tuned else found
 
 
 def _identity(encoder: Any, settings: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from undertone.features.speech import SpeechConfig
 from undertone.features.text import TextConfig
 from undertone.models.system import SystemConfig
 from undertone.models.table import SYSTEMS
+from undertone.models.tuned import TuneConfig
 from undertone.training.config import TrainingConfig
 
 __all__ = [
@@ -41,7 +42,33 @@ __all__ = [
 SUBWORD = "subword"
 
 
-class SpeechSide(SpeechConfig):
+class Learning(Config):
+    """How much of an encoder learns with the system."""
+
+    tune: Literal["frozen", "top-k", "full", "lora"] = "frozen"
+    """``frozen``: features are computed once and stored. Else the encoder is part of the network."""
+    top: PositiveInt = 2
+    """Uppermost blocks that learn with ``top-k``."""
+    checkpointing: bool = False
+    """Compute blocks again in the backward pass: a third more time, much less memory."""
+    rank: PositiveInt = 8
+    """Of ``lora``."""
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the encoder is part of the network."""
+        return self.tune != "frozen"
+
+    @property
+    def tuning(self) -> TuneConfig:
+        """What the encoder's tower is told."""
+        layer = "weighted" if getattr(self, "layer", "last") == "weighted" else "last"
+        return TuneConfig(
+            tune=self.tune, top=self.top, checkpointing=self.checkpointing, rank=self.rank, layer=layer
+        )
+
+
+class SpeechSide(SpeechConfig, Learning):
     """The speech encoder, and what of it the system is given."""
 
     functionals: bool = False
@@ -54,7 +81,7 @@ class SpeechSide(SpeechConfig):
         return SpeechConfig(**{name: getattr(self, name) for name in SpeechConfig.model_fields})
 
 
-class TextSide(TextConfig):
+class TextSide(TextConfig, Learning):
     """The text encoder. ``subword`` is learned with the system, from the training side of each fold."""
 
     name: str = SUBWORD
@@ -203,6 +230,19 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
         )
     if recipe.text.functionals and recipe.text.learned and recipe.reads:
         raise ConfigError(f"{prefix}text.functionals needs a text.name with vectors, not 'subword'")
+    both: tuple[tuple[str, bool, SpeechSide | TextSide], ...] = (
+        ("speech", recipe.hears, recipe.speech),
+        ("text", recipe.reads, recipe.text),
+    )
+    for name, used, side in both:
+        if not (used and side.tuned):
+            continue
+        if side.name in (SUBWORD, "acoustic", "egemaps"):
+            raise ConfigError(f"{prefix}{name}.tune needs a pretrained {name}.name, not '{side.name}'")
+        if side.functionals or dialogue:
+            raise ConfigError(f"{prefix}{name}.tune needs single utterances with their own frames and tokens")
+        if isinstance(side.layer, int):
+            raise ConfigError(f"{prefix}{name}.tune takes the layer 'last' or 'weighted', not {side.layer}")
     if recipe.protocol.refit and recipe.protocol.selection == "test":
         raise ConfigError(f"{prefix}protocol.refit and protocol.selection = 'test' exclude each other")
     level = getattr(recipe.model, "level", "utterance")

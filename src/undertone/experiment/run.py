@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from undertone.config import dump_toml
 from undertone.evaluation import metrics
 from undertone.experiment import finish
-from undertone.experiment.examples import Sides, examples, fit_tokenizer, sides
+from undertone.experiment.examples import Sides, dataset, fit_tokenizer, sides
 from undertone.experiment.examples import dimensions as sizes
 from undertone.experiment.material import Material, open_material
+from undertone.experiment.networks import wrapped
 from undertone.experiment.recipe import Recipe
 from undertone.models import folder as models
 from undertone.models.batch import IGNORE
@@ -31,7 +32,6 @@ from undertone.models.calibration import calibrate
 from undertone.models.system import System
 from undertone.models.table import build
 from undertone.training.crossval import Job, mark_done
-from undertone.training.dataset import Dataset
 from undertone.training.inference import Answers, ask
 from undertone.training.loop import Fitted, Watch, fit, seed_everything
 
@@ -116,7 +116,7 @@ def _refit(
     fold = next(f for f in material.split.folds if f.name == job.fold)
     together = [material.corpus.by_id[i] for i in (*fold.train, *fold.validation)]
     parts = sides(material, recipe, job.fold)
-    whole = Dataset(examples(material, recipe, together, parts.tokenizer), parts.dimensions)
+    whole = dataset(material, recipe, together, parts.tokenizer, parts.dimensions)
     before = ask(chosen.system, parts.test.open(chosen))
     system = fresh(recipe, parts, job.seed)
     state = job.folder / f"refit-{finish.STATE}"
@@ -144,7 +144,7 @@ def _final(job: Job, task: Task, material: Material, watch: Watch | None) -> Non
     everyone = [u for u in material.corpus.utterances if u.id in _tested(split.folds)]
     tokenizer = fit_tokenizer(recipe, everyone)
     dims = sizes(material, recipe, tokenizer)
-    data = Dataset(examples(material, recipe, everyone, tokenizer), dims)
+    data = dataset(material, recipe, everyone, tokenizer, dims)
     folds = finish.read_folds(task.folder, [f.name for f in split.folds], recipe.protocol.seeds)
     system = fresh(recipe, Sides(data, data, None, dims, tokenizer), job.seed)  # type: ignore[arg-type]
     state = job.folder / finish.STATE
@@ -163,7 +163,7 @@ def _tested(folds: Sequence[Any]) -> set[str]:
 def fresh(recipe: Recipe, parts: Sides, seed: int) -> System:
     """The recipe's system with weights drawn from the seed."""
     seed_everything(seed)
-    return build(recipe.system, recipe.model.plain(), parts.dimensions, recipe.title)
+    return wrapped(recipe, build(recipe.system, recipe.model.plain(), parts.dimensions, recipe.title))
 
 
 def unweighted(labels: NDArray[np.int64], posteriors: NDArray[np.float32], classes: int) -> float:

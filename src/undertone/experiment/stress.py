@@ -122,6 +122,8 @@ def stress(run: Path, *, transcripts: Path | None = None, watch: Callable[[str],
     recipe = load_recipe(run / "recipe.toml")
     if recipe.protocol.level == "dialogue":
         raise ConfigError(f"{run}: stress tests single utterances, this run is of whole dialogues")
+    if recipe.speech.tuned or recipe.text.tuned:
+        raise ConfigError(f"{run}: stress tests systems on stored features, this run's encoders learned")
     material = open_material(run, recipe.manifest, everything=False)
     encoders = _Encoders(recipe)
     sweeps: Sweeps = {}
