@@ -88,8 +88,7 @@ def crossval(
             watch=bar.ended,
         )
     _tell_failures(done.failures)
-    lost = {failure.job.run for failure in done.failures}
-    _table([evaluate(folder) for folder in done.runs if folder.name not in lost])
+    _table([evaluate(folder) for folder in done.whole])
     if done.failures:
         raise TrainingError(f"{len(done.failures)} jobs failed; the same command does only those again")
     return None
@@ -208,7 +207,8 @@ def demo(
         if recipe.notes:
             print(f"  {recipe.title}: {'; '.join(recipe.notes)}")
     print(f"summary: {done.summary}\nreport:  {done.report}")
-    _predict_one(done.runs[-1], done.clip, done.words)
+    if (done.runs[-1] / "final" / "card.json").is_file():
+        _predict_one(done.runs[-1], done.clip, done.words)
     print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
     if done.failures:
         raise TrainingError(f"{len(done.failures)} jobs failed; the same command does only those again")

@@ -51,6 +51,12 @@ class Crossval:
     """The runs' folders, in the order of the recipes."""
     failures: tuple[Failure, ...]
 
+    @property
+    def whole(self) -> tuple[Path, ...]:
+        """The runs of which every fold was tested; a final model may be missing."""
+        broken = {f.job.run for f in self.failures if f.job.fold != FINAL}
+        return tuple(run for run in self.runs if run.name not in broken)
+
 
 def crossval(
     recipes: Sequence[Recipe],

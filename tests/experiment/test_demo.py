@@ -1,0 +1,50 @@
+"""The demo's recipes, and (slow) the demo itself."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from undertone.experiment.crossval import Crossval
+from undertone.experiment.demo import SYSTEMS, demo_recipes
+from undertone.models.table import SYSTEMS as ALL
+from undertone.training.crossval import Failure, Job
+
+
+def test_the_demo_covers_every_system_in_small_sizes() -> None:
+    recipes = demo_recipes(Path("runs/demo"))
+    assert {recipe.system for recipe in recipes} == set(SYSTEMS) == set(ALL)
+    for recipe in recipes:
+        assert recipe.training.epochs <= 15 and recipe.training.patience < recipe.training.epochs
+        assert getattr(recipe.model, "width", 0) <= 64
+        assert recipe.speech.acoustic.hop * recipe.speech.acoustic.stack >= 1 / 50
+        assert recipe.notes or recipe.system in ("speech", "text", "concat", "score")
+
+
+def test_a_run_without_its_final_model_still_has_its_figures() -> None:
+    def failure(run: str, fold: str) -> Failure:
+        return Failure(Job(run, fold, 0, Path(), ""), "why")
+
+    done = Crossval((Path("a"), Path("b"), Path("c")), (failure("a", "final"), failure("b", "session-1")))
+    assert done.whole == (Path("a"), Path("c"))
+
+
+@pytest.mark.slow  # two minutes of two cores: the whole story, as users run it
+@pytest.mark.timeout(1800)
+def test_the_quick_demo_tells_the_whole_story_and_again_from_the_cache(tmp_path: Path) -> None:
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "undertone", "demo", "--quick"],
+            cwd=tmp_path,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    summary = json.loads((tmp_path / "runs/demo-quick/summary.json").read_text())
+    assert {"wa", "ua", "ua_interval", "seconds"} <= set(summary["systems"]["unison"])
+    assert (tmp_path / "runs/demo-quick/report.html").stat().st_size > 10_000
+    assert "unison on" in done.stdout and "report:" in done.stdout
+    assert "make the demo corpus" not in done.stderr, "the second time everything is there"
