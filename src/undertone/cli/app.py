@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Annotated
 
 import typer
+from typer.models import CommandInfo
 
 from undertone import __version__
 from undertone.errors import UndertoneError
@@ -50,7 +51,14 @@ def load() -> typer.Typer:
     """The application with every command in its place, in the order a newcomer meets them."""
     for subject in SUBJECTS:
         import_module(f"undertone.cli.{subject}")  # each adds its commands to ``app``
+    app.registered_commands.sort(key=_place)
     return app
+
+
+def _place(command: CommandInfo) -> int:
+    """Where a command stands in the help, whichever module was imported first."""
+    assert command.callback is not None
+    return SUBJECTS.index(command.callback.__module__.rpartition(".")[2])
 
 
 def main() -> None:
