@@ -128,7 +128,7 @@ class Prediction:
 
     id: str
     label: str | None
-    """The most probable label, None when the model abstains."""
+    """The most probable label, None where the model abstains (its probabilities stay)."""
     confidence: float
     probabilities: Mapping[str, float]
     perspectives: Mapping[str, Mapping[str, float]]
@@ -141,6 +141,8 @@ class Prediction:
     text: str | None = None
     text_source: str | None = None
     """``given``, ``gold``, or the name of the recogniser that wrote the text."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What only some models say besides (``ravdess8``, ``uncalibrated``); not part of ``plain``."""
 
     @property
     def agree(self) -> bool | None:

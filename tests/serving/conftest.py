@@ -136,6 +136,15 @@ def client(server: Running) -> Iterator[httpx.Client]:
         yield client
 
 
+# ---- the model in the box ----------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _no_starter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here depends on whether this machine has the real starter installed."""
+    monkeypatch.setattr("undertone.serving.starter.PACKAGE", "undertone_starter_of_tests")
+
+
 # ---- tiny models -------------------------------------------------------------------------------------
 
 TEXTS = ["I can't believe you did that", "what a lovely day", "leave me alone now", "the meeting is at nine"]

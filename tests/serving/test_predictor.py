@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from undertone.serving.clips import Clip, abstain
 from undertone.serving.fakes import FakeModel
 from undertone.serving.locate import locate
 from undertone.serving.predictor import Item, Predictor, load, load_model
+from undertone.serving.recording import recording
 from undertone.serving.segmenting.settings import Segmenting
 from undertone.serving.transcripts import Transcript, excerpt
 from undertone.serving.words import Words
-from undertone.types import Alignment, Prediction, Segment
+from undertone.types import Alignment, Prediction, Segment, TimelineSegment
 
 Make = Callable[..., Any]
 TEXT = "what a lovely day"
@@ -143,6 +145,15 @@ def test_confidence_below_the_threshold_is_no_label() -> None:
     assert abstain(sure, 0.7).label is None
 
 
+def test_without_a_threshold_the_models_own_rule_stands_and_a_threshold_overrules_it() -> None:
+    unsure = Prediction("a", None, 0.6, {"angry": 0.4, "sad": 0.6}, {}, modalities=("speech",))
+    assert abstain(unsure, None).label is None
+    assert abstain(unsure, 0.0).label == "sad"
+    assert abstain(unsure, 0.7).label is None
+    nothing_heard = replace(unsure, modalities=(), confidence=0.0)
+    assert abstain(nothing_heard, 0.0).label is None
+
+
 def test_bad_samples_are_refused_by_name(model: Predictor) -> None:
     with pytest.raises(AudioError, match=r"clip: .*NaN"):
         model.predict(np.full(100, np.nan, np.float32))
@@ -181,6 +192,17 @@ def test_an_excerpt_holds_the_words_whose_middle_it_hears() -> None:
     assert [(w.text, w.chars) for w in part.word] == [("a", (0, 1)), ("lovely", (2, 8))]
     assert part.word[0].start == pytest.approx(0.1)
     assert excerpt(Alignment(word=WORDS), TEXT, 5, 6) == ("", Alignment())
+
+
+def test_of_a_long_recording_too_a_model_abstains_below_its_own_threshold() -> None:
+    model = FakeModel()
+    mean = {"angry": 0.2, "happy": 0.2, "sad": 0.2, "neutral": 0.4}
+    cells = [TimelineSegment(0.0, 1.0, "neutral", 0.4, mean)]
+    assert recording("a", model, None, cells).label == "neutral"
+    model.card = {**model.card, "abstain": {"threshold": 0.5}}
+    answer = recording("a", model, None, cells)
+    assert answer.label is None
+    assert abstain(answer, 0.3).label == "neutral"
 
 
 def test_windows_of_a_long_recording_get_their_own_words() -> None:

@@ -60,10 +60,15 @@ def _systems() -> list[dict[str, Any]]:
 
 def _models() -> list[dict[str, Any]]:
     """Shipped models that are installed, then the runs below ``runs/`` that have a final model."""
+    from undertone.serving.locate import read, starter
+
     rows: list[dict[str, Any]] = []
-    if importlib.util.find_spec("undertone_starter"):
-        about = metadata.metadata("undertone-starter")
-        rows.append({"name": "starter", "about": about["Summary"], "licence": about["License-Expression"]})
+    shipped = starter()
+    if shipped is not None:
+        keys = ("version", "licence")
+        about = read(shipped)
+        said = {key: about[key] for key in keys if key in about}
+        rows.append({"name": "starter", "about": about.get("corpus", ""), **said})
     for card in sorted(Path("runs").glob("**/final/card.json")):
         values = json.loads(card.read_text(encoding="utf-8"))
         rows.append({"name": card.parent.parent.as_posix(), "about": values.get("corpus", "")})
@@ -96,7 +101,7 @@ def list_(
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for row in rows:
-        table.add_row(f"[bold]{row['name']}[/]", row["about"], row.get("licence", ""))
+        table.add_row(f"[bold]{row['name']}[/]", row["about"], row.get("version", ""), row.get("licence", ""))
     Console().print(table)
 
 

@@ -16,6 +16,7 @@ from undertone.errors import ConfigError, UndertoneError
 
 if TYPE_CHECKING:
     from undertone.serving.inputs import Listen, Pending
+    from undertone.serving.locate import Found
     from undertone.serving.predictor import Predictor
     from undertone.types import Prediction
 
@@ -44,7 +45,10 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A file; for textgrid and srt of several, a folder.")
     ] = None,
-    abstain: Annotated[float, typer.Option(help="No label below this confidence.", min=0.0, max=1.0)] = 0.0,
+    abstain: Annotated[
+        float | None,
+        typer.Option(help="No label below this confidence; default: the model's own rule.", min=0.0, max=1.0),
+    ] = None,
     explain: Annotated[bool, typer.Option(help="Work out each word's contribution.")] = True,
     align: ALIGN = "auto",
     skip_bad: Annotated[
@@ -94,14 +98,20 @@ def _predictor(model: str | None, align: str) -> Predictor:
     from undertone.serving.words import words_for
 
     found = locate(model)
-    if found.chosen:
-        print(f"undertone: {found.chosen}", file=sys.stderr)
+    _say(found)
     ready = load_model(found.path)
     return Predictor(ready, words=words_for(ready, align))
 
 
+def _say(found: Found) -> None:
+    """On stderr: which model it is where none was named, and on what terms its weights come."""
+    for line in (found.chosen, found.terms):
+        if line:
+            print(f"undertone: {line}", file=sys.stderr)
+
+
 def _answers(
-    judge: Predictor, pending: Sequence[Pending], explain: bool, threshold: float, failures: list[str]
+    judge: Predictor, pending: Sequence[Pending], explain: bool, threshold: float | None, failures: list[str]
 ) -> Iterator[Prediction]:
     """Every recording's answer; one that cannot be judged is said on stderr and the rest go on."""
     for one in _bar(pending):
@@ -238,8 +248,7 @@ def serve(
     }
     settings = ServerSettings.parse(apply_overrides(values, option or []), "serve")
     found = locate(model)
-    if found.chosen:
-        print(f"undertone: {found.chosen}", file=sys.stderr)
+    _say(found)
     ready = load_model(found.path)
     words = words_for(ready, align)
     scheme = "https" if ssl_certfile else "http"

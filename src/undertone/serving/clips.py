@@ -46,9 +46,19 @@ class Model(Protocol):
         """
 
 
-def abstain(prediction: Prediction, threshold: float) -> Prediction:
-    """The prediction without a label where its confidence is below the threshold."""
-    return replace(prediction, label=None) if prediction.confidence < threshold else prediction
+def abstain(prediction: Prediction, threshold: float | None) -> Prediction:
+    """The prediction with a label from that confidence on, and without one below it.
+
+    None leaves it to the model, which may have a rule of its own; a threshold overrules that rule.
+    """
+    if threshold is None:
+        return prediction
+    if prediction.confidence < threshold:
+        return replace(prediction, label=None)
+    if not prediction.modalities:  # nothing was heard: there is nothing to overrule
+        return prediction
+    shares = prediction.probabilities
+    return replace(prediction, label=prediction.label or max(shares, key=shares.__getitem__))
 
 
 def decided_by(prediction: Prediction) -> str:

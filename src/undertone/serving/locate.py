@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from undertone.errors import ModelError
+from undertone.serving.starter import MISSING, STARTER, package_folder, terms
 
-__all__ = ["Found", "locate"]
+__all__ = ["Found", "is_model", "locate", "read", "starter"]
 
-STARTER = "starter"
 CARD = "card.json"
 DEMOS = ("runs/demo", "runs/demo-quick")
 """Where ``undertone demo`` leaves its runs."""
@@ -28,14 +27,19 @@ class Found:
     chosen: str | None = None
     """Where it was not asked for by name: what to tell the user, in one line."""
 
+    @property
+    def terms(self) -> str | None:
+        """The licence of its weights in one line, where its card names one."""
+        return terms(read(self.path))
+
 
 def locate(wanted: str | Path | None = None, root: Path | None = None) -> Found:
     """The folder of the wanted model; without a wish, the starter or the newest demo model below ``root``."""
     if wanted is not None:
         return Found(_named(wanted))
-    starter = _starter()
-    if starter is not None:
-        return Found(starter, f"using the starter model{_caution(starter)}")
+    shipped = starter()
+    if shipped is not None:
+        return Found(shipped, f"using the starter model{_caution(shipped)}")
     demo = _newest_demo(root or Path())
     if demo is not None:
         return Found(demo, f"using {demo.as_posix()}{_caution(demo)}")
@@ -48,13 +52,14 @@ def _named(wanted: str | Path) -> Path:
     path = Path(wanted)
     if is_model(path):
         return path
-    if is_model(path / "final"):
-        return path / "final"
+    for inside in ("final", "model", "final/model"):
+        if is_model(path / inside):
+            return path / inside
     if str(wanted) == STARTER:
-        starter = _starter()
-        if starter is None:
-            raise ModelError("the starter model is not installed: pip install undertone-starter")
-        return starter
+        shipped = starter()
+        if shipped is None:
+            raise ModelError(MISSING)
+        return shipped
     if path.is_dir():
         raise ModelError(f"{path}: holds no model (neither it nor its 'final' has config.toml and {CARD})")
     raise ModelError(f"{wanted}: no such model folder or run, and not a shipped name ('{STARTER}')")
@@ -66,12 +71,10 @@ def is_model(path: Path) -> bool:
     return network and (path / CARD).is_file()
 
 
-def _starter() -> Path | None:
-    spec = importlib.util.find_spec("undertone_starter")
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    package = Path(next(iter(spec.submodule_search_locations)))
-    return next((path for path in (package / "model", package) if is_model(path)), None)
+def starter() -> Path | None:
+    """The shipped model, if its distribution is installed and holds one."""
+    folder = package_folder()
+    return folder if folder is not None and is_model(folder) else None
 
 
 def _newest_demo(root: Path) -> Path | None:

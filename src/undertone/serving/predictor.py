@@ -72,14 +72,15 @@ class Predictor:
         alignment: Alignment | None = None,
         name: str | None = None,
         explain: bool = True,
-        threshold: float = 0.0,
+        threshold: float | None = None,
     ) -> Prediction:
-        """What the model says of one recording; ``threshold``: no label below that confidence."""
+        """What the model says of one recording; ``threshold``: no label below that confidence (None: as the
+        model itself decides)."""
         known = attached(alignment, text) if alignment and text else None
         words = Transcript(text, "given", known) if text else None
         return self.judge(Item(name or _name(audio), audio, words), explain, threshold)
 
-    def judge(self, item: Item, explain: bool = True, threshold: float = 0.0) -> Prediction:
+    def judge(self, item: Item, explain: bool = True, threshold: float | None = None) -> Prediction:
         """As ``predict``, of an item: a stretch of a recording with what is known of its words."""
         if item.audio is None and item.words is None:
             raise ModelError(f"{item.id}: neither audio nor text")
@@ -98,7 +99,7 @@ class Predictor:
         return abstain(recording(item.id, self.model, whole, cells, words), threshold)
 
     def judge_many(
-        self, items: Iterable[Item], explain: bool = True, threshold: float = 0.0
+        self, items: Iterable[Item], explain: bool = True, threshold: float | None = None
     ) -> Iterator[Prediction | tuple[Item, Exception]]:
         """One answer an item, in order; an item that cannot be judged comes back with its error."""
         from undertone.errors import UndertoneError

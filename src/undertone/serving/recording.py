@@ -26,7 +26,8 @@ def recording(
     """The prediction of the whole with its timeline.
 
     ``whole`` None: the recording was too long to be judged at once, its answer is the mean of its cells.
-    No cells then means that no speech was found: no label, and no confidence.
+    A model whose card names a threshold abstains below it here as elsewhere. No cells means that no speech
+    was found: no label, and no confidence.
     """
     if whole is not None:
         return replace(whole, segments=tuple(cells))
@@ -35,10 +36,11 @@ def recording(
         return Prediction(name, None, 0.0, even, {"fused": even}, model=model.name)
     mean = overall(cells)
     label = max(mean, key=mean.__getitem__)
+    unsure = mean[label] < float(model.card.get("abstain", {}).get("threshold", 0.0))
     heard = words is not None and words.alignment is not None
     return Prediction(
         id=name,
-        label=label,
+        label=None if unsure else label,
         confidence=mean[label],
         probabilities=mean,
         perspectives={"fused": mean} if heard else {"fused": mean, "speech": mean},

@@ -36,7 +36,7 @@ class Wanted:
 
     uploads: tuple[Upload, ...]
     explain: bool
-    abstain: float
+    abstain: float | None
 
 
 async def single(request: Request, settings: ServerSettings) -> Wanted:

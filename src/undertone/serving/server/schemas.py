@@ -19,7 +19,9 @@ class Options(BaseModel):
     explain: bool | None = Field(
         None, description="Give each word's contribution; default: as the server was told."
     )
-    abstain: Probability = Field(0.0, description="No label below this confidence.")
+    abstain: Probability | None = Field(
+        None, description="No label below this confidence; default: as the model itself decides."
+    )
 
 
 class ClipIn(BaseModel):

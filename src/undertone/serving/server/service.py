@@ -72,7 +72,9 @@ class Service:
             await self._decoders.stop()
             self.background.shutdown()
 
-    async def predict(self, upload: Upload, explain: bool, threshold: float, record: Record) -> Prediction:
+    async def predict(
+        self, upload: Upload, explain: bool, threshold: float | None, record: Record
+    ) -> Prediction:
         """The answer for one upload; UndertoneError where it cannot be judged."""
         words = Transcript(upload.text, "given") if upload.text else None
         record.clips += 1
@@ -89,7 +91,7 @@ class Service:
         return abstain(await self._judge(upload.id, wave, words, explain), threshold)
 
     async def predict_or_say(
-        self, upload: Upload, explain: bool, threshold: float, record: Record
+        self, upload: Upload, explain: bool, threshold: float | None, record: Record
     ) -> dict[str, object]:
         """For one of many: its prediction, or why there is none."""
         try:
