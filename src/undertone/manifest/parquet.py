@@ -16,7 +16,7 @@ from undertone.errors import ManifestError, MissingExtra
 from undertone.manifest.records import to_line
 from undertone.types import TIERS, Utterance
 
-__all__ = ["pyarrow", "read_rows", "write_rows"]
+__all__ = ["lean", "pyarrow", "read_rows", "schema", "to_row", "write_rows"]
 
 BATCH = 10_000
 """Utterances held as plain values at a time."""
@@ -33,7 +33,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, object]]:
             for batch in file.iter_batches(BATCH):
                 for row in batch.to_pylist():
                     number += 1
-                    yield f"row {number}", _lean(row)
+                    yield f"row {number}", lean(row)
     except (pa.ArrowInvalid, json.JSONDecodeError) as error:
         raise ManifestError(f"{path}, row {number}: not a Parquet manifest: {error}") from None
 
@@ -43,11 +43,11 @@ def write_rows(path: Path, utterances: Iterable[Utterance]) -> None:
     pa = pyarrow()
     import pyarrow.parquet as pq
 
-    schema = _schema(pa)
-    rows = (_row(u) for u in utterances)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    columns = schema(pa)
+    rows = (to_row(u) for u in utterances)
+    with pq.ParquetWriter(path, columns, compression="zstd") as writer:
         while batch := list(islice(rows, BATCH)):
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+            writer.write_table(pa.Table.from_pylist(batch, schema=columns))
 
 
 def pyarrow() -> Any:
@@ -59,7 +59,8 @@ def pyarrow() -> Any:
     return pa
 
 
-def _schema(pa: Any) -> Any:
+def schema(pa: Any) -> Any:
+    """The columns of a manifest."""
     text, number = pa.string(), pa.float64()
     segment = pa.struct(
         [
@@ -91,14 +92,15 @@ def _schema(pa: Any) -> Any:
     )
 
 
-def _row(utterance: Utterance) -> dict[str, Any]:
+def to_row(utterance: Utterance) -> dict[str, Any]:
+    """An utterance as a row of the table."""
     row: dict[str, Any] = json.loads(to_line(utterance))  # what JSONL refuses is refused here too
     row["extra"] = json.dumps(row["extra"], ensure_ascii=False) if "extra" in row else None
     row["votes"] = list(row["votes"].items()) if "votes" in row else None
     return row
 
 
-def _lean(row: dict[str, Any]) -> dict[str, Any]:
+def lean(row: dict[str, Any]) -> dict[str, Any]:
     """A row with what Parquet had to fill in taken out again."""
     plain = {key: value for key, value in row.items() if value is not None}
     if "extra" in plain:

@@ -15,7 +15,7 @@ from undertone.serving.predictor import Item
 from undertone.serving.transcripts import Transcript, attached, beside
 from undertone.types import Utterance
 
-__all__ = ["AUDIO", "Pending", "find"]
+__all__ = ["AUDIO", "Pending", "find", "item_of"]
 
 AUDIO = frozenset(
     ".wav .flac .ogg .opus .mp3 .aiff .aif .aifc .au .caf .w64 .rf64 .sph"
@@ -61,7 +61,7 @@ def _behind(place: str, text: str | None, listen: Listen | None) -> Iterator[tup
                 yield _file(str(file), file.relative_to(path).as_posix(), text, listen)
     elif path.suffix.lower() in MANIFESTS:
         for utterance in manifests.read(path).resolved():
-            yield utterance.audio, Pending(utterance.id, partial(_utterance, utterance))
+            yield utterance.audio, Pending(utterance.id, partial(item_of, utterance))
     elif not path.exists() and glob.has_magic(place):
         for match in sorted(glob.glob(place, recursive=True)):  # noqa: PTH207
             if Path(match).is_file() and Path(match).suffix.lower() not in COMPANIONS:
@@ -85,7 +85,8 @@ def _file(reference: str, name: str, text: str | None, listen: Listen | None) ->
     return str(Path(reference).absolute()), Pending(name, opened)
 
 
-def _utterance(utterance: Utterance) -> Item:
+def item_of(utterance: Utterance) -> Item:
+    """An utterance as something to judge: its stretch of the recording, its words with their times."""
     words = None
     if utterance.text:
         known = attached(utterance.alignment, utterance.text) if utterance.alignment else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import mmap
 import os
 import secrets
@@ -78,9 +79,20 @@ class Store:
     def keys(self) -> list[str]:
         return sorted(self._entries)
 
-    def writer(self, shard_bytes: int = SHARD_BYTES, shard_seconds: float = SHARD_SECONDS) -> Writer:
-        """Use as ``with store.writer() as w: w.put(key, arrays)``."""
-        return Writer(self, shard_bytes, shard_seconds)
+    def writer(
+        self,
+        shard_bytes: int = SHARD_BYTES,
+        shard_seconds: float = SHARD_SECONDS,
+        name: str | None = None,
+    ) -> Writer:
+        """Use as ``with store.writer() as w: w.put(key, arrays)``.
+
+        With ``name``, everything goes into one shard of that name, in place of one that is there: for
+        work that may be done twice.
+        """
+        if name is not None:
+            shard_bytes, shard_seconds = 1 << 62, math.inf
+        return Writer(self, shard_bytes, shard_seconds, name)
 
     def refresh(self) -> None:
         """Take note of shards that came or went since the last look."""

@@ -28,9 +28,10 @@ SHARD_SECONDS = 60.0
 class Writer:
     """Collects entries into shards; each shard appears whole or not at all. For one thread."""
 
-    def __init__(self, store: Store, shard_bytes: int, shard_seconds: float) -> None:
+    def __init__(self, store: Store, shard_bytes: int, shard_seconds: float, name: str | None = None) -> None:
         store.create()
         self._store = store
+        self._name = name
         self._limit = shard_bytes
         self._patience = shard_seconds
         self._arrays: dict[str, NDArray[Any]] = {}
@@ -56,8 +57,9 @@ class Writer:
         """Close the shard in flight."""
         if not self._made_by:
             return
-        name = f"{time.time_ns():x}-{os.getpid():x}-{secrets.token_hex(4)}.safetensors"
-        part, whole = self._store.partial / name, self._store.shards / name
+        name = f"{time.time_ns():x}-{os.getpid():x}-{secrets.token_hex(4)}"
+        part = self._store.partial / f"{name}.safetensors"
+        whole = self._store.shards / f"{self._name or name}.safetensors"
         write_shard(part, whole, self._arrays, self._made_by)
         self._arrays, self._made_by, self._size = {}, {}, 0
         self._store.refresh()
