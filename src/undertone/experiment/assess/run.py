@@ -1,0 +1,182 @@
+"""The whole assessment of a run: every fold's model is asked all conditions on what it has never met.
+
+run/fold-k/{model/, fold.json}     a model, and the ids of the recordings it is tested on
+run/only-CORPUS/model/             if there: trained on one corpus, tested on the other
+out/scores/                        what was answered, so that a second call is instant
+out/assessment.json                every figure
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from undertone.errors import DataError, ProtocolError
+from undertone.evaluation.card import code_version, this_machine
+from undertone.experiment.assess.bars import bars
+from undertone.experiment.assess.figures import figures
+from undertone.experiment.assess.questions import CONDITIONS, Side
+from undertone.experiment.assess.rival import n_grams
+from undertone.experiment.assess.scores import Ask, Row, asked
+from undertone.experiment.assess.tables import score, table
+from undertone.experiment.starter import clips as recordings
+from undertone.experiment.starter import sentences
+from undertone.experiment.starter.clips import Spoken
+
+__all__ = ["FILE", "SCHEMA", "Open", "assess", "sides"]
+
+SCHEMA = 1
+FILE = "assessment.json"
+Open = Callable[[Path], Ask]
+"""From a model folder to its public face."""
+Tell = Callable[[str, int, int], None]
+"""What is under way, how many conditions are done, and of how many."""
+CROSS = {"only-ravdess": "emodb", "only-emodb": "ravdess"}
+
+
+def assess(
+    run: Path,
+    data: Path,
+    out: Path,
+    open_model: Open,
+    tell: Tell | None = None,
+    conditions: Sequence[str] = tuple(CONDITIONS),
+) -> dict[str, Any]:
+    """Every figure of a run, also left in ``out/assessment.json``; ``data`` holds the real corpora.
+
+    Fewer ``conditions`` only ask, so that the work can be cut into pieces: figures need all of them.
+    """
+    known = recordings.read(data)
+    folds = sides(run, known, sentences.four(sentences.read(data, "dev")))
+    crossed = _crossed(run, known)
+    total = len(folds) * len(conditions) + len(crossed)
+    done = 0
+
+    def now(what: str) -> None:
+        if tell is not None:
+            tell(what, done, total)
+
+    answers: dict[str, dict[str, list[Row]]] = {name: {} for name in conditions}
+    for fold, side in folds.items():
+        model = run / fold / "model"
+        ask = cache(partial(open_model, model))
+        for name in conditions:
+            now(f"{fold}: {name}")
+            answers[name][fold] = asked(model, side, name, ask, _kept(out, fold, name))
+            done += 1
+    if set(conditions) < set(CONDITIONS):
+        return {}
+    cross: dict[str, Any] = {}
+    for name, side in crossed.items():
+        now(name)
+        model = run / name / "model"
+        rows = asked(model, side, "clean", partial(open_model, model), _kept(out, name, "clean"))
+        cross[f"{name.removeprefix('only-')} → {CROSS[name]}"] = score(table(rows, "speech"))
+        done += 1
+    now("figures")
+    found = {
+        "schema": SCHEMA,
+        "data": counts(folds),
+        **figures(answers),
+        "rival": _rival(data),
+        "cross_corpus": cross,
+        "model": described(run / "final" / "model"),
+        "code": code_version(),
+        "machine": this_machine(),
+    }
+    found["bars"] = bars(found)
+    _write(out / FILE, found)
+    return found
+
+
+def _kept(out: Path, fold: str, condition: str) -> Path:
+    return out / "scores" / fold / f"{condition}.jsonl"
+
+
+def sides(run: Path, known: Sequence[Spoken], texts: Sequence[sentences.Sentence]) -> dict[str, Side]:
+    """What each fold's model is tested on, as its ``fold.json`` says; no clip in two folds."""
+    found: dict[str, Side] = {}
+    by_id = {(clip.corpus, clip.id): clip for clip in known}
+    used: dict[Spoken, str] = {}
+    for path in sorted(run.glob("fold-*/fold.json")):
+        fold = path.parent.name
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        names = [(corpus, name) for corpus in recordings.CORPORA for name in listed.get(corpus, ())]
+        if lost := [name for name in names if name not in by_id]:
+            raise DataError(f"{path}: '{lost[0][1]}' and {len(lost) - 1} more are not in the data")
+        mine = [by_id[name] for name in names]
+        for clip in mine:
+            if clip in used:
+                raise ProtocolError(f"{clip.corpus}/{clip.id} is tested in {used[clip]} and in {fold}")
+            used[clip] = fold
+        found[fold] = Side(mine, texts)
+    if not found:
+        raise DataError(f"{run}: no fold-*/fold.json; `undertone starter train` makes them")
+    _refuse_shared_speakers(found)
+    return found
+
+
+def _refuse_shared_speakers(found: Mapping[str, Side]) -> None:
+    where: dict[str, str] = {}
+    for fold, side in found.items():
+        for clip in side.clips:
+            if where.setdefault(clip.speaker, fold) != fold:
+                raise ProtocolError(f"{clip.speaker} is tested in {where[clip.speaker]} and in {fold}")
+
+
+def _crossed(run: Path, known: Sequence[Spoken]) -> dict[str, Side]:
+    return {
+        name: Side([clip for clip in known if clip.corpus == other])
+        for name, other in CROSS.items()
+        if (run / name / "model" / "card.json").is_file()
+    }
+
+
+def counts(folds: Mapping[str, Side]) -> dict[str, Any]:
+    """Clips and speakers of each corpus that were tested, and sentences of each class."""
+    clips = [clip for side in folds.values() for clip in side.clips]
+    found: dict[str, Any] = {
+        corpus: {
+            "clips": sum(clip.corpus == corpus for clip in clips),
+            "speakers": len({clip.speaker for clip in clips if clip.corpus == corpus}),
+        }
+        for corpus in recordings.CORPORA
+    }
+    texts = next(iter(folds.values())).sentences
+    found["goemotions"] = {label: n for label, n in sentences.counts(texts).items() if label != "dropped"}
+    return found | {"folds": len(folds)}
+
+
+def _rival(data: Path) -> dict[str, Any]:
+    """The n-gram regression in both forms of the text."""
+    train, test = (sentences.four(sentences.read(data, split)) for split in ("train", "dev"))
+
+    def form(
+        rows: Sequence[sentences.Sentence], rewrite: Callable[[str], str]
+    ) -> tuple[list[str], list[str]]:
+        return [rewrite(row.text) or row.text for row in rows], [str(row.label) for row in rows]
+
+    return {
+        name: n_grams(form(train, rewrite), form(test, rewrite))
+        for name, rewrite in (("raw", str), ("plain", sentences.plain))
+    }
+
+
+def described(model: Path) -> dict[str, Any]:
+    """What the card of the model one deploys says of itself; nothing where there is none yet."""
+    if not (model / "card.json").is_file():
+        return {}
+    card = json.loads((model / "card.json").read_text(encoding="utf-8"))
+    kept = {key: card[key] for key in ("corpus", "licence", "training", "abstain", "system") if key in card}
+    size = sum(path.stat().st_size for path in model.iterdir() if path.is_file())
+    return kept | {"bytes": size}
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
