@@ -16,7 +16,7 @@ from undertone.errors import UndertoneError
 
 __all__ = ["app", "load", "main"]
 
-SUBJECTS = ("corpus", "audit", "alignment", "features", "experiments", "serving", "about")
+SUBJECTS = ("corpus", "audit", "alignment", "features", "experiments", "serving", "starter", "scale", "about")
 
 app = typer.Typer(
     name="undertone",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from undertone.cli.app import app
+from undertone.cli.scale import Address, Engine, Ray, bar, local_path, workers_of
 
 store_app = typer.Typer(
     name="store", help="Look after the feature store: path, stat, verify, gc, clear.", no_args_is_help=True
@@ -25,13 +26,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, on s
 
 @app.command()
 def extract(
-    manifest: Annotated[Path, typer.Argument(help="The utterances.")],
+    manifest: Annotated[str, typer.Argument(help="The utterances; with --engine ray, shards or a URL too.")],
     speech: Annotated[
         str | None, typer.Option(help="acoustic, egemaps, or a network's folder or hub name.")
     ] = None,
     text: Annotated[str | None, typer.Option(help="A text network's folder or hub name.")] = None,
     layer: Annotated[str, typer.Option(help="Speech: an index, last, or weighted (all layers).")] = "last",
-    store: StoreOption = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", help="Where features live; else UNDERTONE_CACHE, else the user's cache."),
+    ] = None,
     precision: Annotated[str, typer.Option(help="auto | fp32 | bf16")] = "auto",
     keep: Annotated[str, typer.Option(help="What the store keeps: fp32 | fp16")] = "fp32",
     runtime: Annotated[str, typer.Option(help="torch | openvino | onnx")] = "torch",
@@ -39,29 +43,38 @@ def extract(
     revision: Annotated[str | None, typer.Option(help="The speech network's branch, tag or commit.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes, one thread each; 0: one a core.", min=0)] = 1,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Exit 0 despite clips that failed.")] = False,
+    engine: Engine = "local",
+    address: Address = None,
+    ray: Ray = None,
     as_json: JsonOption = False,
 ) -> None:
     """Encode every clip (and transcript) once; what the store has is not computed again.
 
     Example: undertone extract demo.jsonl --speech facebook/wav2vec2-base --text bert-base-uncased
+
+    Example: undertone extract shards/ --speech acoustic --engine ray --store /shared/features
     """
     from undertone.errors import ConfigError
     from undertone.experiment.extract import extract_manifest
 
+    workers = workers_of(engine, address, ray)
     if speech is None and text is None:
         raise ConfigError("nothing to extract: name --speech (acoustic needs no download), --text or both")
     shared: dict[str, Any] = {"precision": precision, "keep": keep, "device": device}
     index: int | str = int(layer) if layer.lstrip("-").isdigit() else layer
-    report = extract_manifest(
-        manifest,
-        store,
-        {"name": speech, "layer": index, "runtime": runtime, "revision": revision, **shared}
-        if speech
-        else None,
-        {"name": text, **shared} if text else None,
-        jobs=jobs,
-        say=lambda line: print(line, file=sys.stderr),
-    )
+    hear = {"name": speech, "layer": index, "runtime": runtime, "revision": revision} if speech else None
+    encoders = (hear and hear | shared, {"name": text, **shared} if text else None)
+    if workers is not None:
+        from undertone.scale.extract import extract as place
+        from undertone.scale.extract import report_of
+
+        with bar("encoding") as watch:
+            done = place(manifest, store, *encoders, address=address, workers=workers, say=_say, watch=watch)
+        report = report_of(done)
+    else:
+        path = local_path(manifest, "MANIFEST")
+        folder = local_path(store, "--store") if store else None
+        report = extract_manifest(path, folder, *encoders, jobs=jobs, say=_say)
     values = report.plain()
     if as_json:
         print(json.dumps(values, indent=2))
@@ -79,6 +92,10 @@ def extract(
             file=sys.stderr,
         )
         raise typer.Exit(1)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 @store_app.command("path")

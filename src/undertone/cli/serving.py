@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from undertone.cli.app import app
+from undertone.cli.scale import Address, Engine, Ray, bar, workers_of
 from undertone.errors import ConfigError, UndertoneError
 
 if TYPE_CHECKING:
+    from undertone.scale.workers import Workers
     from undertone.serving.inputs import Listen, Pending
     from undertone.serving.locate import Found
     from undertone.serving.predictor import Predictor
@@ -43,7 +45,13 @@ def predict(
         str | None, typer.Option("--format", "-f", help="json | jsonl | csv | textgrid | srt")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A file; for textgrid and srt of several, a folder.")
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="A file; for textgrid and srt of several, a folder. With ray a folder or URL of shards,"
+            " or a .jsonl.",
+        ),
     ] = None,
     abstain: Annotated[
         float | None,
@@ -54,6 +62,9 @@ def predict(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Exit 0 though some recordings could not be judged.")
     ] = False,
+    engine: Engine = "local",
+    address: Address = None,
+    ray: Ray = None,
 ) -> None:
     """Say what emotion is heard in recordings.
 
@@ -63,25 +74,83 @@ def predict(
     Example: undertone predict clip.wav --text "I can't believe it"
 
     Example: undertone predict recordings/ --format csv --out emotions.csv
+
+    Example: undertone predict shards/ --model runs/mine --engine ray --out answers/
     """
     from undertone.serving import inputs
 
+    workers = workers_of(engine, address, ray)
+    if workers is not None:
+        if text is not None or asr is not None:
+            raise ConfigError(
+                "--text and --asr are for the local engine; on a cluster words come with the manifest"
+            )
+        return _on_cluster(paths, model, form, out, (explain, abstain, align), address, workers, skip_bad)
+    file = Path(out) if out is not None else None
     pending = inputs.find(paths, text, _listener(asr))
     if text is not None and len(pending) > 1:
         raise ConfigError(f"--text is for one recording, not {len(pending)}")
     judge = _predictor(model, align)
     failures: list[str] = []
     answers = _answers(judge, pending, explain, abstain, failures)
-    if form is None and out is None and len(pending) == 1 and sys.stdout.isatty():
+    if form is None and file is None and len(pending) == 1 and sys.stdout.isatty():
         for answer in answers:
             _show(answer)
     else:
-        _write(answers, form or _form_of(out), out, several=len(pending) > 1)
+        _write(answers, form or _form_of(file), file, several=len(pending) > 1)
     if failures:
         if len(pending) > 1:
             print(f"undertone: {len(failures)} of {len(pending)} recordings not judged", file=sys.stderr)
         if not skip_bad:
             raise typer.Exit(1)
+    return None
+
+
+def _on_cluster(
+    paths: Sequence[str],
+    model: str | None,
+    form: str | None,
+    out: str | None,
+    asked: tuple[bool, float | None, str],
+    address: str | None,
+    workers: Workers,
+    skip_bad: bool,
+) -> None:
+    """As ``predict``, of one manifest or folder of shards, on Ray."""
+    from undertone.scale.predict import predict as place
+    from undertone.serving.locate import locate
+
+    if len(paths) != 1:
+        raise ConfigError(
+            "--engine ray takes one manifest or folder of shards; `undertone prepare` makes one"
+        )
+    if out is None or form not in (None, "jsonl", "parquet"):
+        raise ConfigError(
+            "--engine ray writes Parquet shards into --out FOLDER, or lines into --out FILE.jsonl"
+        )
+    found = locate(model)
+    if found.chosen:
+        print(f"undertone: {found.chosen}", file=sys.stderr)
+    explain, abstain, align = asked
+    with bar("judging") as watch:
+        account = place(
+            paths[0],
+            out,
+            found.path,
+            address=address,
+            workers=workers,
+            explain=explain,
+            threshold=abstain,
+            align=align,
+            watch=watch,
+        )
+    for one in account.failed:
+        print(f"undertone: {one.id}: {one.why}", file=sys.stderr)
+    resumed = f" ({account.resumed} by an earlier run)" if account.resumed else ""
+    failed = f", {len(account.failed)} not judged" if account.failed else ""
+    print(f"{out}: {account.utterances} utterances{resumed}{failed}", file=sys.stderr)
+    if account.failed and not skip_bad:
+        raise typer.Exit(1)
 
 
 def _listener(asr: str | None) -> Listen | None:

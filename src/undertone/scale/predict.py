@@ -13,21 +13,25 @@ from typing import Any
 from undertone.config import fingerprint
 from undertone.errors import ConfigError
 from undertone.manifest.parquet import pyarrow
+from undertone.scale import places
 from undertone.scale.cluster import connected
 from undertone.scale.parts import Part, open_source
-from undertone.scale.results import check_folder, finished, read_results, write_result
+from undertone.scale.results import check_folder, finished, read_results, remove_results, write_result
 from undertone.scale.stage import Staged
 from undertone.scale.stream import Account, Done, Failed, Make, Watch, attempt, run
 from undertone.scale.workers import Workers
 from undertone.types import Prediction
 
-__all__ = ["Predicting", "predict", "predictions"]
+__all__ = ["Predicting", "join", "pack_model", "predict", "predictions", "unpack"]
 
 
 NOT_THE_MODEL = frozenset(
     {"done.json", "recipe.toml", "history.jsonl", "predictions.jsonl", "embeddings.npz"}
 )
 """What training leaves beside a model."""
+
+
+LINES = ".jsonl"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Predicting:
     model: Any
     """The object of the model's files in the cluster, so that no machine needs the folder itself."""
     explain: bool
-    threshold: float
+    threshold: float | None
     align: str
 
     def finished(self) -> Callable[[Part], bool]:
@@ -79,7 +83,7 @@ def predict(
     address: str | None = None,
     workers: Workers | None = None,
     explain: bool = True,
-    threshold: float = 0.0,
+    threshold: float | None = None,
     align: str = "auto",
     watch: Watch | None = None,
 ) -> Account:
@@ -87,7 +91,22 @@ def predict(
 
     ``out`` holds ``part-….parquet`` with the columns id, label, confidence, prediction (the line that
     ``--format jsonl`` has) and error. Stopped, the same call goes on with the parts that are missing.
+    Where ``out`` is a ``.jsonl``, the parts lie beside it until they are all there, and then become it.
     """
+    if out.endswith(LINES):
+        account = predict(
+            source,
+            out + ".parts",
+            model,
+            address=address,
+            workers=workers,
+            explain=explain,
+            threshold=threshold,
+            align=align,
+            watch=watch,
+        )
+        join(out + ".parts", out)
+        return account
     chosen = workers or Workers()
     pyarrow()
     opened = open_source(source, chosen.rows)
@@ -96,7 +115,22 @@ def predict(
     check_folder(out, opened, identity)
     with connected(address) as ray:
         work = Predicting(identity, out, ray.put(files), explain, threshold, align)
-        return run(ray, opened, work, chosen, watch)
+        account = run(ray, opened, work, chosen, watch)
+    if account.resumed:  # what an earlier run could not judge belongs to the account too
+        account.failed = [
+            Failed(r["id"], r["error"]) for r in read_results(out, ["id", "error"]) if r["error"]
+        ]
+    return account
+
+
+def join(parts: str, out: str) -> None:
+    """Shards of results as one file of lines; the shards are removed when it is there."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lines.jsonl"
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(predictions(parts))
+        places.put(path, out)
+    remove_results(parts)
 
 
 def predictions(out: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from undertone.errors import DataError
@@ -12,7 +13,15 @@ from undertone.manifest.parquet import pyarrow
 from undertone.scale import places
 from undertone.scale.parts import Part, Source
 
-__all__ = ["SUFFIX", "check_folder", "finished", "read_results", "result_files", "write_result"]
+__all__ = [
+    "SUFFIX",
+    "check_folder",
+    "finished",
+    "read_results",
+    "remove_results",
+    "result_files",
+    "write_result",
+]
 
 SUFFIX = ".parquet"
 OURS = re.compile(r"part-\d{7}-[0-9a-f]{16}\.parquet")
@@ -60,3 +69,11 @@ def read_results(folder: str, columns: list[str] | None = None) -> Iterator[dict
     for name in result_files(folder):
         with places.opened(places.join(folder, name)) as file:
             yield from pq.ParquetFile(file).read(columns=columns).to_pylist()
+
+
+def remove_results(folder: str) -> None:
+    """Delete the shards of results, and the folder if nothing else is in it."""
+    for name in result_files(folder):
+        places.remove(places.join(folder, name))
+    if not places.is_url(folder) and not places.names(folder):
+        Path(folder).rmdir()
