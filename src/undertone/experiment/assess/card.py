@@ -92,15 +92,12 @@ def _how(data: Figures) -> str:
     speakers = " and ".join(f"{data[c]['speakers']} of {t.split()[0]}" for c, t in CORPORA.items())
     return filled(
         f"Of the {data['folds']} models of a cross-validation over speakers ({speakers}), each asked only",
-        "about",
-        "speakers that neither its training nor its validation met; of words, on the development split of",
-        f"GoEmotions ({sum(data['goemotions'].values())} sentences). The shipped model was trained in the",
-        "same way",
-        "on all speakers, so that it cannot itself be tested on these corpora. UA is the mean of the",
-        "classes'",
-        "recalls, chance 25.0. In brackets 95 % intervals, over speakers (t) or sentences (bootstrap).",
-        "Every clip",
-        "was judged alone.",
+        "about speakers whom it never met; temperatures, fusion and threshold come from the other folds'",
+        "speakers and from sentences of the training split. Words: the development split of GoEmotions",
+        f"({sum(data['goemotions'].values())} sentences). The shipped model was trained in the same way on",
+        "all speakers, so that it cannot itself be tested on these corpora. UA is the mean of the classes'",
+        "recalls, chance 25.0. In brackets 95 % intervals, over speakers (t) or sentences (bootstrap). Every",
+        "clip was judged alone.",
     )
 
 
@@ -193,7 +190,7 @@ def _abstention(found: Figures) -> str:
     for corpus, one in found.get("answered", {}).items():
         notes.append(f"UA where it answers, {CORPORA[corpus].split()[0]}: {spread(one)}.")
     how = filled(
-        "Below a confidence that was chosen on validation speakers it gives no label (`--abstain` sets",
+        "Below a confidence that was chosen on speakers kept aside it gives no label (`--abstain` sets",
         "another;",
         "probabilities are given all the same).",
     )

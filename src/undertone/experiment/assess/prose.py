@@ -58,9 +58,11 @@ Intervals, breakdowns and where the model fails are in the [card](../model-card.
 MEASURED = """\
 ## How it was measured
 
-Five folds over speakers, one jointly trained model each; nothing was chosen on a fold's test speakers. Every
-clip is judged alone, through the public predictor. Level, noise, telephone band and crops are applied to the
-test clips, with random numbers drawn from each clip's name. The n-gram regression (words 1 to 2, characters 2
-to 5 within words, tf-idf, balanced classes) is fitted in the same command on the same sentences in the same
-form. For pairs, the product rule multiplies the two sides' posteriors. The generators of the sounds that are
-no speech (`experiment/assess/sounds.py`) are not those of the training."""
+Five folds over speakers, one jointly trained model each, asked about the speakers it never met. A fold's
+temperatures, fusion and threshold are fitted on what the other folds' networks say of the speakers that those
+keep aside, and on sentences of GoEmotions' training split. Every clip is judged alone, by the public
+predictor. Level, noise, telephone band and crops are applied to the test clips, with random numbers drawn
+from each clip's name. The n-gram regression (words 1 to 2, characters 2 to 5 within words, tf-idf, balanced
+classes) is fitted in the same command on the same sentences in the same form. For pairs, the product rule
+multiplies the two sides' posteriors. The generators of the sounds that are no speech
+(`experiment/assess/sounds.py`) are not those of the training."""
