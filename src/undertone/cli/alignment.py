@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from undertone.cli.app import app
+from undertone.cli.scale import Address, Engine, Ray, bar, local_path, workers_of
 
 if TYPE_CHECKING:
     from undertone.experiment.align import Summary
@@ -22,9 +20,12 @@ SHOWN = 10
 
 @app.command()
 def align(
-    manifest: Annotated[Path, typer.Argument(help="M.jsonl or M.parquet")],
+    manifest: Annotated[str, typer.Argument(help="M.jsonl or M.parquet; with ray shards or a URL too.")],
     method: Annotated[str, typer.Option("--with", help="given, sphinx (English) or ctc.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The aligned manifest.")],
+    out: Annotated[
+        str,
+        typer.Option("--out", "-o", help="The aligned manifest; with ray a folder or URL of shards too."),
+    ],
     model: Annotated[str | None, typer.Option(help="ctc: a recogniser, folder or hub name.")] = None,
     source: Annotated[
         Path | None,
@@ -36,6 +37,9 @@ def align(
     option: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, a setting of the aligner: gate=0 …")
     ] = None,
+    engine: Engine = "local",
+    address: Address = None,
+    ray: Ray = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
     """Find where words, syllables and phones begin.
@@ -55,24 +59,16 @@ def align(
         raise ConfigError(f"no aligner '{method}'; there are: {', '.join(ALIGNERS)}")
     settings = apply_overrides({}, option or [])
     request = Request(method, model, str(source) if source else None, settings)  # type: ignore[arg-type]
-    with _progress() as watch:
-        summary = run(manifest, out, request, jobs=jobs, watch=watch)
+    workers = workers_of(engine, address, ray)
+    with bar("aligning") as watch:
+        if workers is not None:
+            from undertone.scale.align import align as place
+
+            summary = place(manifest, out, request, address=address, workers=workers, watch=watch)
+        else:
+            path, to = local_path(manifest, "MANIFEST"), local_path(out, "--out")
+            summary = run(path, to, request, jobs=jobs, watch=watch)
     print(json.dumps(_plain(summary), ensure_ascii=False)) if as_json else _print(summary)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr where someone is looking."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("aligning", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("aligning", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _plain(summary: Summary) -> dict[str, Any]:

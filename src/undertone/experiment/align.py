@@ -29,7 +29,7 @@ from undertone.errors import (
 from undertone.experiment.aligned import Journal, Outcome, Request
 from undertone.types import Aligner, Utterance
 
-__all__ = ["ALIGNERS", "Outcome", "Request", "Summary", "align", "reasons"]
+__all__ = ["ALIGNERS", "Outcome", "Request", "Summary", "after_aligning", "align", "reasons", "start_aligner"]
 
 ALIGNERS = ("given", "sphinx", "ctc")
 Watch: TypeAlias = Callable[[int, int], None]
@@ -90,7 +90,14 @@ def align(
                 watch(len(done), len(utterances))
     outcomes = [done[u.id] for u in utterances]
     summary = _summary(out, outcomes, resumed, time.monotonic() - began)
-    meta = held.meta.after(
+    manifests.write(out, (o.utterance for o in outcomes), after_aligning(held.meta, request, summary))
+    journal.path.unlink(missing_ok=True)
+    return summary
+
+
+def after_aligning(meta: manifests.Meta, request: Request, summary: Summary) -> manifests.Meta:
+    """The sidecar of an aligned manifest."""
+    return meta.after(
         "align",
         method=request.method,
         model=request.model,
@@ -98,9 +105,6 @@ def align(
         aligned=summary.aligned,
         failed=dict(summary.failed),
     )
-    manifests.write(out, (o.utterance for o in outcomes), meta)
-    journal.path.unlink(missing_ok=True)
-    return summary
 
 
 def _summary(out: Path, outcomes: Sequence[Outcome], resumed: int, seconds: float) -> Summary:
@@ -133,14 +137,19 @@ def _kind(reason: str) -> str:
 # ---- the work ---------------------------------------------------------------------------------------
 
 
-def _outcomes(utterances: Sequence[Utterance], request: Request, jobs: int) -> Iterator[Outcome]:
+def start_aligner(request: Request) -> Callable[[Utterance], Outcome]:
+    """What does one utterance after the other, its models loaded once."""
     if request.method == "given":
         find = open_source(Path(request.source) if request.source else None)
-        yield from (_given(utterance, find) for utterance in utterances)
-    elif jobs <= 1 or len(utterances) <= 1:
+        return lambda utterance: _given(utterance, find)
+    aligner = _build(request)
+    return lambda utterance: _aligned(utterance, aligner)
+
+
+def _outcomes(utterances: Sequence[Utterance], request: Request, jobs: int) -> Iterator[Outcome]:
+    if request.method == "given" or jobs <= 1 or len(utterances) <= 1:
         if utterances:
-            aligner = _build(request)
-            yield from (_aligned(utterance, aligner) for utterance in utterances)
+            yield from map(start_aligner(request), utterances)
     else:
         yield from _spawned(utterances, request, min(jobs, len(utterances)))
 

@@ -20,6 +20,7 @@ QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # the rest stands in the session's log files
 }
 STORE_BYTES = 256 << 20
 """Object store of a cluster that we start ourselves: parts' names and summaries travel, recordings do not."""
@@ -27,7 +28,8 @@ STORE_BYTES = 256 << 20
 
 def require(feature: str) -> Any:
     """The library, or how to get it."""
-    os.environ.update(QUIET)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:

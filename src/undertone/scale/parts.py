@@ -28,8 +28,8 @@ __all__ = ["Part", "Source", "open_source"]
 
 T = TypeVar("T")
 
-CONTENT_NAMED = re.compile(r"shard-\d+-[0-9a-f]{16}\.parquet")
-"""What ``pack`` writes: the name is a hash of the content."""
+CONTENT_NAMED = re.compile(r"(shard|part)-\d+-[0-9a-f]{16}\.parquet")
+"""What ``pack`` and runs on a cluster write: the name is a hash of the content or of what it was made of."""
 FOOTERS = 16
 """Shards whose footers are read at once."""
 

@@ -15,7 +15,7 @@ from undertone.manifest.parquet import lean, pyarrow, schema, to_row
 from undertone.scale import places
 from undertone.types import Utterance
 
-__all__ = ["META", "RECORDING", "columns", "read_group", "row_groups", "table", "utterance_rows"]
+__all__ = ["META", "RECORDING", "columns", "plain", "read_group", "row_groups", "table", "utterance_rows"]
 
 RECORDING = "recording"
 """The column of bytes."""
@@ -58,7 +58,7 @@ def read_group(place: str, group: int) -> tuple[list[dict[str, Any]], dict[str, 
     with _file(place) as file:
         rows = file.read_row_group(group).to_pylist()
     recordings = {row["audio"]: row[RECORDING] for row in rows if row.get(RECORDING) is not None}
-    return [_plain(row) for row in rows], recordings
+    return [plain(row) for row in rows], recordings
 
 
 def utterance_rows(place: str, first: int = 0, last: int | None = None) -> Iterator[dict[str, Any]]:
@@ -71,13 +71,14 @@ def utterance_rows(place: str, first: int = 0, last: int | None = None) -> Itera
                 for batch in file.iter_batches(1_000, row_groups=[group]):
                     rows = batch.to_pylist()
                     kept = rows[max(0, first - at) : None if last is None else max(0, last - at)]
-                    yield from map(_plain, kept)
+                    yield from map(plain, kept)
                     at += len(rows)
             else:
                 at += size
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The utterance in a row, as a line of JSONL would have it."""
     known = set(Utterance.__dataclass_fields__)
     return lean({key: value for key, value in row.items() if key in known})
 

@@ -33,7 +33,7 @@ class Staged:
     """One utterance at hand."""
 
     utterance: Utterance
-    """As the source has it."""
+    """As the source has it, a relative path resolved against the source's folder."""
     here: Utterance
     """With ``audio`` a local file, or a member of a local archive."""
     recording: bytes | None = None
@@ -93,14 +93,15 @@ class _Room:
 
     def stage(self, utterance: Utterance) -> Staged:
         data = self._recordings.get(utterance.audio)
+        if data is not None:
+            path = self._lay(utterance.audio, data)
+            return Staged(utterance, replace(utterance, audio=str(path)), data)
+        utterance = replace(utterance, audio=places.join(self._source, utterance.audio))
         try:
-            if data is not None:
-                here = str(self._lay(utterance.audio, data))
-            else:
-                here = self._local(places.join(self._source, utterance.audio))
+            here = self._local(utterance.audio)
         except DataError as error:
             return Staged(utterance, utterance, error=str(error))
-        return Staged(utterance, replace(utterance, audio=here), data)
+        return Staged(utterance, replace(utterance, audio=here))
 
     def _local(self, place: str) -> str:
         """The path itself, or that of a copy; of an archive, with the member that was named."""
