@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.installed-browser
+STARTER := packages/undertone-starter
 EXTRAS := dev,align,demo,report,vad,serve,parquet,search,export,lora,smile
 QUICK ?=
 RUNS ?= runs
@@ -15,9 +16,9 @@ export HF_HUB_OFFLINE ?= 1
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(STARTER)/pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[$(EXTRAS)]" -e $(STARTER)
 	@touch $@
 
 $(BROWSER_STAMP): $(STAMP)

@@ -106,11 +106,29 @@ def test_the_installed_starter_judges_with_torch_alone(clip: bytes, tmp_path: Pa
     """In a process of its own, as a user would: sound and words, no transformers imported."""
     import importlib.util
 
-    if importlib.util.find_spec(PACKAGE) is None:
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
         pytest.skip("undertone-starter is not installed")
+    if not (Path(spec.origin).parent / "model" / "model.safetensors").is_file():
+        pytest.skip("undertone-starter holds no model yet")
     (tmp_path / "a.wav").write_bytes(clip)
     code = (
         "import sys, undertone; answer = undertone.load('starter').predict(sys.argv[1], text='so glad');"
         "assert set(answer.modalities) == {'speech', 'text'}; sys.exit('transformers' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.wav")], check=True)
+
+
+def test_the_starters_distribution_is_its_own_with_its_own_licence() -> None:
+    import tomllib
+
+    root = Path(__file__).parents[2]
+    box = root / "packages" / "undertone-starter"
+    project = tomllib.loads((box / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["license"] == "CC-BY-NC-SA-4.0"
+    assert "CC-BY-NC-SA-4.0" in (box / "LICENSE").read_text(encoding="utf-8")
+    assert not project.get("dependencies"), "weights alone"
+    ours = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    assert ours["project"]["license"] == "Apache-2.0"
+    assert "packages" in ours["tool"]["hatch"]["build"]["targets"]["sdist"]["exclude"]
+    assert "-e $(STARTER)" in (root / "Makefile").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ STARTER = "starter"
 PACKAGE = "undertone_starter"
 """What the distribution is imported as; it is found, never run."""
 MISSING = (
-    "the starter model is not installed; with a checkout: pip install ./packages/undertone-starter, "
-    "without: pip install undertone-starter"
+    "the starter model is not installed: pip install ./packages/undertone-starter in undertone's checkout, "
+    "or name another model"
 )
 
 

@@ -62,12 +62,12 @@ def _sure(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     lines = []
     for name, one in found.items():
         lines.append(_bar(f"calibration error, {name}", one["ece"], one["bound"], at_least=False))
-        for score, title in (("brier", "Brier score"), ("nll", "NLL")):
+        for score, title in (("brier", "Brier"), ("nll", "NLL")):
             rivals = [
                 one[f"{score}_{rival}"] for rival in ("prior", "uncalibrated") if f"{score}_{rival}" in one
             ]
-            what = f"{title}, {name}, against the prior and before calibration"
-            lines.append(_bar(what, one[score], min(rivals), at_least=False))
+            line = _bar(f"{title}, {name}: below prior and uncalibrated", one[score], min(rivals), False)
+            lines.append(line | {"met": one[score] < min(rivals)})
     return lines
 
 
