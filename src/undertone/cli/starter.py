@@ -77,6 +77,7 @@ def evaluate(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Ask only this condition; figures need them all.")
     ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes at once, a thread each.", min=1)] = 1,
 ) -> None:
     """Ask every fold's model about the speakers it never met, and write figures and the model card.
 
@@ -92,7 +93,7 @@ def evaluate(
         raise ConfigError(f"no condition '{unknown.pop()}'; there are: {', '.join(CONDITIONS)}")
     place = out or run / "assessment"
     with _bar() as tell:
-        found = assess(run, data_folder(data), place, _open, tell, only or tuple(CONDITIONS))
+        found = assess(run, data_folder(data), place, _open, tell, only or tuple(CONDITIONS), jobs)
     if not found:
         return
     write_pages(found, place)

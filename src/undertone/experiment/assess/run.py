@@ -9,8 +9,11 @@ out/assessment.json                every figure
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -44,45 +47,35 @@ def assess(
     open_model: Open,
     tell: Tell | None = None,
     conditions: Sequence[str] = tuple(CONDITIONS),
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Every figure of a run, also left in ``out/assessment.json``; ``data`` holds the real corpora.
 
     Fewer ``conditions`` only ask, so that the work can be cut into pieces: figures need all of them.
+    ``jobs`` models are asked at once, each in a process of its own; ``open_model`` must then be importable.
     """
     known = recordings.read(data)
     folds = sides(run, known, sentences.four(sentences.read(data, "dev")))
     crossed = _crossed(run, known)
-    total = len(folds) * len(conditions) + len(crossed)
-    done = 0
-
-    def now(what: str) -> None:
-        if tell is not None:
-            tell(what, done, total)
-
-    answers: dict[str, dict[str, list[Row]]] = {name: {} for name in conditions}
-    for fold, side in folds.items():
-        model = run / fold / "model"
-        ask = cache(partial(open_model, model))
-        for name in conditions:
-            now(f"{fold}: {name}")
-            answers[name][fold] = asked(model, side, name, ask, _kept(out, fold, name))
-            done += 1
+    work = [
+        Work(run / fold / "model", side, name, out) for fold, side in folds.items() for name in conditions
+    ]
+    work += [Work(run / name / "model", side, "clean", out) for name, side in crossed.items()]
+    rows = dict(zip(work, _all_asked(work, open_model, tell, jobs), strict=True))
     if set(conditions) < set(CONDITIONS):
         return {}
-    cross: dict[str, Any] = {}
-    for name, side in crossed.items():
-        now(name)
-        model = run / name / "model"
-        rows = asked(model, side, "clean", partial(open_model, model), _kept(out, name, "clean"))
-        cross[f"{name.removeprefix('only-')} → {CROSS[name]}"] = score(table(rows, "speech"))
-        done += 1
-    now("figures")
+    answers: dict[str, dict[str, list[Row]]] = {name: {} for name in conditions}
+    for one in work[: len(folds) * len(conditions)]:
+        answers[one.condition][one.fold] = rows[one]
     found = {
         "schema": SCHEMA,
         "data": counts(folds),
         **figures(answers),
         "rival": _rival(data),
-        "cross_corpus": cross,
+        "cross_corpus": {
+            f"{one.fold.removeprefix('only-')} → {CROSS[one.fold]}": score(table(rows[one], "speech"))
+            for one in work[len(folds) * len(conditions) :]
+        },
         "model": described(run / "final" / "model"),
         "code": code_version(),
         "machine": this_machine(),
@@ -92,8 +85,51 @@ def assess(
     return found
 
 
-def _kept(out: Path, fold: str, condition: str) -> Path:
-    return out / "scores" / fold / f"{condition}.jsonl"
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One model asked in one way."""
+
+    model: Path
+    side: Side
+    condition: str
+    out: Path
+
+    @property
+    def fold(self) -> str:
+        return self.model.parent.name
+
+    def do(self, open_model: Open) -> list[Row]:
+        ask = partial(_opened, open_model, self.model)
+        kept = self.out / "scores" / self.fold / f"{self.condition}.jsonl"
+        return asked(self.model, self.side, self.condition, ask, kept)
+
+
+@lru_cache(1)
+def _opened(open_model: Open, model: Path) -> Ask:
+    """The model that was asked last stays open: conditions come model by model."""
+    return open_model(model)
+
+
+def _all_asked(work: Sequence[Work], open_model: Open, tell: Tell | None, jobs: int) -> list[list[Row]]:
+    found: list[list[Row]] = []
+
+    def collect(answers: Iterable[list[Row]]) -> list[list[Row]]:
+        waiting = iter(answers)
+        for done, one in enumerate(work):
+            if tell is not None:
+                tell(f"{one.fold}: {one.condition}", done, len(work))
+            found.append(next(waiting))
+        return found
+
+    _opened.cache_clear()  # a folder may hold another model than when it was last opened
+    if jobs == 1:
+        return collect(one.do(open_model) for one in work)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        return collect(pool.map(partial(_do, open_model), work, chunksize=5))
+
+
+def _do(open_model: Open, work: Work) -> list[Row]:
+    return work.do(open_model)
 
 
 def sides(run: Path, known: Sequence[Spoken], texts: Sequence[sentences.Sentence]) -> dict[str, Side]:
