@@ -6,17 +6,20 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from undertone.cli.app import app
+from undertone.cli.scale import Address, Engine, Ray, workers_of
 from undertone.errors import TrainingError
 
 if TYPE_CHECKING:
     from undertone.evaluation.results import Result
     from undertone.experiment.recipe import Recipe
+    from undertone.store import Store
     from undertone.training.crossval import Failure, Job
 
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the recipe; repeatable.")]
@@ -35,10 +38,15 @@ def train(
     out: Out = Path("runs"),
     store: StoreAt = None,
     dry_run: DryRun = False,
+    engine: Engine = "local",
+    address: Address = None,
+    ray: Ray = None,
 ) -> None:
-    """Train and test one fold of a recipe, with a bar to look at.
+    """Train and test one fold of a recipe, with a bar to look at; on a cluster, in one group of workers.
 
     Example: undertone train recipes/demo/unison.toml --set training.epochs=5
+
+    Example: undertone train recipe.toml --engine ray --ray workers=4 --ray gpus=1
     """
     from undertone.experiment.recipe import load_recipe
     from undertone.experiment.single import train_one
@@ -47,8 +55,17 @@ def train(
     loaded = load_recipe(recipe, set_ or [])
     if dry_run:
         return _describe([loaded])
-    with _EpochBar(loaded.training.epochs) as bar:
-        folder, figures = train_one(loaded, out, Store(store), fold=fold, seed=seed, watch=bar)
+    workers = workers_of(engine, address, ray)
+    if workers is not None:
+        from functools import partial
+
+        from undertone.scale.group import fit_together
+
+        do = partial(fit_together, address=address, workers=workers)
+        folder, figures = train_one(loaded, out.absolute(), _store_at(store), fold=fold, seed=seed, do=do)
+    else:
+        with _EpochBar(loaded.training.epochs) as bar:
+            folder, figures = train_one(loaded, out, Store(store), fold=fold, seed=seed, watch=bar)
     print(f"WA {100 * figures['wa']:.1f}  UA {100 * figures['ua']:.1f}  on the test side of {folder}")
     return None
 
@@ -63,10 +80,15 @@ def crossval(
     jobs: Jobs = None,
     final: Annotated[bool, typer.Option(help="Also fit the model one deploys, on all data.")] = True,
     dry_run: DryRun = False,
+    engine: Engine = "local",
+    address: Address = None,
+    ray: Ray = None,
 ) -> None:
     """Train and test every fold of some recipes; finished folds are not done again.
 
     Example: undertone crossval recipes/iemocap/mgcma.toml recipes/iemocap/unison.toml --seeds 5
+
+    Example: undertone crossval recipes/iemocap/*.toml --engine ray --out /shared/runs
     """
     from undertone.evaluation.results import evaluate
     from undertone.experiment.crossval import crossval as run
@@ -77,15 +99,27 @@ def crossval(
     loaded = [load_recipe(path, overrides) for path in recipes]
     if dry_run:
         return _describe(loaded)
-    with _JobBar() as bar:
+    runner = None
+    workers = workers_of(engine, address, ray)
+    with ExitStack() as stack:
+        if workers is not None:
+            from functools import partial
+
+            from undertone.scale.cluster import connected
+            from undertone.scale.trials import run_jobs
+
+            stack.enter_context(connected(address))
+            runner = partial(run_jobs, address=address, workers=workers)
+        bar = stack.enter_context(_JobBar())
         done = run(
             loaded,
-            out,
-            store=Store(store),
+            out if runner is None else out.absolute(),
+            store=Store(store) if runner is None else _store_at(store),
             processes=jobs or _cores(),
             final=final,
             start=bar.start,
             watch=bar.ended,
+            runner=runner,
         )
     _tell_failures(done.failures)
     _table([evaluate(folder) for folder in done.whole])
@@ -128,6 +162,9 @@ def search(
     set_: Set = None,
     out: Out = Path("runs/search"),
     store: StoreAt = None,
+    engine: Engine = "local",
+    address: Address = None,
+    ray: Ray = None,
 ) -> None:
     """Look for settings by the validation sides; no test side is touched.
 
@@ -140,7 +177,14 @@ def search(
 
     ranges = [parse_range(text) for text in over]
     loaded = load_recipe(recipe, set_ or [])
-    found = tune(loaded, ranges, out, Store(store), trials=trials, folds=folds)
+    workers = workers_of(engine, address, ray)
+    if workers is not None:
+        from undertone.scale.trials import search as place
+
+        at = _store_at(store).root
+        found = place(loaded, ranges, out, at, trials=trials, folds=folds, address=address, workers=workers)
+    else:
+        found = tune(loaded, ranges, out, Store(store), trials=trials, folds=folds)
     print(f"validation UA {100 * found.score:.1f} after {found.trials} trials, with")
     for key, value in found.values.items():
         print(f"  --set {key}={value}")
@@ -221,6 +265,13 @@ def _predict_one(run: Path, clip: Path, words: str) -> None:
     said = load(run).predict(clip, words)
     shares = "  ".join(f"{label} {100 * p:.0f} %" for label, p in said.probabilities.items())
     print(f'{run.name} on {clip.name}, "{words}": {said.label}  ({shares})')
+
+
+def _store_at(folder: Path | None) -> Store:
+    """The store by its full path: machines of a cluster stand elsewhere."""
+    from undertone.store import Store, default_root
+
+    return Store((folder or default_root()).absolute())
 
 
 def _cores() -> int:

@@ -6,9 +6,9 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import undertone
 from undertone import audit, splits
@@ -21,13 +21,20 @@ from undertone.experiment.material import Corpus, gather_features, read_corpus, 
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import FINAL, Task, run_job
 from undertone.store import Store
-from undertone.training.crossval import Failure, Job, run_jobs
+from undertone.training.crossval import Failure, Job, Work, run_jobs
 
-__all__ = ["Crossval", "Plan", "crossval", "plan"]
+__all__ = ["Crossval", "Plan", "Runner", "crossval", "plan"]
 
 log = logging.getLogger(__name__)
 
 Watched = Callable[[Job, Failure | None], None]
+
+
+class Runner(Protocol):
+    """Does jobs: ``training.crossval.run_jobs``, or what places them elsewhere."""
+
+    def __call__(self, jobs: Sequence[Job], work: Work, /, *, watch: Watched | None) -> list[Failure]:
+        """Those that failed."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,13 @@ def crossval(
     final: bool = True,
     start: Callable[[Sequence[Job]], None] | None = None,
     watch: Watched | None = None,
+    runner: Runner | None = None,
 ) -> Crossval:
-    """Run every recipe into ``out/<name>``; what an earlier call finished is not done again."""
+    """Run every recipe into ``out/<name>``; what an earlier call finished is not done again.
+
+    ``runner`` does the jobs in place of this machine's processes.
+    """
+    run = runner or partial(run_jobs, processes=processes)
     titles = [recipe.title for recipe in recipes]
     if len(set(titles)) < len(titles):
         raise ConfigError(f"two recipes are called '{max(titles, key=titles.count)}': give one a name")
@@ -79,10 +91,10 @@ def crossval(
     if start is not None:
         start([*jobs, *finals])
     # the longest first, so that no process is left alone with one at the end
-    failures = run_jobs(_longest_first(jobs), run_job, processes=processes, watch=watch)
+    failures = run(_longest_first(jobs), run_job, watch=watch)
     lost = {failure.job.run for failure in failures}
     ready = [job for job in finals if job.run not in lost]
-    failures += run_jobs(ready, run_job, processes=processes, watch=watch)
+    failures += run(ready, run_job, watch=watch)
     return Crossval(tuple(planned.folder for planned in plans), tuple(failures))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from undertone.experiment.run import run_job
 from undertone.models.batch import Dimensions
 from undertone.models.table import build
 from undertone.store import Store
-from undertone.training.crossval import finished
+from undertone.training.crossval import Job, finished
 from undertone.training.loop import Watch
 
 __all__ = ["Sizes", "sizes", "train_one"]
@@ -30,8 +31,9 @@ def train_one(
     fold: str | None = None,
     seed: int = 0,
     watch: Watch | None = None,
+    do: Callable[[Job], None] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Train and test one fold; returns its folder and its metrics."""
+    """Train and test one fold, in this process unless ``do`` does it; returns its folder and its metrics."""
     seeded = recipe.but([f"protocol.seeds={max(seed + 1, recipe.protocol.seeds)}"])
     planned = plan(seeded, out, lambda r, corpus: gather_features(r, corpus.utterances, store))
     names = [f.name for f in planned.split.folds]
@@ -40,7 +42,7 @@ def train_one(
         raise ConfigError(f"no fold '{wanted}'; there are: {', '.join(names)}")
     job = next(j for j in planned.jobs if (j.fold, j.seed) == (wanted, seed))
     if not finished(job):
-        run_job(job, watch)
+        run_job(job, watch) if do is None else do(job)
     figures: dict[str, Any] = json.loads((job.folder / "metrics.json").read_text(encoding="utf-8"))
     return job.folder, figures
 

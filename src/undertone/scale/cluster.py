@@ -20,7 +20,6 @@ QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # the rest stands in the session's log files
 }
 STORE_BYTES = 256 << 20
 """Object store of a cluster that we start ourselves: parts' names and summaries travel, recordings do not."""

@@ -22,7 +22,7 @@ from undertone.scale.parts import Part, Source
 from undertone.scale.stage import Staged, staged
 from undertone.scale.workers import Workers
 
-__all__ = ["Account", "Done", "Failed", "Make", "Watch", "Work", "run"]
+__all__ = ["Account", "Done", "Failed", "Make", "Watch", "Work", "alone", "attempt", "run", "worker"]
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class _Actor:
     """In each worker process: the work, started once."""
 
     def __init__(self, work: Work, threads: int) -> None:
-        _alone(threads)
+        alone(threads)
         self._problem: str | None = None
         try:
             self._make = work.start()
@@ -169,7 +169,7 @@ def worker() -> str:
     return f"{ray.get_runtime_context().get_node_id()[:8]}:{os.getpid()}"
 
 
-def _alone(threads: int) -> None:
+def alone(threads: int) -> None:
     """As many threads as cores were given: more would slow the neighbours down, and themselves."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)

@@ -1,0 +1,243 @@
+"""Cross-validation and search as Ray Tune trials, over the plan that the local runner has.
+
+A job is a folder that all machines share and what makes it (``training.crossval``): a trial does the job,
+and a job whose folder is whole is no trial. So a run begun here goes on on one machine, and the other way.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from undertone.errors import MissingExtra, TrainingError, UndertoneError
+from undertone.experiment.recipe import Recipe
+from undertone.experiment.tuning import Trying
+from undertone.scale.cluster import connected, most
+from undertone.scale.stream import alone
+from undertone.scale.workers import Workers
+from undertone.training.crossval import Failure, Job, Work, finished
+from undertone.training.search import Found, Range
+
+__all__ = ["run_jobs", "search", "tried"]
+
+FOLDER = ".tune"
+"""Beside the runs: Tune's own records, gone when it is done."""
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    work: Work,
+    *,
+    address: str | None = None,
+    workers: Workers | None = None,
+    watch: Callable[[Job, Failure | None], None] | None = None,
+) -> list[Failure]:
+    """As ``training.crossval.run_jobs``, each job a trial somewhere on the cluster."""
+    waiting = [job for job in jobs if not finished(job)]
+    if not waiting:
+        return []
+    chosen = workers or Workers()
+    with connected(address):
+        from ray import tune
+
+        trial = tune.with_parameters(_job, jobs=waiting, work=work, place=Path.cwd(), threads=chosen.threads)
+        grid = _fit(
+            trial,
+            chosen,
+            waiting[0].folder.absolute().parents[2] / FOLDER,
+            {"job": tune.grid_search(list(range(len(waiting))))},
+            tune.TuneConfig(max_concurrent_trials=chosen.workers or None, reuse_actors=True),
+            [_telling(waiting, watch)] if watch is not None else [],
+        )
+        found = {result.config["job"]: _why(result) for result in grid}
+    failed = [(job, found.get(index, LOST)) for index, job in enumerate(waiting)]
+    return [Failure(job, why) for job, why in failed if why]
+
+
+LOST = "its machine was lost, and again each time it was tried"
+
+
+def _job(config: Mapping[str, Any], jobs: Sequence[Job], work: Work, place: Path, threads: int) -> None:
+    from ray import tune
+
+    os.chdir(place)  # recipes name manifests by paths from where the user stands
+    alone(threads)
+    tune.report({"why": tried(work, jobs[config["job"]]) or ""})
+
+
+def tried(work: Work, job: Job) -> str | None:
+    """Do it; what went wrong: one line for the user's errors, a traceback for the program's."""
+    try:
+        work(job)
+    except UndertoneError as error:
+        return str(error)
+    except Exception:
+        return traceback.format_exc()
+    return None
+
+
+def _why(result: Any) -> str | None:
+    """What went wrong with a trial, None where nothing did."""
+    if result.error is not None:
+        return f"{LOST} ({str(result.error).strip().splitlines()[-1]})"
+    why: str = (result.metrics or {}).get("why", LOST)
+    return why or None
+
+
+def _telling(jobs: Sequence[Job], watch: Callable[[Job, Failure | None], None]) -> Any:
+    """What Tune calls as trials end; it stays here, though Tune writes a copy of it down."""
+    from ray import tune
+
+    class Telling(tune.Callback):  # type: ignore[misc]
+        def __init__(self, tell: Callable[[int, str], None] | None) -> None:
+            self.tell = tell
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {"tell": None}
+
+        def on_trial_complete(self, **told: Any) -> None:
+            if self.tell is not None:
+                trial = told["trial"]
+                self.tell(trial.config["job"], trial.last_result.get("why", ""))
+
+        def on_trial_error(self, **told: Any) -> None:
+            if self.tell is not None:
+                self.tell(told["trial"].config["job"], LOST)
+
+    return Telling(lambda index, why: watch(jobs[index], Failure(jobs[index], why) if why else None))
+
+
+def _fit(
+    trial: Any, workers: Workers, folder: Path, space: Any, config: Any, callbacks: list[Any]
+) -> Sequence[Any]:
+    """All trials, each with a worker's share of a machine; one whose machine is lost is tried again."""
+    from ray import tune
+
+    share = {"cpu": workers.cpus, **({"gpu": workers.gpus} if workers.gpus else {})}
+    try:
+        results: Sequence[Any] = tune.Tuner(
+            tune.with_resources(trial, share),
+            param_space=space,
+            tune_config=config,
+            run_config=tune.RunConfig(
+                name="undertone",
+                storage_path=str(folder),
+                failure_config=tune.FailureConfig(max_failures=workers.retries),
+                callbacks=callbacks,
+                verbose=0,
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return results
+
+
+# ---- search ------------------------------------------------------------------------------------------
+
+
+def search(
+    recipe: Recipe,
+    ranges: Sequence[Range],
+    out: Path,
+    store: Path | None,
+    *,
+    trials: int,
+    folds: int | None = None,
+    address: str | None = None,
+    workers: Workers | None = None,
+) -> Found:
+    """As ``experiment.tuning.tune``, several settings tried at once; the study on disk is the same."""
+    chosen = workers or Workers()
+    trying = Trying(recipe, folds)
+    study = out.absolute() / recipe.title / "search.journal"
+    study.parent.mkdir(parents=True, exist_ok=True)
+    with connected(address) as ray:
+        from ray import tune
+        from ray.tune.schedulers import MedianStoppingRule
+
+        searcher, done = _optuna(ranges, study)
+        if done < trials:
+            told = {"out": out.absolute(), "store": store, "place": Path.cwd(), "threads": chosen.threads}
+            trial = tune.with_parameters(_setting, trying=trying, **told)
+            stopping = MedianStoppingRule(
+                time_attr="training_iteration", grace_period=1, min_samples_required=4
+            )
+            config = tune.TuneConfig(
+                metric="score",
+                mode="max",
+                search_alg=searcher,
+                scheduler=stopping,
+                num_samples=trials - done,
+                max_concurrent_trials=most(ray, chosen),
+            )
+            _fit(trial, chosen, out.absolute() / FOLDER, {}, config, [])
+    return _best(ranges, study)
+
+
+def _setting(
+    config: Mapping[str, Any], trying: Trying, out: Path, store: Path | None, place: Path, threads: int
+) -> None:
+    """One setting: its folds' validation sides, one report a fold."""
+    from ray import tune
+
+    from undertone.store import Store
+
+    os.chdir(place)
+    alone(threads)
+    own = (
+        out / FOLDER / "folders" / tune.get_context().get_trial_id()
+    )  # settings tried at once share no folder
+    trying(dict(config), own, Store(store), lambda _step, score: tune.report({"score": score}))
+
+
+def _optuna(ranges: Sequence[Range], study: Path) -> tuple[Any, int]:
+    """Tune's searcher over the study's journal, and how many trials it has ended."""
+    from ray.tune.search.optuna import OptunaSearch
+
+    def space(trial: Any) -> None:
+        for one in ranges:
+            one.suggest(trial)
+
+    storage = _storage(study)
+    searcher = OptunaSearch(
+        space=space, metric="score", mode="max", seed=0, storage=storage, study_name=_name(ranges)
+    )
+    return searcher, len([t for t in _trials(ranges, storage) if t.state.is_finished()])
+
+
+def _trials(ranges: Sequence[Range], storage: Any) -> Sequence[Any]:
+    import optuna
+
+    made = optuna.create_study(
+        study_name=_name(ranges), storage=storage, direction="maximize", load_if_exists=True
+    )
+    found: Sequence[Any] = made.trials
+    return found
+
+
+def _storage(study: Path) -> Any:
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    except ImportError:
+        raise MissingExtra("the search over settings", "search") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return JournalStorage(JournalFileBackend(str(study), lock_obj=JournalFileOpenLock(str(study))))
+
+
+def _name(ranges: Sequence[Range]) -> str:
+    return ",".join(sorted(r.key for r in ranges))
+
+
+def _best(ranges: Sequence[Range], study: Path) -> Found:
+    ended = [t for t in _trials(ranges, _storage(study)) if t.state.is_finished()]
+    scored = [t for t in ended if t.state.name == "COMPLETE" and t.value is not None]
+    if not scored:
+        raise TrainingError(f"none of {len(ended)} trials came to an end; see {study}")
+    best = max(scored, key=lambda t: t.value)
+    return Found(best.params, float(best.value), len(ended))
