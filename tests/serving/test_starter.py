@@ -132,3 +132,26 @@ def test_the_starters_distribution_is_its_own_with_its_own_licence() -> None:
     assert ours["project"]["license"] == "Apache-2.0"
     assert "packages" in ours["tool"]["hatch"]["build"]["targets"]["sdist"]["exclude"]
     assert "-e $(STARTER)" in (root / "Makefile").read_text(encoding="utf-8")
+
+
+def test_the_installed_starter_knows_the_voices_it_was_trained_on(real_data: Path) -> None:
+    """No measure of how good it is, but of whether what is installed is the model that was trained."""
+    import importlib.util
+
+    from undertone.corpora.emodb import Emodb
+    from undertone.serving.predictor import load
+
+    spec = importlib.util.find_spec(PACKAGE)
+    model = Path(spec.origin).parent / "model" if spec is not None and spec.origin else None
+    if model is None or not (model / "model.safetensors").is_file():
+        pytest.skip("undertone-starter holds no model here")
+    classes = {"anger": "angry", "happiness": "happy", "sadness": "sad", "neutral": "neutral"}
+    clips = [clip for clip in Emodb(real_data / "emodb").read() if clip.label in classes][::8]
+    ready = load(model)
+    right = [
+        ready.predict(clip.audio, explain=False, threshold=0.0).label == classes[str(clip.label)]
+        for clip in clips
+    ]
+    assert len(right) > 25
+    assert sum(right) / len(right) > 0.85
+    assert ready.predict(None, "I am so happy, this is wonderful!").label == "happy"

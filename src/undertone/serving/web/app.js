@@ -31,7 +31,7 @@ async function ask(path, options = {}) {
 
 async function introduce() {
   const about = await (await ask("v1/model")).json();
-  $("model-note").textContent = `Answering: ${about.model}.${about.card.synthesised ? " It was trained on synthesised speech only: a demonstration, not a judge of people." : ""}`;
+  $("model-note").textContent = `Answering: ${about.model}.${about.card.synthesised ? " It was trained on synthesised speech only: a demonstration, not a judge of people." : ""}${about.card.licence ? ` Licence of its weights: ${about.card.licence}.` : ""}`;
   const examples = await (await ask("v1/examples")).json();
   $("examples").hidden = examples.length === 0;
   $("example-list").replaceChildren(...examples.map((example) => {
@@ -92,7 +92,7 @@ async function finishRecording() {
 }
 
 function showNow(now) {
-  $("live").textContent = `Just now: ${now.label}, ${percent(now.confidence)}`;
+  $("live").textContent = `Just now: ${now.label ?? "unsure"}, ${percent(now.confidence)}`;
 }
 
 // ---- judging -------------------------------------------------------------------------------------
@@ -143,7 +143,8 @@ function showWords(prediction) {
   $("words-block").hidden = prediction.words.length === 0;
   if (!prediction.words.length) return;
   words($("words"), prediction);
-  $("words-legend").textContent = `The stronger the colour, the more a word spoke for “${prediction.label}”; dotted underlines spoke against it.`;
+  const [likeliest] = Object.entries(prediction.probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
+  $("words-legend").textContent = `The stronger the colour, the more a word spoke for “${likeliest}”; dotted underlines spoke against it.`;
 }
 
 function showTimeline({ segments }) {
