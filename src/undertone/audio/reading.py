@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from undertone.types import Wave
 
-__all__ = ["RATE", "SLACK", "AudioInfo", "check", "decode", "digest", "glance", "info", "load"]
+__all__ = ["RATE", "SLACK", "AudioInfo", "check", "decode", "digest", "glance", "info", "load", "resample"]
 
 RATE = 16_000
 """Samples a second that speech encoders want."""
@@ -93,7 +93,7 @@ def _read(source: Source, start: Seconds | None, end: Seconds | None, rate: int)
         native = sound.samplerate
     if not np.isfinite(frames).all():
         raise AudioError(f"{source.name}: holds samples that are not numbers (NaN or infinity)")
-    return _resample(frames.mean(axis=1, dtype=np.float32), native, rate)
+    return resample(frames.mean(axis=1, dtype=np.float32), native, rate)
 
 
 def _window(name: str, about: AudioInfo, start: Seconds | None, end: Seconds | None) -> tuple[int, int]:
@@ -123,7 +123,8 @@ def _frames(sound: soundfile.SoundFile, name: str, first: int, last: int) -> Wav
     return frames
 
 
-def _resample(wave: Wave, native: int, rate: int) -> Wave:
+def resample(wave: Wave, native: int, rate: int) -> Wave:
+    """Mono samples (N,) at ``native`` a second as they are at ``rate``."""
     import numpy as np
 
     if native == rate:

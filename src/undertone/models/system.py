@@ -115,6 +115,13 @@ class System(nn.Module):
         """(…, C) calibrated probabilities of the fused logits."""
         return (logits.float() / self.temperature).softmax(-1)
 
+    def asides(self, output: Output) -> dict[str, Tensor]:  # noqa: ARG002
+        """Further posteriors (B, n) by name, ``group/name`` for one of several; most systems have none.
+
+        What they are over the card says under ``asides``, or else it is the classes.
+        """
+        return {}
+
     def members(self) -> dict[str, nn.Module]:
         """Disjoint parts trained independently in effect; a system of one is its own, under no name."""
         return {"": self}

@@ -8,6 +8,7 @@ from typing import Any
 from undertone.errors import ConfigError
 from undertone.models.baselines import BaselineConfig, Concat, Score, ScoreConfig, Speech, Text
 from undertone.models.batch import Dimensions
+from undertone.models.compact import Compact, CompactConfig
 from undertone.models.mgcma import Mgcma, MgcmaConfig
 from undertone.models.multilevel import Multilevel, MultilevelConfig
 from undertone.models.perspective import Perspective, PerspectiveConfig
@@ -25,6 +26,7 @@ SYSTEMS: dict[str, tuple[type[System], type[SystemConfig]]] = {
     "perspective": (Perspective, PerspectiveConfig),
     "mgcma": (Mgcma, MgcmaConfig),
     "unison": (Unison, UnisonConfig),
+    "compact": (Compact, CompactConfig),
 }
 
 

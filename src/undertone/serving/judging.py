@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.errors import ModelError
-from undertone.serving.clips import Clip
+from undertone.serving.clips import Clip, abstain
 from undertone.serving.front import Front, Prepared
 from undertone.serving.rows import Network, Row, rows_without_words
 from undertone.types import Prediction, WordScore
@@ -20,6 +21,7 @@ __all__ = ["Judge", "name_of"]
 
 MOST_ROWS = 64
 """Rows that go through the network at once: memory stays small whatever is asked."""
+SIDES = ("fused", "speech", "text")
 MOST_WORDS = 200
 """Words of one transcript whose contributions are worked out."""
 
@@ -36,6 +38,7 @@ class Judge:
         self.rate = front.rate
         self.tiers = tiers
         self.front, self.network = front, network
+        self._least = float(card.get("abstain", {}).get("threshold", 0.0))
 
     def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
         """One prediction per clip."""
@@ -49,8 +52,25 @@ class Judge:
         for index, one in enumerate(prepared):
             fused = whole["fused"][index]
             words = self._words(one, fused) if explain and one.words and len(one.words) <= MOST_WORDS else ()
-            predictions.append(self._prediction(one, fused, sides[index], words))
+            found = self._prediction(one, fused, sides[index], words)
+            extra = self._extra({name: values[index] for name, values in whole.items()}, found.modalities)
+            predictions.append(abstain(replace(found, extra=extra), self._least))
         return predictions
+
+    def _extra(self, said: Mapping[str, NDArray[np.float32]], sides: Sequence[str]) -> dict[str, Any]:
+        """What the network says besides, of the sides that are there."""
+        found: dict[str, Any] = {}
+        for name, values in said.items():
+            if name in SIDES:
+                continue
+            group, _, side = name.rpartition("/")
+            names = self.card.get("asides", {}).get(name, self.labels)
+            plain = {label: float(p) for label, p in zip(names, values, strict=True)}
+            if group and side in (*sides, "fused"):
+                found.setdefault(group, {})[side] = plain
+            elif not group and "speech" in sides:
+                found[name] = plain
+        return found
 
     def _ask(self, rows: Sequence[Row]) -> dict[str, NDArray[np.float32]]:
         parts = [self.network.run(rows[at : at + MOST_ROWS]) for at in range(0, len(rows), MOST_ROWS)]

@@ -32,11 +32,8 @@ class TorchNetwork:
     def run(self, rows: Sequence[Row]) -> dict[str, NDArray[np.float32]]:
         output = self.system(batch_of(rows, self.system))
         sides = {"fused": output.logits, "speech": output.speech, "text": output.text}
-        return {
-            side: self.system.posteriors(logits).numpy()
-            for side, logits in sides.items()
-            if logits is not None
-        }
+        said = {side: self.system.posteriors(logits) for side, logits in sides.items() if logits is not None}
+        return {name: values.numpy() for name, values in {**said, **self.system.asides(output)}.items()}
 
 
 def batch_of(rows: Sequence[Row], system: System) -> Batch:

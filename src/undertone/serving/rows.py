@@ -60,7 +60,8 @@ class Network(Protocol):
     """The part with weights: torch, onnxruntime and openvino look alike from here."""
 
     def run(self, rows: Sequence[Row]) -> Mapping[str, Floats]:
-        """Posteriors (n, C): ``fused``, and ``speech`` / ``text`` where there is such a branch."""
+        """Posteriors (n, C): ``fused``, ``speech`` / ``text`` where there is such a branch, and the system's
+        ``asides`` by their names."""
 
 
 def rows_without_words(prepared: Prepared) -> list[Row]:

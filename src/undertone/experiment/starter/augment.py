@@ -1,0 +1,155 @@
+"""What recordings meet on their way: another pace, a room, a narrow line, noise.
+
+Everything is drawn from the generator that is handed in, so that a seed and a clip always give the same
+variant. Level is left alone: what learns from these clips is told to ignore it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from pydantic import Field
+
+from undertone import audio
+from undertone.config import Config
+
+if TYPE_CHECKING:
+    from undertone.types import Wave
+
+__all__ = [
+    "AugmentConfig",
+    "Colour",
+    "active",
+    "coloured",
+    "mixed",
+    "room",
+    "through_band",
+    "trimmed",
+    "vary",
+]
+
+RATE = 16_000
+FRAME = 400
+"""Samples over which a level is measured: 25 ms."""
+
+Colour = Literal["white", "pink", "brown", "blue"]
+SLOPES: dict[Colour, float] = {"white": 0.0, "pink": -0.5, "brown": -1.0, "blue": 0.5}
+"""Exponent of the frequency by which amplitudes go."""
+
+
+class AugmentConfig(Config):
+    """How often each thing happens, and how much of it."""
+
+    speed: float = Field(0.12, ge=0.0, le=0.5)
+    """Pace and pitch change together by up to this share, either way."""
+    speed_share: float = Field(0.8, ge=0.0, le=1.0)
+    room_share: float = Field(0.25, ge=0.0, le=1.0)
+    reverberation: tuple[float, float] = (0.1, 0.6)
+    """Seconds until an echo has fallen by 60 dB."""
+    band_share: float = Field(0.25, ge=0.0, le=1.0)
+    """How often the clip goes through a line of telephone width."""
+    noise_share: float = Field(0.4, ge=0.0, le=1.0)
+    snr: tuple[float, float] = (3.0, 30.0)
+    """Decibels of active speech over noise."""
+    cut_share: float = Field(0.2, ge=0.0, le=1.0)
+    """How often only a stretch of the speech is heard."""
+    cut: tuple[float, float] = (1.0, 2.0)
+    """Its seconds."""
+    margin: float = Field(0.5, ge=0.0, le=2.0)
+    """Seconds of the recording's own silence that stay before and after the speech, at most."""
+
+
+def vary(wave: Wave, config: AugmentConfig, rng: np.random.Generator) -> Wave:
+    """The clip ``(N,)`` after what the dice said; its length changes with the pace and the margins."""
+    if rng.random() < config.cut_share:
+        wave = _stretch(wave, rng.uniform(*config.cut), rng)
+    else:
+        wave = trimmed(wave, *rng.uniform(0.0, config.margin, 2))
+    if rng.random() < config.speed_share:
+        wave = _paced(wave, rng.uniform(1.0 - config.speed, 1.0 + config.speed))
+    if rng.random() < config.room_share:
+        wave = room(wave, rng.uniform(*config.reverberation), rng)
+    if rng.random() < config.band_share:
+        wave = through_band(wave, rng.uniform(150.0, 400.0), rng.uniform(2800.0, 4000.0))
+    if rng.random() < config.noise_share:
+        colour = get_args(Colour)[rng.integers(len(SLOPES))]
+        wave = mixed(wave, coloured(len(wave), colour, rng), rng.uniform(*config.snr))
+    return wave
+
+
+def _levels(wave: Wave) -> Wave:
+    """Mean square of each whole frame (at least one)."""
+    padded = np.pad(wave, (0, max(0, FRAME - len(wave))))
+    frames = padded[: len(padded) // FRAME * FRAME].reshape(-1, FRAME)
+    levels: Wave = np.square(frames).mean(1)
+    return levels
+
+
+def active(wave: Wave, below: float = 30.0) -> tuple[int, int]:
+    """First and last (exclusive) sample of what is less than ``below`` dB under the loudest frame."""
+    levels = _levels(wave)
+    loud = np.flatnonzero(levels >= levels.max() * 10 ** (-below / 10))
+    return int(loud[0]) * FRAME, min(len(wave), (int(loud[-1]) + 1) * FRAME)
+
+
+def trimmed(wave: Wave, before: float = 0.1, after: float = 0.1) -> Wave:
+    """What is active, with so many seconds around it where the recording has them."""
+    first, last = active(wave)
+    return wave[max(0, first - round(before * RATE)) : last + round(after * RATE)]
+
+
+def _stretch(wave: Wave, seconds: float, rng: np.random.Generator) -> Wave:
+    """So many seconds from within what is active."""
+    first, last = active(wave)
+    size = min(last - first, round(seconds * RATE))
+    at = int(rng.integers(first, last - size + 1))
+    return wave[at : at + size]
+
+
+def _paced(wave: Wave, pace: float) -> Wave:
+    return audio.resample(wave, round(RATE * pace), RATE)
+
+
+def room(wave: Wave, seconds: float, rng: np.random.Generator) -> Wave:
+    """The wave in a room whose echo falls by 60 dB in so many seconds; the same length and energy."""
+    from scipy.signal import fftconvolve
+
+    times = np.arange(round(seconds * RATE)) / RATE
+    echo = rng.normal(size=len(times)) * 10 ** (-3 * times / seconds) * rng.uniform(0.05, 0.3)
+    echo[0] = 1.0 * np.sqrt(max(1, len(times)) / 100)
+    heard = fftconvolve(wave, echo)[: len(wave)]
+    return _as_loud(heard, wave)
+
+
+def through_band(wave: Wave, low: float, high: float) -> Wave:
+    """Only what lies between two frequencies in Hz, edges as steep as a telephone line's."""
+    from scipy.signal import butter, sosfiltfilt
+
+    sections = butter(4, [low, high], "bandpass", fs=RATE, output="sos")
+    return _as_loud(sosfiltfilt(sections, wave, padlen=min(len(wave) - 1, 100)), wave)
+
+
+def coloured(count: int, colour: Colour, rng: np.random.Generator) -> Wave:
+    """Noise of ``count`` samples whose power goes by a power of the frequency; mean square 1."""
+    spectrum = np.fft.rfft(rng.normal(size=count))
+    shape = np.arange(1, len(spectrum) + 1) ** SLOPES[colour]
+    noise = np.fft.irfft(spectrum * shape, count)
+    scaled: Wave = (noise / max(float(noise.std()), 1e-9)).astype(np.float32)
+    return scaled
+
+
+def mixed(wave: Wave, noise: Wave, snr: float) -> Wave:
+    """The wave with noise ``snr`` dB below its active part."""
+    first, last = active(wave)
+    speech = float(np.square(wave[first:last]).mean())
+    gain = np.sqrt(speech / max(float(np.square(noise).mean()), 1e-12) / 10 ** (snr / 10))
+    heard: Wave = (wave + gain * noise).astype(np.float32)
+    return heard
+
+
+def _as_loud(heard: Wave, wave: Wave) -> Wave:
+    """``heard`` at the energy of ``wave``."""
+    gain = np.sqrt(np.square(wave).sum() / max(float(np.square(heard).sum()), 1e-12))
+    scaled: Wave = (heard * gain).astype(np.float32)
+    return scaled

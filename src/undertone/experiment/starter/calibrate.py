@@ -1,0 +1,212 @@
+"""How sure the starter may be, and when it says nothing: fitted on what was not trained on.
+
+A fold's speech temperature, its fusion and its threshold come from what the *other* folds' networks say of
+the speakers that those folds keep aside: clips of this fold's training side, heard by networks that never
+met their speakers. So no clip kept aside is looked at, and every fold may train on all of its own speakers.
+(The other folds' networks did train on this fold's test speakers; what passes from there is one temperature
+and six numbers of the fusion.) The text side has its own validation sentences, taken from GoEmotions'
+training split.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from undertone.config import fingerprint
+from undertone.experiment.starter import clips as recordings
+from undertone.experiment.starter import sentences
+from undertone.experiment.starter.clips import Spoken
+from undertone.experiment.starter.recipe import Abstaining
+from undertone.experiment.starter.speech import CLASSES, MEANS, kinds_of
+from undertone.models.calibration import fit_temperature
+from undertone.models.compact import class_scores
+
+if TYPE_CHECKING:
+    from undertone.experiment.starter.train import Place
+
+__all__ = ["Fusion", "calibrate", "fit_fusion", "fit_speech", "pairs", "threshold"]
+
+log = logging.getLogger(__name__)
+PAIRINGS = 10
+"""Sentences drawn for each clip."""
+UNFITTED = 0.4
+"""The threshold where there is nothing yet to choose it by."""
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What is fitted on validation."""
+
+    speech: float = 1.0
+    text: float = 1.0
+    balance: tuple[float, float] = (1.0, 1.0)
+    shift: tuple[float, ...] = (0.0,) * len(CLASSES)
+    threshold: float = UNFITTED
+
+
+def calibrate(place: Place, clips: Sequence[Spoken], parts: Sequence[str], seconds: float) -> None:
+    """Fit and write the model folder of every part that has its speech networks."""
+    written, plain, classes = _read_sentences(place)
+    data = {**recordings.digest(clips), "goemotions": sentences.digest(place.data)}
+    counts = sentences.counts(sentences.read(place.data, "train"))
+    for part in parts:
+        found = [f for f in _folds(place) if f != part]
+        fusion = Fusion()
+        if found:
+            kinds, labels, acted = _heard(place, clips, found)
+            read = (written, plain, classes)
+            fusion = fit(kinds, labels, acted, read, place.recipe.abstain, place.recipe.seed)
+        about = {
+            "command": "undertone starter train recipes/starter/starter.toml",
+            "seed": place.recipe.seed,
+            "data": data,
+            "counts": {"clips": _counts(clips), "sentences": counts},
+            "seconds": _seconds(place, part),
+            "calibrated_on": found,
+            "recipe": place.recipe.plain(),
+        }
+        _write(place, part, fusion, about)
+    log.info("calibrated %d models, %.0f s in all", len(parts), seconds)
+
+
+def fit(
+    kinds: Tensor,
+    labels: Tensor,
+    acted: Tensor,
+    read: tuple[Tensor, Tensor, Tensor],
+    abstain: Abstaining,
+    seed: int,
+) -> Fusion:
+    """Everything that is fitted: ``kinds (n, K)`` of clips with ``labels (n,)``, ``acted (n,)`` those that
+    are no read speech; of the sentences both ways of writing (m, C) and labels (m,)."""
+    written, plain, classes = read
+    known = (labels >= 0) & acted
+    kinds, labels = kinds[known], labels[known]
+    heat = fit_speech(kinds, labels)
+    words = torch.cat([written, plain])
+    text_heat = fit_temperature(words, classes.repeat(2))
+    speech, text = class_scores(kinds, MEANS, heat), (words / text_heat).log_softmax(-1)
+    first, second = pairs(labels, classes.repeat(2), seed)
+    balance, shift = fit_fusion(speech[first], text[second], labels[first])
+    both = (balance[0] * speech[first] + balance[1] * text[second] + shift).softmax(-1)
+    least = threshold([speech.exp(), text.exp(), both], abstain)
+    return Fusion(heat, text_heat, (float(balance[0]), float(balance[1])), tuple(shift.tolist()), least)
+
+
+def fit_speech(kinds: Tensor, labels: Tensor) -> float:
+    """The temperature of the classes under which ``labels (n,)`` are likeliest, by ever finer steps."""
+    low, high = -1.5, 1.5
+    for _ in range(4):
+        steps = torch.linspace(low, high, 13)
+        losses = torch.stack([F.nll_loss(class_scores(kinds, MEANS, float(s.exp())), labels) for s in steps])
+        best = int(losses.argmin())
+        width = (high - low) / 12
+        low, high = float(steps[best]) - width, float(steps[best]) + width
+    return float(np.exp((low + high) / 2))
+
+
+def pairs(spoken: Tensor, written: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """For each clip ``PAIRINGS`` sentences of its class: indices of clips and of sentences."""
+    rng = np.random.default_rng([seed, 17])
+    by_class = [np.flatnonzero(written.numpy() == c) for c in range(len(CLASSES))]
+    first = np.repeat(np.arange(len(spoken)), PAIRINGS)
+    second = np.array([rng.choice(by_class[int(spoken[i])]) for i in first])
+    return torch.from_numpy(first), torch.from_numpy(second)
+
+
+def fit_fusion(speech: Tensor, text: Tensor, labels: Tensor, pull: float = 1e-3) -> tuple[Tensor, Tensor]:
+    """How much each side counts (2,), and what each class is given (C,), from log posteriors (n, C)."""
+    balance = torch.ones(2, requires_grad=True)
+    shift = torch.zeros(speech.shape[1], requires_grad=True)
+    solver = torch.optim.LBFGS([balance, shift], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        scores = balance[0] * speech + balance[1] * text + shift
+        value = F.cross_entropy(scores, labels) + pull * ((balance - 1).square().sum() + shift.square().sum())
+        torch.autograd.backward(value)
+        return value
+
+    solver.step(loss)  # type: ignore[no-untyped-call]
+    return balance.detach(), shift.detach()
+
+
+def threshold(posteriors: Sequence[Tensor], abstain: Abstaining) -> float:
+    """The highest confidence below which, of each kind of input, no more than the wanted share abstains."""
+    limits = [float(p.max(-1).values.quantile(abstain.share)) for p in posteriors]
+    return round(min([*limits, abstain.highest]), 4)
+
+
+def _read_sentences(place: Place) -> tuple[Tensor, Tensor, Tensor]:
+    mark = text_mark(place)
+    with np.load(place.text / f"read-{mark}.npz") as kept:
+        written, plain, classes = (torch.from_numpy(kept[name]) for name in ("written", "plain", "classes"))
+    return written, plain, classes
+
+
+def text_mark(place: Place) -> str:
+    """Of the text network that the recipe asks for."""
+    return fingerprint([place.recipe.seed, place.recipe.text.plain()])
+
+
+def _folds(place: Place) -> list[str]:
+    names = [f"fold-{k}" for k in range(recordings.FOLDS)]
+    return [name for name in names if (place.part(name) / "heard.npz").is_file()]
+
+
+def _heard(place: Place, clips: Sequence[Spoken], folds: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """What the folds' networks say of their own speakers, the labels, and which clips are acted."""
+    kinds: list[NDArray[np.float32]] = []
+    index: list[int] = []
+    for name in folds:
+        with np.load(place.part(name) / "heard.npz") as kept:
+            kinds.append(kept["kinds"])
+            index += kept["clips"].tolist()
+    labels = torch.tensor([kinds_of(clips[i])[1] for i in index])
+    acted = torch.tensor([clips[i].corpus != "timit" for i in index])
+    return torch.from_numpy(np.concatenate(kinds)), labels, acted
+
+
+def _counts(clips: Sequence[Spoken]) -> dict[str, int]:
+    return {corpus: sum(clip.corpus == corpus for clip in clips) for corpus in recordings.CORPORA}
+
+
+def _seconds(place: Place, part: str) -> float | None:
+    path = place.part(part) / "seconds.json"
+    return round(float(json.loads(path.read_text(encoding="utf-8"))["seconds"])) if path.is_file() else None
+
+
+def _write(place: Place, part: str, fusion: Fusion, about: dict[str, Any]) -> None:
+    from safetensors.torch import load_file
+
+    from undertone.experiment.starter.build import card, save, system
+    from undertone.features.subword import Subword
+
+    mark = text_mark(place)
+    pieces = Subword.load(place.text / f"tokenizer-{mark}.json")
+    model = system(place.recipe, pieces.size)
+    words = {f"text_nets.{k}": v for k, v in load_file(place.text / f"text-{mark}.safetensors").items()}
+    missing = model.load_state_dict({**load_file(speech_weights(place.part(part))), **words}, strict=False)
+    assert not missing.unexpected_keys and not [k for k in missing.missing_keys if "nets" in k], missing
+    model.speech_temperature.fill_(fusion.speech)
+    model.text_temperature.fill_(fusion.text)
+    model.balance.copy_(torch.tensor(fusion.balance))
+    model.shift.copy_(torch.tensor(fusion.shift))
+    told = card(place.recipe, {**about, "part": part}) | {"abstain": {"threshold": fusion.threshold}}
+    save(place.part(part) / "model", model.eval(), pieces, told)
+
+
+def speech_weights(folder: Path) -> Path:
+    """The newest weights of a part's speech networks."""
+    return max(folder.glob("speech-*.safetensors"), key=lambda path: path.stat().st_mtime)

@@ -1,0 +1,253 @@
+"""The whole training, in parts that each resume: frames, text, a model a fold and one of all, calibration.
+
+runs/starter/frames/          every clip in its variants, shared by all parts
+runs/starter/text/            the text network, which never sees the development sentences
+runs/starter/fold-k/          fold.json (who is kept aside), speech networks, heard.npz, model/
+runs/starter/final/           as a fold with nobody kept aside: what is shipped
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertone.config import dump_toml, fingerprint
+from undertone.experiment.starter import clips as recordings
+from undertone.experiment.starter import frames, sentences
+from undertone.experiment.starter.clips import Spoken
+from undertone.experiment.starter.recipe import StarterRecipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from undertone.experiment.starter.speech import Material
+
+__all__ = ["PARTS", "Place", "train", "train_part", "train_text"]
+
+log = logging.getLogger(__name__)
+
+PARTS = (*(f"fold-{k}" for k in range(recordings.FOLDS)), "final")
+"""Everything that has a speech side of its own."""
+ONLY = ("only-ravdess", "only-emodb")
+"""Further parts on request: one corpus learned whole, to be tried on the other."""
+
+
+class Place:
+    """Where things of one run are, and what they are made from."""
+
+    def __init__(self, run: Path, data: Path, recipe: StarterRecipe) -> None:
+        self.run, self.data, self.recipe = run, data, recipe
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Place, (self.run, self.data, self.recipe)
+
+    @property
+    def frames(self) -> Path:
+        return self.run / "frames"
+
+    @property
+    def text(self) -> Path:
+        return self.run / "text"
+
+    def part(self, name: str) -> Path:
+        return self.run / name
+
+    def mark(self, *more: Any) -> str:
+        """A hash of what determines the speech networks; a part of another mark is trained anew."""
+        recipe = self.recipe
+        made_of = [
+            recipe.seed,
+            recipe.variants,
+            recipe.sounds,
+            recipe.acoustic.plain(),
+            recipe.augment.plain(),
+        ]
+        trained = [recipe.network.plain(), recipe.speech.plain(), recipe.whole.plain()]
+        return fingerprint([*made_of, *trained, *more])
+
+
+def train(place: Place, parts: Sequence[str] = PARTS, jobs: int = 1) -> None:
+    """Everything that is not there yet; ``jobs`` parts at a time, one thread each."""
+    from undertone.experiment.starter.calibrate import calibrate
+
+    started = time.perf_counter()
+    place.run.mkdir(parents=True, exist_ok=True)
+    (place.run / "recipe.toml").write_text(dump_toml(place.recipe.plain()), encoding="utf-8")
+    found = recordings.read(place.data)
+    _variants(place, found)
+    if jobs == 1:
+        train_text(place)
+        for part in parts:
+            train_part(place, part)
+    else:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+            waiting = [
+                pool.submit(train_text, place),
+                *(pool.submit(train_part, place, part) for part in parts),
+            ]
+            for one in waiting:
+                one.result()
+    calibrate(place, found, parts, time.perf_counter() - started)
+
+
+def _variants(place: Place, clips: Sequence[Spoken]) -> tuple[frames.Variants, frames.Variants]:
+    """Frames of all clips and of the sounds."""
+    recipe = place.recipe
+    spoken = frames.clip_variants(
+        clips, recipe.acoustic, recipe.augment, recipe.variants, recipe.seed, place.frames
+    )
+    sounds = frames.sound_variants(recipe.sounds, recipe.acoustic, recipe.seed, place.frames)
+    return spoken, sounds
+
+
+def chosen(part: str, clips: Sequence[Spoken]) -> tuple[list[int], list[int]]:
+    """Indices of the clips that a part learns from, and of those it keeps aside."""
+    if part in ONLY:
+        corpus = part.removeprefix("only-")
+        keep = [i for i, clip in enumerate(clips) if clip.corpus in (corpus, "timit")]
+        return keep, []
+    aside = frozenset() if part == "final" else recordings.folds(clips)[int(part.removeprefix("fold-"))]
+    train = [i for i, clip in enumerate(clips) if clip.speaker not in aside]
+    return train, [i for i, clip in enumerate(clips) if clip.speaker in aside]
+
+
+def train_part(place: Place, part: str) -> None:
+    """The speech networks of a fold or of all speakers; what they say of clips kept aside is written down."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from undertone.experiment.starter.build import heard, speech_net
+    from undertone.experiment.starter.speech import fit, material
+
+    torch.set_num_threads(1)
+    folder = place.part(part)
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = recordings.read(place.data)
+    learned, aside = chosen(part, clips)
+    spoken, sounds = _variants(place, clips)
+    items = material(clips, learned, spoken, sounds)
+    mark = place.mark(part, [clips[i].id for i in learned])
+    done = folder / f"speech-{mark}.safetensors"
+    if not done.is_file():
+        started = time.perf_counter()
+        weights: dict[str, torch.Tensor] = {}
+        for number in range(place.recipe.network.networks):
+            seed = 100 * place.recipe.seed + number
+            torch.manual_seed(seed)
+            net = speech_net(place.recipe)
+            state = folder / f"state-{number}-{mark}.pt"
+            fit(net, items, place.recipe.speech, seed, state, _teller(part, number))
+            weights |= {f"speech_nets.{number}.{k}": v.contiguous() for k, v in net.state_dict().items()}
+        weights |= _wholes(place, items, learned, spoken, sounds)
+        seconds = time.perf_counter() - started
+        (folder / "seconds.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
+        save_file(weights, done)
+        for state in folder.glob("state-*.pt"):
+            state.unlink()
+    if aside:
+        kept: dict[str, Any] = {
+            c: [clips[i].id for i in aside if clips[i].corpus == c] for c in recordings.CORPORA
+        }
+        text = json.dumps({**kept, "goemotions": "dev"}, indent=1)
+        (folder / "fold.json").write_text(text + "\n", encoding="utf-8")
+        said = heard(place.recipe, load_file(done), [spoken.get(i, 0) for i in aside])
+        np.savez(folder / "heard.npz", clips=np.array(aside), kinds=said, mark=mark)
+
+
+def _wholes(
+    place: Place,
+    items: Material,
+    learned: Sequence[int],
+    spoken: frames.Variants,
+    sounds: frames.Variants,
+) -> dict[str, Tensor]:
+    """The weights of the networks over figures, by their names in the system."""
+    import torch
+
+    from undertone.experiment.starter.build import whole_net
+    from undertone.experiment.starter.whole import fit_whole, told
+
+    spoken_told, sounds_told = told(spoken), told(sounds)
+    rows = np.array(learned)
+
+    def get(chosen: NDArray[np.int64], variants: NDArray[np.int64]) -> NDArray[np.float32]:
+        speech = chosen < len(rows)
+        found = np.empty((len(chosen), spoken_told.shape[2]), np.float32)
+        found[speech] = spoken_told[rows[chosen[speech]], variants[speech]]
+        found[~speech] = sounds_told[chosen[~speech] - len(rows), 0]
+        return found
+
+    weights: dict[str, Tensor] = {}
+    for number in range(place.recipe.whole.networks):
+        seed = 100 * place.recipe.seed + number
+        torch.manual_seed(seed)
+        net = whole_net(place.recipe)
+        fit_whole(net, items, get, place.recipe.whole, place.recipe.speech, seed)
+        weights |= {f"whole_nets.{number}.{name}": value.clone() for name, value in net.state_dict().items()}
+    return weights
+
+
+def _teller(part: str, number: int) -> Any:
+    def tell(epoch: int, loss: float) -> None:
+        log.info("%s, network %d: epoch %d, loss %.3f", part, number, epoch, loss)
+
+    return tell
+
+
+def train_text(place: Place) -> None:
+    """The text network and its pieces; what they say of the validation sentences is written down."""
+    import torch
+    from safetensors.torch import save_file
+
+    from undertone.experiment.starter import text
+    from undertone.experiment.starter.build import EMOTIONS, dimensions
+    from undertone.models.compact_text import TextNet
+
+    torch.set_num_threads(1)
+    recipe = place.recipe
+    mark = fingerprint([recipe.seed, recipe.text.plain()])
+    done = place.text / f"text-{mark}.safetensors"
+    if done.is_file():
+        return
+    place.text.mkdir(parents=True, exist_ok=True)
+    rows = sentences.read(place.data, "train")
+    log.info("GoEmotions train: %s", sentences.counts(rows))
+    learned, aside = text.split(rows, min(recipe.text.validation, len(rows) // 5), recipe.seed)
+    pieces = text.fit_pieces(learned, recipe.text.pieces)
+    sizes = dimensions(recipe, pieces.size)
+    coded, held = text.code(learned, pieces), text.code(aside, pieces)
+    weights: dict[str, torch.Tensor] = {}
+    said, history = [], []
+    for number in range(recipe.text.networks):
+        torch.manual_seed(100 * recipe.seed + number)
+        net = TextNet(sizes, sizes.classes + EMOTIONS, recipe.text.dropout)
+        history.append(
+            text.fit(
+                net, coded, held, sizes, recipe.text, 100 * recipe.seed + number, _teller("text", number)
+            )
+        )
+        weights |= {f"{number}.{name}": value.contiguous() for name, value in net.state_dict().items()}
+        said.append(
+            [text.scores(net, ids, sizes).log_softmax(-1).numpy() for ids in (held.written, held.plain)]
+        )
+    written, plain = np.mean(said, axis=0)
+    known = held.classes >= 0
+    pieces.save(place.text / f"tokenizer-{mark}.json")
+    np.savez(
+        place.text / f"read-{mark}.npz",
+        written=written[known],
+        plain=plain[known],
+        classes=held.classes[known],
+        history=np.array(history),
+    )
+    save_file(weights, done)
