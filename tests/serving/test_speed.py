@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -40,6 +41,44 @@ def test_a_first_prediction_takes_four_seconds_at_most_and_a_second_a_fifth_of_o
     print(f"first {min(taken):.2f} s, second clip {second:.3f} s of processor time")
     assert min(taken) < 4.0
     assert second < 0.2
+
+
+def test_the_starter_answers_first_within_three_seconds_and_then_within_thirty_milliseconds(
+    tmp_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of processor time, with words; what is installed here, if anything is."""
+    import torch
+
+    from undertone.serving.locate import starter
+    from undertone.serving.starter import STARTER
+
+    monkeypatch.undo()  # the real one, not that of the other tests
+    found = starter()
+    if found is None:
+        pytest.skip("undertone-starter is not installed")
+    sound = tmp_path / "clip.wav"
+    sound.write_bytes(clip)
+    words = [sys.executable, "-m", "undertone", "predict", str(sound), "--text", "so glad", "-m", STARTER]
+    taken = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(words, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    predictor = Predictor(load_model(found))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        later = []
+        for _ in range(10):
+            began = time.process_time()
+            predictor.predict(sound, text="so glad", explain=False)
+            later.append(time.process_time() - began)
+    finally:
+        torch.set_num_threads(threads)
+    print(f"first {min(taken):.2f} s, later {1000 * np.median(later):.0f} ms of processor time")
+    assert min(taken) < 3.0
+    assert np.median(later) < 0.03
 
 
 def test_predicting_imports_no_transformers(model_folder: Path, tmp_path: Path, clip: bytes) -> None:
