@@ -290,12 +290,17 @@ def serve(
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE: max_bytes, max_seconds, max_batch, segmenting.window …"),
     ] = None,
+    engine: Engine = "local",
+    address: Address = None,
+    ray: Ray = None,
 ) -> None:
     """Serve a model: REST and a WebSocket under /v1, and a page for people.
 
     Example: undertone serve --model runs/demo/unison
 
     Example: UNDERTONE_TOKEN=… undertone serve --host 0.0.0.0 --allow-host emotions.example.org
+
+    Example: undertone serve --model runs/demo/unison --engine ray --ray workers=8
     """
     from undertone.config import apply_overrides
     from undertone.serving.locate import locate
@@ -318,11 +323,16 @@ def serve(
     settings = ServerSettings.parse(apply_overrides(values, option or []), "serve")
     found = locate(model)
     _say(found)
+    workers = workers_of(engine, address, ray)
     ready = load_model(found.path)
     words = words_for(ready, align)
     scheme = "https" if ssl_certfile else "http"
     print(f"undertone: {ready.name} on {scheme}://{host}:{port}", file=sys.stderr)
-    run(ready, settings, words=words, examples=find_examples(found.path))
+    if workers is not None:
+        from undertone.scale.deploy import serve as deploy
+
+        return deploy(found.path, ready, settings, address=address, workers=workers, align=align)
+    return run(ready, settings, words=words, examples=find_examples(found.path))
 
 
 def _token(file: Path | None) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from undertone.config import fingerprint
@@ -158,23 +158,26 @@ def _table(rows: Sequence[Staged], answers: Sequence[tuple[Prediction | None, st
 
 
 def pack_model(folder: Path) -> dict[str, bytes]:
-    """A model folder's files by name: what a model folder needs lies in it, and in no folder beneath."""
-    paths = [p for p in sorted(folder.iterdir()) if p.is_file() and p.name not in NOT_THE_MODEL]
-    files = {path.name: path.read_bytes() for path in paths}
-    if not files:
+    """A model folder's files, by their names in it."""
+    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in NOT_THE_MODEL]
+    kept = [p for p in paths if "__pycache__" not in p.parts]
+    if not kept:
         raise ConfigError(f"{folder}: holds no model")
-    return files
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
 
 
-def unpack(files: dict[str, bytes], folder: Path) -> Path:
+def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
     """The model folder again, on another machine."""
     for name, data in files.items():
-        assert Path(name).name == name, "a name, not a path"
-        (folder / name).write_bytes(data)
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise ConfigError(f"a model folder holds no file '{name}'")
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
     return folder
 
 
-def _digest(files: dict[str, bytes]) -> str:
+def _digest(files: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
     for name, data in files.items():
         digest.update(name.encode() + b"\0" + data)

@@ -10,6 +10,7 @@ import os
 import shutil
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -198,15 +199,27 @@ def _optuna(ranges: Sequence[Range], study: Path) -> tuple[Any, int]:
     """Tune's searcher over the study's journal, and how many trials it has ended."""
     from ray.tune.search.optuna import OptunaSearch
 
-    def space(trial: Any) -> None:
-        for one in ranges:
-            one.suggest(trial)
-
     storage = _storage(study)
     searcher = OptunaSearch(
-        space=space, metric="score", mode="max", seed=0, storage=storage, study_name=_name(ranges)
+        space=_Space(tuple(ranges)),
+        metric="score",
+        mode="max",
+        seed=0,
+        storage=storage,
+        study_name=_name(ranges),
     )
     return searcher, len([t for t in _trials(ranges, storage) if t.state.is_finished()])
+
+
+@dataclass(frozen=True)
+class _Space:
+    """The ranges as Optuna asks for them."""
+
+    ranges: tuple[Range, ...]
+
+    def __call__(self, trial: Any) -> None:
+        for one in self.ranges:
+            one.suggest(trial)
 
 
 def _trials(ranges: Sequence[Range], storage: Any) -> Sequence[Any]:

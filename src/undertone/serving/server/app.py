@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from undertone import __version__
 from undertone.serving.clips import Model
 from undertone.serving.server import page, routes, stream
+from undertone.serving.server.batching import Batches
 from undertone.serving.server.examples import Example
 from undertone.serving.server.protection import ASGIApp, Protection
 from undertone.serving.server.service import Service
@@ -32,9 +33,13 @@ def build(
     *,
     words: Words | None = None,
     examples: Mapping[str, Example] | None = None,
+    batcher: Batches | None = None,
 ) -> ASGIApp:
-    """An ASGI application ready to serve; its lifespan starts and stops what it needs."""
-    service = Service(model, settings, words=words, examples=examples)
+    """An ASGI application ready to serve; its lifespan starts and stops what it needs.
+
+    ``batcher`` takes the clips in place of the model itself, which may then be elsewhere.
+    """
+    service = Service(model, settings, words=words, examples=examples, batcher=batcher)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -13,12 +13,26 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 from undertone.serving.clips import Clip, Model
 from undertone.serving.server.metrics import Metrics
 from undertone.types import Prediction
 
-__all__ = ["Batcher"]
+__all__ = ["Batcher", "Batches"]
+
+
+class Batches(Protocol):
+    """Where the application's clips go: the model of this process, or judges elsewhere."""
+
+    def start(self) -> None:
+        """Called in the event loop, before the first clip."""
+
+    async def stop(self) -> None:
+        """Everything handed in is answered first."""
+
+    async def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
+        """The model's answers, in the order of the clips."""
 
 
 @dataclass

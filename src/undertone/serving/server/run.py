@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from undertone.serving.server.examples import Example
     from undertone.serving.words import Words
 
-__all__ = ["serve"]
+__all__ = ["log_requests", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def serve(
         ws_max_size=2**20,
         lifespan="on",
     )
-    _log_requests()
+    log_requests()
     _warn(settings)
     server = uvicorn.Server(config)
     server.run()
@@ -58,7 +58,7 @@ def serve(
         )
 
 
-def _log_requests() -> None:
+def log_requests() -> None:
     """One line of JSON per request on stderr, whatever the verbosity."""
     access = logging.getLogger("undertone.access")
     access.setLevel(logging.INFO)

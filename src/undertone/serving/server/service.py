@@ -15,7 +15,7 @@ from undertone.serving.segmenting.stream import clip_of
 from undertone.serving.segmenting.timeline import Timeline
 from undertone.serving.segmenting.vad import RATE
 from undertone.serving.segmenting.windows import Segmenter
-from undertone.serving.server.batching import Batcher
+from undertone.serving.server.batching import Batcher, Batches
 from undertone.serving.server.body import Upload
 from undertone.serving.server.decoding import Decoders
 from undertone.serving.server.examples import Example
@@ -45,11 +45,12 @@ class Service:
         *,
         words: Words | None = None,
         examples: Mapping[str, Example] | None = None,
+        batcher: Batches | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
         self.metrics = Metrics()
-        self.batcher = Batcher(model, self.metrics, settings.max_batch)
+        self.batcher: Batches = batcher or Batcher(model, self.metrics, settings.max_batch)
         self.examples = dict(examples or {})
         self.ready = False
         self.streams = 0

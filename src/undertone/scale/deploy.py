@@ -1,0 +1,220 @@
+"""The server's application as a Ray Serve deployment.
+
+    proxy ─▶ Door × n        the same ASGI application as ``undertone serve`` on one machine: limits, token,
+               │             decoding, page; it holds no model
+               ▼
+             Judge × m       the model; Ray gathers what waits into one batch
+
+Both scale by themselves between one replica and as many as there is room for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from undertone.errors import MissingExtra, ModelError, UndertoneError
+from undertone.scale.cluster import connected, most
+from undertone.scale.predict import pack_model, unpack
+from undertone.scale.workers import Workers
+from undertone.serving.clips import Clip, Model
+from undertone.serving.server.settings import ServerSettings
+from undertone.types import Prediction
+
+__all__ = ["Described", "deploy", "serve"]
+
+log = logging.getLogger(__name__)
+
+APP = "undertone"
+DOOR_CPUS = 0.5
+"""Cores of a door: it waits more than it works, and decodes in a process of its own."""
+BUSY = 2
+"""Requests a replica should have under way on average, in batches; more, and there is another replica."""
+
+
+@dataclass
+class Described:
+    """What the application asks a model beside its judgement."""
+
+    name: str
+    labels: tuple[str, ...]
+    rate: int
+    tiers: tuple[str, ...]
+    card: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, model: Model) -> Described:
+        return cls(model.name, model.labels, model.rate, model.tiers, dict(model.card))
+
+    def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
+        """Never asked: the application's clips go to the batcher."""
+        raise ModelError(f"{self.name}: {len(clips)} clips for a model that is elsewhere ({explain=})")
+
+
+class FarBatcher:
+    """In a door: clips to the judges, wherever they are."""
+
+    def __init__(self, handle: Any) -> None:
+        self._judge = handle.judge
+
+    def start(self) -> None:
+        """The judges run already."""
+
+    async def stop(self) -> None:
+        """Ray drains a replica before it stops it."""
+
+    async def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
+        """The answers, in the order of the clips."""
+        told = await asyncio.gather(*(self._judge.remote(clip, explain) for clip in clips))
+        for _, error in told:
+            if error is not None:
+                raise ModelError(error)
+        return [answer for answer, _ in told]
+
+
+def judges(serve: Any, files: Any, workers: Workers, settings: ServerSettings) -> Any:
+    """The model's deployment; one clip in, one answer out, and many at once between."""
+
+    class Judge:
+        def __init__(self, files: Mapping[str, bytes]) -> None:
+            import tempfile
+
+            from undertone.scale.stream import alone
+            from undertone.serving.predictor import load_model
+
+            alone(workers.threads)
+            self._folder = tempfile.TemporaryDirectory(prefix="undertone-model-")
+            self._model = load_model(unpack(dict(files), Path(self._folder.name)))
+
+        # an idle model takes what is there and waits for no company, as on one machine
+        @serve.batch(max_batch_size=settings.max_batch, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
+        async def judge(self, clips: list[Clip], explain: list[bool]) -> list[tuple[Any, str | None]]:
+            return await asyncio.to_thread(answers, self._model, clips, explain)
+
+    scaling = {
+        "min_replicas": 1,
+        "max_replicas": max(1, most_judges(workers)),
+        "target_ongoing_requests": BUSY * settings.max_batch,
+    }
+    made = serve.deployment(
+        Judge,
+        name="Judge",
+        autoscaling_config=scaling,
+        max_ongoing_requests=2 * BUSY * settings.max_batch,
+        ray_actor_options={"num_cpus": workers.cpus, "num_gpus": workers.gpus},
+        logging_config=QUIET_LOG,
+    )
+    return made.bind(files)
+
+
+QUIET_LOG = {"log_level": "WARNING", "enable_access_log": False}
+"""The application writes its own line a request, without what was said."""
+
+
+def most_judges(workers: Workers) -> int:
+    """Replicas there is room for beside one door."""
+    import ray
+
+    here = most(ray, workers)
+    if workers.workers:
+        return here
+    return int((ray.cluster_resources().get("CPU", 1.0) - DOOR_CPUS) / workers.cpus) or 1
+
+
+def answers(
+    model: Model, clips: Sequence[Clip], explain: Sequence[bool]
+) -> list[tuple[Prediction | None, str | None]]:
+    """One answer or error a clip; a batch that fails is tried clip by clip, so one bad clip fails alone."""
+    found: list[tuple[Prediction | None, str | None]] = [(None, None)] * len(clips)
+    for wanted in (False, True):
+        places = [i for i, one in enumerate(explain) if one is wanted]
+        for place, answer in zip(places, _ask(model, [clips[i] for i in places], wanted), strict=True):
+            found[place] = answer
+    return found
+
+
+def _ask(model: Model, clips: Sequence[Clip], explain: bool) -> list[tuple[Prediction | None, str | None]]:
+    if not clips:
+        return []
+    try:
+        return [(answer, None) for answer in model.predict(clips, explain)]
+    except Exception as error:
+        if len(clips) > 1:
+            return [answer for clip in clips for answer in _ask(model, [clip], explain)]
+        if isinstance(error, UndertoneError):
+            return [(None, str(error))]
+        log.exception("the model failed")
+        return [(None, f"{clips[0].id}: the model failed on it")]
+
+
+def deploy(
+    model: Path, ready: Described, settings: ServerSettings, workers: Workers, align: str = "none"
+) -> Any:
+    """Start the deployment on the connected cluster; returns Ray Serve's handle of the door."""
+    try:
+        from ray import serve
+
+        from undertone.serving.server.app import build  # noqa: F401  its extra is needed in every door
+    except ImportError as error:
+        raise MissingExtra("the server on a cluster", "serve") from error
+
+    def door() -> Any:
+        from ray import serve
+
+        from undertone.serving.server.app import build
+        from undertone.serving.server.run import log_requests
+        from undertone.serving.words import words_for
+
+        log_requests()
+        handle = serve.get_deployment_handle("Judge", APP)
+        inside = settings.model_copy(update={"ssl_certfile": None, "ssl_keyfile": None})
+        return build(ready, inside, words=words_for(ready, align), batcher=FarBatcher(handle))
+
+    front = serve.deployment(
+        serve.ingress(door)(),
+        name="Door",
+        autoscaling_config={"min_replicas": 1, "max_replicas": max(1, workers.workers or 4)},
+        max_ongoing_requests=settings.max_waiting,
+        ray_actor_options={"num_cpus": DOOR_CPUS},
+        logging_config=QUIET_LOG,
+    )
+    serve.start(proxy_location="EveryNode", http_options=_http(settings), logging_config=QUIET_LOG)
+    application = front.bind(judges(serve, pack_model(model), workers, settings))
+    return serve.run(application, name=APP, route_prefix="/")
+
+
+def _http(settings: ServerSettings) -> dict[str, Any]:
+    options: dict[str, Any] = {"host": settings.host, "port": settings.port}
+    if settings.ssl_certfile is not None:
+        options |= {"ssl_certfile": str(settings.ssl_certfile), "ssl_keyfile": str(settings.ssl_keyfile)}
+    return options | {"request_timeout_s": settings.request_seconds}
+
+
+def serve(
+    model: Path,
+    ready: Model,
+    settings: ServerSettings,
+    *,
+    address: str | None = None,
+    workers: Workers | None = None,
+    align: str = "none",
+) -> None:
+    """Serve on a cluster until SIGINT or SIGTERM; then the deployment is taken down."""
+    ended = threading.Event()
+    with connected(address):
+        from ray import serve as rays
+
+        deploy(model, Described.of(ready), settings, workers or Workers(), align)
+        before = signal.signal(signal.SIGTERM, lambda *_: ended.set())
+        try:
+            while not ended.wait(1.0):
+                pass
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            rays.shutdown()
