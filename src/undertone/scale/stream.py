@@ -79,9 +79,9 @@ class Account:
     workers: dict[str, int] = field(default_factory=dict)
     """Parts by ``node:process`` that did them."""
     seconds: float = 0.0
-    """From the first part handed out to the last one back, workers' start included."""
-    started_after: float = 0.0
-    """Until the first part came back."""
+    """From the call to the last part back."""
+    starting: float = 0.0
+    """Of those, until the first worker began its first part: processes started, models loaded."""
 
 
 def run(ray: Any, source: Source, work: Work, workers: Workers, watch: Watch | None = None) -> Account:
@@ -90,16 +90,16 @@ def run(ray: Any, source: Source, work: Work, workers: Workers, watch: Watch | N
     is_done = work.finished()
     waiting = [part for part in source.parts if not is_done(part)]
     account.resumed = account.utterances - sum(part.utterances for part in waiting)
-    began, seen = time.perf_counter(), account.resumed
+    began, seen = time.time(), account.resumed
     for summary in _stream(ray, waiting, work, workers) if waiting else ():
         if "problem" in summary:
             raise UndertoneError(summary["problem"])
-        account.started_after = account.started_after or time.perf_counter() - began
+        account.starting = min(account.starting or float("inf"), summary["began"] - began)
         seen += summary["utterances"]
         _add(account, summary)
         if watch is not None:
             watch(seen, account.utterances)
-    account.seconds = time.perf_counter() - began
+    account.seconds = time.time() - began
     if seen != account.utterances:
         raise DataError(f"{seen} of {account.utterances} utterances came back; run again to go on")
     return account
@@ -149,6 +149,7 @@ class _Actor:
     def _one(self, part: Part) -> dict[str, Any]:
         if self._problem is not None:
             return {"problem": self._problem}
+        began = time.time()
         try:
             with staged(part) as rows:
                 done = self._make(part, rows)
@@ -159,6 +160,7 @@ class _Actor:
             "failed": [[one.id, one.why] for one in done.failed],
             "figures": done.figures,
             "worker": worker(),
+            "began": began,
         }
 
 
