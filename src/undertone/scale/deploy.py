@@ -21,7 +21,7 @@ from typing import Any
 
 from undertone.errors import MissingExtra, ModelError, UndertoneError
 from undertone.scale.cluster import connected, most
-from undertone.scale.predict import pack_model, unpack
+from undertone.scale.predict import laid_out, pack_model
 from undertone.scale.workers import Workers
 from undertone.serving.clips import Clip, Model
 from undertone.serving.server.settings import ServerSettings
@@ -83,14 +83,11 @@ def judges(serve: Any, files: Any, workers: Workers, settings: ServerSettings) -
 
     class Judge:
         def __init__(self, files: Mapping[str, bytes]) -> None:
-            import tempfile
-
             from undertone.scale.stream import alone
             from undertone.serving.predictor import load_model
 
             alone(workers.threads)
-            self._folder = tempfile.TemporaryDirectory(prefix="undertone-model-")
-            self._model = load_model(unpack(dict(files), Path(self._folder.name)))
+            self._model = load_model(laid_out(files))
 
         # an idle model takes what is there and waits for no company, as on one machine
         @serve.batch(max_batch_size=settings.max_batch, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +24,7 @@ from undertone.scale.stream import Account, Done, Failed, Make, Watch, attempt, 
 from undertone.scale.workers import Workers
 from undertone.types import Prediction
 
-__all__ = ["Predicting", "join", "pack_model", "predict", "predictions", "unpack"]
+__all__ = ["Predicting", "join", "laid_out", "pack_model", "predict", "predictions", "unpack"]
 
 
 NOT_THE_MODEL = frozenset(
@@ -55,11 +57,10 @@ class Predicting:
         from undertone.serving.predictor import Predictor, load_model
         from undertone.serving.words import words_for
 
-        folder = tempfile.TemporaryDirectory(prefix="undertone-model-")  # as long as the model lives
-        ready = load_model(unpack(ray.get(self.model), Path(folder.name)))
+        ready = load_model(laid_out(ray.get(self.model)))
         judge = Predictor(ready, words=words_for(ready, self.align))
 
-        def make(part: Part, rows: Sequence[Staged], _folder: Any = folder) -> Done:
+        def make(part: Part, rows: Sequence[Staged]) -> Done:
             answers = [attempt(one, lambda one: self._judge(judge, one)) for one in rows]
             table = _table(rows, answers)
             write_result(self.out, part, self.identity, table)
@@ -166,8 +167,15 @@ def pack_model(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
 
 
+def laid_out(files: Mapping[str, bytes]) -> Path:
+    """The model folder again, for as long as this process lives: weights may stay mapped."""
+    folder = Path(tempfile.mkdtemp(prefix="undertone-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return unpack(files, folder)
+
+
 def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
-    """The model folder again, on another machine."""
+    """Lay a model folder's files into a folder."""
     for name, data in files.items():
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
