@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from undertone.types import Utterance
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)  # two threads on a busy machine wait for each other
 
+SERVING = Path(__file__).parents[1] / "serving" / "conftest.py"
 Made = Callable[..., Path]
 
 
@@ -70,3 +72,28 @@ def two_nodes() -> Iterator[Any]:
     made.shutdown()
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model folder with random weights."""
+    spec = importlib.util.spec_from_file_location("serving_tests", SERVING)
+    assert spec is not None and spec.loader is not None
+    serving = importlib.util.module_from_spec(spec)
+    sys.modules["serving_tests"] = serving
+    spec.loader.exec_module(serving)
+    made: Path = serving.make_model(tmp_path_factory.mktemp("model"))
+    return made
+
+
+@pytest.fixture
+def planted() -> Callable[[Path], Any]:
+    """A run over the planted corpus, laid out in a folder: its plan."""
+    sys.path.append(str(Path(__file__).parents[1] / "experiment"))
+    import planted
+
+    def make(folder: Path) -> Any:
+        folder.mkdir(parents=True, exist_ok=True)
+        return planted.planned(folder, planted.recipe(planted.corpus(folder)))
+
+    return make

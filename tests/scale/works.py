@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from undertone.audio import load
+from undertone.errors import TrainingError
 from undertone.scale.parts import Part
 from undertone.scale.results import finished, write_result
 from undertone.scale.stage import Staged
 from undertone.scale.stream import Done, Failed, Make, attempt
-
-DEADLY = "die"
-"""A worker that meets a recording's label of this name dies, the first time."""
+from undertone.training.crossval import Job, mark_done
 
 
 @dataclass(frozen=True)
@@ -55,3 +54,16 @@ class Levels:
 
 def _level(one: Staged) -> float:
     return float(np.abs(load(one.here.audio)).mean())
+
+
+def all_but_the_first(job: Job) -> None:
+    """Does nothing, and one job not even that."""
+    if job.fold == "session-0":
+        raise TrainingError("this one cannot")
+    job.folder.mkdir(parents=True, exist_ok=True)
+    mark_done(job)
+
+
+def forbidden(job: Job) -> None:
+    """Nobody should ask for this."""
+    raise AssertionError(job.name)

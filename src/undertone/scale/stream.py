@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -174,10 +175,9 @@ def worker() -> str:
 def alone(threads: int) -> None:
     """As many threads as cores were given: more would slow the neighbours down, and themselves."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    import torch
-
-    torch.set_num_threads(threads)
+        os.environ[name] = str(threads)  # what is imported later goes by these
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def attempt(one: Staged, do: Callable[[Staged], Any]) -> tuple[Any, str | None]:
