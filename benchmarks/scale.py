@@ -179,7 +179,7 @@ def equal(corpus: Path, model: Path, folder: Path) -> None:
 
 
 def overhead(corpus: Path, model: Path, folder: Path, repeats: int) -> None:
-    """Working seconds of both, in turns; start-up apart."""
+    """Working seconds of both, in turns; start-up apart. Each turn is a line, medians come last."""
     ours: dict[str, list[tuple[float, float]]] = {"predict": [], "extract": []}
     theirs: dict[str, list[tuple[float, float]]] = {"predict": [], "extract": []}
     with cluster():
@@ -189,23 +189,24 @@ def overhead(corpus: Path, model: Path, folder: Path, repeats: int) -> None:
             out = folder / f"answers{turn}"
             done = predict(str(corpus), str(out), model, workers=Workers(rows=ROWS), align="none")
             ours["predict"].append((done.seconds - done.starting, done.starting))
+            tell("turn/predict", ours["predict"][-1:], theirs["predict"][-1:])
             total, working = extract_locally(corpus, folder / f"near{turn}")
             theirs["extract"].append((working, total - working))
             store = folder / f"far{turn}"
             done = extract(str(corpus), str(store), ENCODER, None, workers=Workers(rows=ROWS))
             ours["extract"].append((done.seconds - done.starting, done.starting))
+            tell("turn/extract", ours["extract"][-1:], theirs["extract"][-1:])
     for name in ours:
-        mine, other = ours[name], theirs[name]
-        middle = [statistics.median(t[k] for t in rows) for rows in (mine, other) for k in (0, 1)]
-        report(
-            f"scale/{name}-two-processes",
-            middle[0],
-            middle[2],
-            overhead=middle[0] / middle[2] - 1,
-            overheads=[round(m[0] / o[0] - 1, 3) for m, o in zip(mine, other, strict=True)],
-            our_start_s=middle[1],
-            their_start_s=middle[3],
-        )
+        tell(name, ours[name], theirs[name])
+
+
+def tell(name: str, ours: Sequence[tuple[float, float]], theirs: Sequence[tuple[float, float]]) -> None:
+    """Medians of (working, starting) seconds of both."""
+    mine, start, other, their_start = (
+        statistics.median(t[k] for t in rows) for rows in (ours, theirs) for k in (0, 1)
+    )
+    more = {"overhead": mine / other - 1, "our_start_s": start, "their_start_s": their_start}
+    report(f"scale/{name}-two-processes", mine, other, turns=len(ours), **more)
 
 
 def workers_of_this_run() -> list[int]:

@@ -47,7 +47,10 @@ def connected(address: str | None = None, feature: str = "--engine ray") -> Iter
         yield ray
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
-    own = {"include_dashboard": False, "object_store_memory": STORE_BYTES} if where == "local" else {}
+    own: dict[str, Any] = {}
+    if where == "local":
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # other users of this machine have no say in it
+        own = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     quietly = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
     try:
         ray.init(address=where, namespace="undertone", **own, **quietly)
