@@ -14,7 +14,8 @@ from undertone.experiment.single import sizes
 from undertone.models.table import SYSTEMS
 
 ROOT = Path(__file__).parents[1] / "recipes"
-RECIPES = sorted(ROOT.glob("*/*.toml"))
+RECIPES = sorted(path for path in ROOT.glob("*/*.toml") if path.parent.name != "starter")
+"""All but the starter's, which is trained on several corpora at once and has a recipe of its own kind."""
 ROW = re.compile(r"^\| [^|]+ \| `(?P<who>[^:`]+): (?P<options>[^`]+)` \|$", re.M)
 
 
@@ -41,7 +42,7 @@ def test_recipes_and_variants_were_found() -> None:
     assert len(RECIPES) >= 40 and len(VARIANTS) >= 100
     assert {path.parent.name for path in RECIPES} == {"iemocap", "meld", "ravdess", "emodb", "demo"}
     for folder in {path.parent for path in RECIPES}:
-        assert set(SYSTEMS) <= {path.stem for path in folder.glob("*.toml")}, folder
+        assert set(SYSTEMS) - {"compact"} <= {path.stem for path in folder.glob("*.toml")}, folder
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}/{p.stem}")

@@ -15,7 +15,7 @@ from undertone.training.crossval import Failure, Job
 
 def test_the_demo_covers_every_system_in_small_sizes() -> None:
     recipes = demo_recipes(Path("runs/demo"))
-    assert {recipe.system for recipe in recipes} == set(SYSTEMS) == set(ALL)
+    assert {recipe.system for recipe in recipes} == set(SYSTEMS) == set(ALL) - {"compact"}  # the starter's
     for recipe in recipes:
         assert recipe.training.epochs <= 15 and recipe.training.patience < recipe.training.epochs
         assert getattr(recipe.model, "width", 0) <= 64

@@ -36,8 +36,15 @@ main()
 
 
 QUICK = ("concat",)
-SYSTEM = [s if s in QUICK else pytest.param(s, marks=pytest.mark.slow) for s in sorted(SYSTEMS)]
+EXPORTABLE = [name for name in sorted(SYSTEMS) if SYSTEMS[name][0].exportable]
+SYSTEM = [s if s in QUICK else pytest.param(s, marks=pytest.mark.slow) for s in EXPORTABLE]
 """Tracing a system takes seconds: the whole table belongs to the slow tests."""
+
+
+def test_what_cannot_be_exported_says_so(new_model: Make, tmp_path: Path) -> None:
+    assert "compact" not in EXPORTABLE
+    with pytest.raises(ConfigError, match="'compact' follows each clip's own length"):
+        export(new_model(tmp_path / "compact", "compact"), "onnx")
 
 
 @pytest.mark.parametrize("system", SYSTEM)

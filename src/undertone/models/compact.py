@@ -68,8 +68,9 @@ class CompactConfig(SystemConfig):
 
 
 class Compact(System):
-    """See the module."""
+    """Small networks of its own for speech and words, and the product rule: the system of the starter."""
 
+    exportable = False  # each clip is cropped to what is active in it
     speech_temperature: Tensor
     text_temperature: Tensor
     balance: Tensor

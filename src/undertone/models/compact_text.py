@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from undertone.models.batch import Batch, Dimensions
-from undertone.models.inputs import TextEmbedding
 from undertone.models.layers import BiGRU, masked_softmax
 
 __all__ = ["LOOKS", "TextNet"]
@@ -21,9 +21,14 @@ class TextNet(nn.Module):
     def __init__(self, dimensions: Dimensions, outputs: int, dropout: float) -> None:
         super().__init__()
         width = dimensions.text
-        self.embedding = (
-            TextEmbedding(dimensions.vocabulary, width, dropout) if dimensions.vocabulary else None
-        )
+        self.pieces = nn.Embedding(dimensions.vocabulary, width) if dimensions.vocabulary else None
+        # read louder than kept, so that a step moves a piece as far as it moves what the piece meets;
+        # what is never met in training stays quiet
+        self.loudness = width**0.5
+        if self.pieces is not None:
+            nn.init.normal_(self.pieces.weight, std=0.1 / self.loudness)
+        self.quiet = nn.Dropout(dropout)
+        self.neighbours = nn.Conv1d(width, width, 3, padding=1)
         self.gru = BiGRU(width, width)
         self.look = nn.Linear(width, LOOKS, bias=False)
         self.dropout = nn.Dropout(min(0.9, dropout + 0.05))
@@ -51,9 +56,12 @@ class TextNet(nn.Module):
 
     def _tokens(self, batch: Batch, mask: Tensor) -> Tensor:
         """(B, L, D), zeros on padding."""
-        gate = batch.text_gate
-        if self.embedding is not None:
-            x: Tensor = self.embedding(batch.text, mask, gate)
-        else:
-            x = batch.text if gate is None else batch.text * gate[..., None]
-        return torch.where(mask[..., None], x, 0.0)
+        x = batch.text
+        if self.pieces is not None:
+            x = self.quiet(self.pieces(x) * self.loudness)
+        if batch.text_gate is not None:
+            x = x * batch.text_gate[..., None]
+        x = torch.where(mask[..., None], x, 0.0)
+        heard = self.neighbours(x.transpose(1, 2)).transpose(1, 2)
+        sequence: Tensor = (x + self.quiet(F.gelu(heard))) * mask[..., None]
+        return sequence

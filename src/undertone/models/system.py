@@ -85,6 +85,9 @@ class System(nn.Module):
     """(B, …) → (B of all processes, …), with gradient and own rows at their place; the identity in one
     process. Contrastive terms see the other processes' vectors through it."""
 
+    exportable: bool = True
+    """Whether the graph is the same whatever the clip, so that it can be written down once."""
+
     def __init__(self, config: SystemConfig, dimensions: Dimensions) -> None:
         super().__init__()
         self.config = config

@@ -50,6 +50,9 @@ def export(
     target = out or model.with_name(f"{model.name}-{to}")
     network = judge.network
     assert isinstance(network, TorchNetwork)
+    if not network.system.exportable:
+        name = judge.card["system"]
+        raise ConfigError(f"{model}: '{name}' follows each clip's own length, so there is no one graph of it")
     examples = _examples(judge.front)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-
-from undertone.models.system import System
+from torch import Tensor, nn
 
 __all__ = ["Progress", "load_state", "save_state"]
 
@@ -43,7 +41,7 @@ def save_state(
     path: Path,
     fingerprint: str,
     progress: Progress,
-    system: System,
+    system: nn.Module,
     optimizer: torch.optim.Optimizer,
     best: dict[str, Weights],
     scaler: dict[str, Any] | None = None,
@@ -64,7 +62,7 @@ def save_state(
 
 
 def load_state(
-    path: Path, fingerprint: str, system: System, optimizer: torch.optim.Optimizer
+    path: Path, fingerprint: str, system: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, Weights], dict[str, Any] | None] | None:
     """Put the system and the optimizer back where they were; None where there is no state of this fit."""
     from safetensors import safe_open

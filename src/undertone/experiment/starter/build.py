@@ -27,6 +27,8 @@ __all__ = ["EIGHT", "EMOTIONS", "card", "dimensions", "heard", "save", "speech_n
 
 EMOTIONS = 28
 """Labels of GoEmotions, which help the text side learn."""
+LARGE = 1024
+"""Numbers in a tensor from which it is kept in half precision."""
 EIGHT = KINDS[:8]
 """RAVDESS' emotions, reported beside the four classes."""
 
@@ -111,5 +113,12 @@ def heard(
 
 
 def save(path: Path, model: Compact, pieces: Subword, about: Mapping[str, Any]) -> None:
-    """Write the folder."""
+    """Write the folder; large weights are kept in half precision and computed with in full."""
+    from safetensors.torch import load_file, save_file
+
     folder.save(path, model, about, pieces)
+    tensors = load_file(path / folder.WEIGHTS)
+    large = {k: v.half() for k, v in tensors.items() if v.is_floating_point() and v.numel() >= LARGE}
+    part = path / (folder.WEIGHTS + ".part")
+    save_file({**tensors, **large}, part, metadata={"format": "pt"})
+    part.replace(path / folder.WEIGHTS)

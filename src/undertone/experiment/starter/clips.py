@@ -75,7 +75,7 @@ def _timit(root: Path) -> list[Spoken]:
 
 
 def folds(clips: Sequence[Spoken], seed: int = 0) -> list[frozenset[str]]:
-    """The speakers kept aside in each of the five folds: of each corpus and sex their share, drawn by seed."""
+    """The speakers kept aside in each of the five folds: of each corpus and sex their share."""
     parts: list[set[str]] = [set() for _ in range(FOLDS)]
     for corpus in CORPORA:
         speakers = sorted({(clip.sex, clip.speaker) for clip in clips if clip.corpus == corpus})

@@ -15,10 +15,12 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
-from undertone.config import Config
+from undertone.config import Config, fingerprint
 from undertone.experiment.starter.distort import DistortConfig, distorted
+from undertone.features.precision import choose
 from undertone.models.compact import NONE, OTHER, class_scores
 from undertone.models.compact_speech import Spectrum, SpeechNet, spectrum
+from undertone.training.state import Progress, load_state, save_state
 
 if TYPE_CHECKING:
     from undertone.experiment.starter.clips import Spoken
@@ -114,12 +116,11 @@ def fit(
     optimizer = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay)
     steps = config.epochs * -(-(len(items.clips) + config.sounds) // config.batch)
     mean = {name: value.clone() for name, value in net.state_dict().items()}
+    mark = fingerprint([config.plain(), seed])
     start, done = 0, 0
-    if state is not None and state.is_file():
-        kept = torch.load(state, weights_only=True)
-        net.load_state_dict(kept["net"])
-        optimizer.load_state_dict(kept["optimizer"])
-        mean, start, done = kept["mean"], kept["epoch"], kept["done"]
+    if state is not None and (kept := load_state(state, mark, net, optimizer)) is not None:
+        start, mean = kept[0].epoch, kept[1]["mean"]
+        done = start * (steps // config.epochs)
     for epoch in range(start, config.epochs):
         rng = np.random.default_rng([seed, epoch])
         torch.manual_seed(seed * 1000 + epoch)
@@ -139,12 +140,7 @@ def fit(
         if tell is not None:
             tell(epoch + 1, float(np.mean(losses)))
         if state is not None:
-            part = state.with_suffix(".part")
-            torch.save(
-                {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "mean": mean,
-                 "epoch": epoch + 1, "done": done}, part,
-            )  # fmt: skip
-            part.replace(state)
+            save_state(state, mark, Progress(epoch=epoch + 1), net, optimizer, {"mean": mean})
     net.load_state_dict(mean)
     net.eval()
 
@@ -196,13 +192,19 @@ def _loss(
     if rng.random() < config.mixed:
         share, other = float(rng.beta(0.4, 0.4)), torch.randperm(len(index))
         found = _mixed(found, other, share)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=_in_halves(net)):
         scores = net.scores(found)
     scores = scores.float()
     loss = share * targets_loss(scores, kinds, classes, config)
     if share < 1.0:
         loss = loss + (1 - share) * targets_loss(scores, kinds[other], classes[other], config)
     return loss.mean()
+
+
+def _in_halves(net: SpeechNet) -> bool:
+    """Whether to compute in bf16: where the CPU has it, and in whole blocks of 16 channels. With fewer, torch
+    2.13 writes beyond its memory now and then when it computes the gradients."""
+    return net.stem.out_channels % 16 == 0 and choose("auto").name == "bf16"
 
 
 def _mixed(found: Spectrum, other: Tensor, share: float) -> Spectrum:

@@ -145,14 +145,14 @@ def train_part(place: Place, part: str) -> None:
             seed = 100 * place.recipe.seed + number
             torch.manual_seed(seed)
             net = speech_net(place.recipe)
-            state = folder / f"state-{number}-{mark}.pt"
+            state = folder / f"state-{number}-{mark}.safetensors"
             fit(net, items, place.recipe.speech, seed, state, _teller(part, number))
             weights |= {f"speech_nets.{number}.{k}": v.contiguous() for k, v in net.state_dict().items()}
         weights |= _wholes(place, items, learned, spoken, sounds)
         seconds = time.perf_counter() - started
         (folder / "seconds.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
         save_file(weights, done)
-        for state in folder.glob("state-*.pt"):
+        for state in folder.glob("state-*"):
             state.unlink()
     if aside:
         kept: dict[str, Any] = {

@@ -1,0 +1,91 @@
+"""What only ``compact`` promises: level, silence and no speech at all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from undertone.features.acoustic import AcousticConfig, acoustic_frames
+from undertone.models.compact import NONE, OTHER, class_scores
+from undertone.models.compact_speech import SpeechNet, spectrum
+from undertone.models.compact_whole import figures
+
+MEANS = (0, 1, 2, 3, 3, OTHER, NONE)
+ACOUSTIC = AcousticConfig(stack=2, mels=64)
+
+
+def _voice(seconds: float = 1.0, seed: int = 0) -> np.ndarray:
+    """A buzz that rises, in bursts."""
+    times = np.arange(round(seconds * 16_000)) / 16_000
+    phase = 2 * np.pi * (120 * times + 30 * times**2)
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 12))
+    noise = 0.01 * np.random.default_rng(seed).normal(size=len(times))
+    return (0.1 * buzz * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * times)) + noise).astype(np.float32)
+
+
+def _batch(waves: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    frames = [acoustic_frames(wave, ACOUSTIC) for wave in waves]
+    lengths = torch.tensor([len(x) for x in frames])
+    padded = torch.zeros(len(frames), int(lengths.max()), frames[0].shape[1])
+    for row, x in zip(padded, frames, strict=True):
+        row[: len(x)] = torch.from_numpy(x)
+    return padded, lengths
+
+
+def _scores(wave: np.ndarray) -> torch.Tensor:
+    torch.manual_seed(0)
+    net = SpeechNet(67, 8, 16, 5, 0.0).eval()
+    with torch.inference_mode():
+        return net(*_batch([wave]))
+
+
+@pytest.mark.parametrize("decibels", [-30, -12, 12])
+def test_the_recording_level_changes_nothing(decibels: int) -> None:
+    wave = _voice()
+    torch.testing.assert_close(
+        _scores(wave), _scores(wave * np.float32(10 ** (decibels / 20))), atol=2e-3, rtol=0
+    )
+
+
+def test_silence_around_the_speech_hardly_changes_anything() -> None:
+    wave = _voice()
+    silence = np.zeros(16_000, np.float32)
+    around = np.concatenate([silence, wave, silence])
+    found = spectrum(*_batch([wave, around]))
+    assert abs(int(found.lengths[0]) - int(found.lengths[1])) <= 12
+    assert int(found.first[1]) > 40
+    torch.testing.assert_close(found.mel[0, 10:40].mean(), found.mel[1, 15:45].mean(), atol=0.1, rtol=0)
+
+
+def test_figures_are_the_same_alone_and_beside_longer_clips() -> None:
+    together = figures(spectrum(*_batch([_voice(0.7), _voice(2.0, seed=1)])))
+    alone = figures(spectrum(*_batch([_voice(0.7)])))
+    torch.testing.assert_close(together[:1], alone, atol=1e-4, rtol=1e-4)
+    assert torch.isfinite(figures(spectrum(torch.zeros(2, 5, 67), torch.tensor([0, 5])))).all()
+
+
+def test_figures_know_a_planted_pitch() -> None:
+    """An octave higher moves what is said of pitch by one, and nothing of how long the clip is."""
+    found = spectrum(*_batch([_voice(), _voice()]))
+    prosody = found.prosody.clone()
+    prosody[1, :, 1] = torch.where(prosody[1, :, 3] > 0.5, prosody[1, :, 1] + 1.0, 0.0)
+    moved = figures(type(found)(found.mel, prosody, found.lengths, found.first))
+    apart = (moved[1] - moved[0]).abs()
+    assert (apart > 0.9).sum() >= 6
+    assert apart[-2:].max() == 0
+
+
+def test_classes_are_the_sums_of_their_kinds() -> None:
+    kinds = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
+    shares = kinds.softmax(-1)
+    want = torch.stack([shares[:, 0], shares[:, 1], shares[:, 2], shares[:, 3] + shares[:, 4]], 1)
+    torch.testing.assert_close(class_scores(kinds, MEANS[:6]).exp(), want / want.sum(1, keepdim=True))
+
+
+def test_what_is_no_speech_pulls_towards_any_class_alike() -> None:
+    kinds = torch.tensor([[9.0, 0, 0, 0, 0, 0, -30], [9.0, 0, 0, 0, 0, 0, 30]])
+    sure, lost = class_scores(kinds, MEANS).exp()
+    assert sure[0] > 0.99
+    torch.testing.assert_close(lost, torch.full((4,), 0.25), atol=1e-4, rtol=0)
+    torch.testing.assert_close(class_scores(kinds, MEANS).exp().sum(1), torch.ones(2))
