@@ -124,7 +124,16 @@ class Compact(System):
         frames = batch.speech if self.layers is None else self.layers(batch.speech)
         if batch.speech_gate is not None:
             frames = frames * batch.speech_gate[..., None]
-        found = spectrum(frames, batch.speech_lengths)
+        lengths = batch.speech_lengths
+        if self.training or len(frames) == 1:
+            return self._kinds(frames, lengths)
+        # a clip that is asked several questions stands in neighbouring rows: it is heard once
+        known = (frames[1:] == frames[:-1]).flatten(1).all(-1) & (lengths[1:] == lengths[:-1])
+        fresh = torch.cat([known.new_zeros(1), known]).logical_not()
+        return self._kinds(frames[fresh], lengths[fresh])[fresh.cumsum(0) - 1]
+
+    def _kinds(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        found = spectrum(frames, lengths)
         kinds = (1 - self.share) * _mean([net.scores(found) for net in _of(SpeechNet, self.speech_nets)])
         if self.share:
             told = figures(found)
