@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from undertone.features.acoustic import AcousticConfig, acoustic_frames
-from undertone.models.compact import NONE, OTHER, class_scores
+from undertone.models.batch import Dimensions, Example, collate
+from undertone.models.compact import NONE, OTHER, Compact, class_scores
 from undertone.models.compact_speech import SpeechNet, spectrum
 from undertone.models.compact_whole import figures
+from undertone.models.table import build
 
 MEANS = (0, 1, 2, 3, 3, OTHER, NONE)
 ACOUSTIC = AcousticConfig(stack=2, mels=64)
@@ -89,3 +91,28 @@ def test_what_is_no_speech_pulls_towards_any_class_alike() -> None:
     assert sure[0] > 0.99
     torch.testing.assert_close(lost, torch.full((4,), 0.25), atol=1e-4, rtol=0)
     torch.testing.assert_close(class_scores(kinds, MEANS).exp().sum(1), torch.ones(2))
+
+
+def test_a_clip_that_is_asked_several_questions_is_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    sizes = Dimensions(classes=4, speech=67, text=16, vocabulary=40)
+    net = build("compact", {"channels": 8, "width": 16}, sizes).eval()
+    assert isinstance(net, Compact)
+    one, other = (acoustic_frames(_voice(seconds), ACOUSTIC) for seconds in (0.7, 1.0))
+    examples = [
+        Example(id=str(n), speech=frames, text=np.array([n + 1, 5], np.int64))
+        for n, frames in enumerate([one, one, other, one])
+    ]
+    heard: list[int] = []
+    kinds = net._kinds
+
+    def counted(frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        heard.append(len(frames))
+        return kinds(frames, lengths)
+
+    monkeypatch.setattr(net, "_kinds", counted)
+    with torch.inference_mode():
+        together = net(collate(examples, sizes)).logits
+        alone = torch.cat([net(collate([example], sizes)).logits for example in examples])
+    assert heard == [3, 1, 1, 1, 1], "neighbours alike are one; what stands apart is heard again"
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
