@@ -22,7 +22,7 @@ from undertone import manifest as manifests
 from undertone.errors import ConfigError
 from undertone.experiment.crossval import plan
 from undertone.experiment.examples import sides
-from undertone.experiment.material import gather_features, open_material
+from undertone.experiment.material import gather_features, open_material, read_corpus
 from undertone.experiment.run import run_job
 from undertone.features.subword import Subword
 from undertone.models import folder as models
@@ -99,6 +99,13 @@ def test_segments_point_at_the_frames_that_the_network_makes(place: Path) -> Non
     assert encoded.speech.shape[:2] == (3, 39), "0.8 s of 20 ms frames, less what the last lacks"
     assert int(batch.segments["word"].spans.max()) == 39
     assert encoded.text.shape[-1] == parts.dimensions.text == 16
+
+
+def test_a_card_names_the_precision_that_was_computed_in_not_auto(place: Path) -> None:
+    made = tuned(place, "frozen", "name=frozen")
+    found = gather_features(made, read_corpus(made.manifest).utterances, Store(place / "store"))
+    assert made.speech.encoder.precision == "auto"
+    assert {found.encoders[side]["settings"]["precision"] for side in ("speech", "text")} <= {"fp32", "bf16"}
 
 
 @pytest.mark.parametrize("options", [["speech.tune=full"], ["text.tune=full"]])

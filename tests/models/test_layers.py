@@ -94,6 +94,13 @@ def test_pooling_sees_the_real_part_only(kind: str) -> None:
     assert not pooled[2].any()
 
 
+def test_a_place_counts_for_the_maxima_it_holds() -> None:
+    x = torch.tensor([[[1.0, 9.0, 5.0, 0.0], [3.0, 2.0, 6.0, 1.0], [99.0, 99.0, 99.0, 99.0]]])
+    mask = mask_from(torch.tensor([2]), 3)
+    assert Pooling(4, "max").weights(x, mask).tolist() == [[0.25, 0.75, 0.0]]
+    assert not Pooling(4, "max").weights(x, torch.zeros_like(mask)).any()
+
+
 def test_mean_and_deviation_by_hand() -> None:
     x = torch.tensor([[[1.0], [3.0], [99.0]]])
     mask = mask_from(torch.tensor([2]), 3)

@@ -16,7 +16,7 @@ from typing import Any
 
 from undertone import manifest as manifests
 from undertone import splits
-from undertone.config import fingerprint
+from undertone.config import Config, fingerprint
 from undertone.errors import ManifestError
 from undertone.experiment.features import Features
 from undertone.experiment.networks import with_networks
@@ -94,10 +94,10 @@ def gather_features(
         extract(written, store, text=text, jobs=jobs)
     encoders: dict[str, Any] = {}
     if speech is not None:
-        encoders["speech"] = _identity(speech, recipe.speech.encoder.plain())
+        encoders["speech"] = _identity(speech, recipe.speech.encoder)
         encoders["speech"]["functionals"] = recipe.speech.functionals
     if text is not None:
-        encoders["text"] = _identity(text, recipe.text.encoder.plain())
+        encoders["text"] = _identity(text, recipe.text.encoder)
         encoders["text"]["functionals"] = recipe.text.functionals
     elif recipe.reads and not recipe.text.tuned:
         encoders["text"] = {"name": recipe.text.name, "identity": f"fitted in the fold, {_subword(recipe)}"}
@@ -114,7 +114,10 @@ def gather_features(
     return with_networks(recipe, found) if recipe.speech.tuned or recipe.text.tuned else found
 
 
-def _identity(encoder: Any, settings: dict[str, Any]) -> dict[str, Any]:
+def _identity(encoder: Any, asked: Config) -> dict[str, Any]:
+    """What a model's card says of an encoder, with what ``auto`` and a branch's name came to here: the model
+    asks for the same features on a machine where they would come to something else."""
+    settings = getattr(encoder, "config", asked).plain()
     found = {"name": encoder.name, "identity": encoder.identity, "settings": settings}
     if revision := getattr(encoder, "revision", None):
         found["revision"] = revision

@@ -70,14 +70,16 @@ class TextEmbedding(nn.Module):
     def __init__(self, vocabulary: int, width: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
-        # a piece never seen in training stays quiet, where values of 1 would be loud noise;
-        # for the same reason nothing is normalised here
-        nn.init.normal_(self.embedding.weight, std=0.1)
+        # read √width times as loud as kept, so that a step moves a piece as far as it moves what it meets;
+        # a piece never seen in training stays quiet (0.1), where values of 1 would be loud noise, and for
+        # the same reason nothing is normalised here
+        self.loudness = width**0.5
+        nn.init.normal_(self.embedding.weight, std=0.1 / self.loudness)
         self.dropout = nn.Dropout(dropout)
         self.neighbours = _Neighbours(width, 1, dropout, norm=False)
 
     def forward(self, ids: Tensor, mask: Tensor, gate: Tensor | None = None) -> Tensor:
-        x: Tensor = self.dropout(self.embedding(ids))
+        x: Tensor = self.dropout(self.embedding(ids) * self.loudness)
         if gate is not None:
             x = x * gate[..., None]
         x = self.neighbours(x, mask)

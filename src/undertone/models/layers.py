@@ -83,7 +83,11 @@ class Pooling(nn.Module):
         return torch.cat([mean, _masked_std(x, mask, mean)], -1)
 
     def weights(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, S): how much each place counts; sums to 1 where there is anything."""
+        """(B, S): how much each place counts; sums to 1 where there is anything. With ``max`` a place counts
+        for the share of the dimensions that it alone decides."""
+        if self.kind == "max":
+            heard = x.masked_fill(~mask[..., None], float("-inf"))
+            return F.one_hot(heard.argmax(1), x.shape[1]).to(x.dtype).mean(1) * mask
         if self.score is None:
             return mask / mask.sum(1, keepdim=True).clamp(min=1)
         return masked_softmax(self.score(x)[..., 0], mask)

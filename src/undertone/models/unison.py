@@ -4,7 +4,7 @@
       ├─ pooled by word, syllable, phone, each with how long it lasts ──► segments
       │     tokens y meet the speech of their own word: y + MLP[y, s, y·s];
       │     and are pooled by the emphasis that this speech gives them
-      ├─ co-attention of segments and tokens, one code a word ──► attention pooling
+      ├─ co-attention of segments and tokens, one code a word ──► max pooling
       ├─ joint logits from segments, tokens, emphasis and frames
       └─ logits of speech alone and of text alone; the three add up: z = z_joint + z_speech + z_text
     L = CE(z) + δ [CE(z_speech) + CE(z_text)] + λ_d distribution + λ_i instance
@@ -171,7 +171,8 @@ class Unison(System):
         self.mix = nn.ModuleList(CoAttention(width, config.heads, dropout) for _ in range(config.layers))
         self.frames = Pooling(width, "mean_std")
         self.alone = nn.ModuleList([Pooling(width, "attention"), Pooling(width, "mean_std")])
-        self.joint = nn.ModuleList([Pooling(width, "attention"), Pooling(width, "attention")])
+        # one word said against its meaning decides: what is strongest anywhere, not what is usual
+        self.joint = nn.ModuleList([Pooling(width, "max"), Pooling(width, "max")])
         self.speech_head = Head(3 * width, width, C, dropout)
         self.text_head = Head(2 * width, width, C, dropout)
         self.joint_head = Head(5 * width, width, C, dropout)
@@ -255,7 +256,7 @@ class Unison(System):
     def _looks(
         self, both: tuple[Tensor, Tensor], masks: tuple[Tensor, Tensor], batch: Batch
     ) -> dict[str, Tensor]:
-        """How much the joint pooling looks at each segment of a tier and at each token."""
+        """How much the joint pooling takes from each segment of a tier and from each token."""
         weights = cast(Pooling, self.joint[0]).weights(both[0], masks[0])
         sizes = [tier_of(batch, name).spans.shape[1] for name in self.settings.tiers]
         looks: dict[str, Tensor] = {}
