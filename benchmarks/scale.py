@@ -48,7 +48,7 @@ from undertone.scale.workers import Workers
 from undertone.store import Store
 
 ENCODER = {"name": "acoustic"}
-ROWS = 32
+ROWS = 64
 
 
 def line(name: str, **values: Any) -> None:
@@ -188,13 +188,13 @@ def overhead(corpus: Path, model: Path, folder: Path, repeats: int) -> None:
             theirs["predict"].append((working, total - working))
             out = folder / f"answers{turn}"
             done = predict(str(corpus), str(out), model, workers=Workers(rows=ROWS), align="none")
-            ours["predict"].append((done.seconds - done.starting, done.starting))
+            ours["predict"].append((done.working, done.seconds - done.working))
             tell("turn/predict", ours["predict"][-1:], theirs["predict"][-1:])
             total, working = extract_locally(corpus, folder / f"near{turn}")
             theirs["extract"].append((working, total - working))
             store = folder / f"far{turn}"
             done = extract(str(corpus), str(store), ENCODER, None, workers=Workers(rows=ROWS))
-            ours["extract"].append((done.seconds - done.starting, done.starting))
+            ours["extract"].append((done.working, done.seconds - done.working))
             tell("turn/extract", ours["extract"][-1:], theirs["extract"][-1:])
     for name in ours:
         tell(name, ours[name], theirs[name])

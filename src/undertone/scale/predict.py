@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from undertone import __version__
 from undertone.config import fingerprint
 from undertone.errors import ConfigError
 from undertone.manifest.parquet import pyarrow
@@ -112,7 +113,7 @@ def predict(
     pyarrow()
     opened = open_source(source, chosen.rows)
     files = pack_model(model)
-    identity = fingerprint(["predict", _digest(files), explain, threshold, align])
+    identity = fingerprint(["predict", __version__, _digest(files), explain, threshold, align])
     check_folder(out, opened, identity)
     with connected(address) as ray:
         work = Predicting(identity, out, ray.put(files), explain, threshold, align)

@@ -80,9 +80,9 @@ class Account:
     workers: dict[str, int] = field(default_factory=dict)
     """Parts by ``node:process`` that did them."""
     seconds: float = 0.0
-    """From the call to the last part back."""
-    starting: float = 0.0
-    """Of those, until the first worker began its first part: processes started, models loaded."""
+    """Of the whole call."""
+    working: float = 0.0
+    """Of those, from the first part begun to the last one back: without workers' start and end."""
 
 
 def run(ray: Any, source: Source, work: Work, workers: Workers, watch: Watch | None = None) -> Account:
@@ -91,16 +91,17 @@ def run(ray: Any, source: Source, work: Work, workers: Workers, watch: Watch | N
     is_done = work.finished()
     waiting = [part for part in source.parts if not is_done(part)]
     account.resumed = account.utterances - sum(part.utterances for part in waiting)
-    began, seen = time.time(), account.resumed
+    asked, first, seen = time.time(), float("inf"), account.resumed
     for summary in _stream(ray, waiting, work, workers) if waiting else ():
         if "problem" in summary:
             raise UndertoneError(summary["problem"])
-        account.starting = min(account.starting or float("inf"), summary["began"] - began)
+        first = min(first, summary["began"])
+        account.working = time.time() - first
         seen += summary["utterances"]
         _add(account, summary)
         if watch is not None:
             watch(seen, account.utterances)
-    account.seconds = time.time() - began
+    account.seconds = time.time() - asked
     if seen != account.utterances:
         raise DataError(f"{seen} of {account.utterances} utterances came back; run again to go on")
     return account
