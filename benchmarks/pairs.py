@@ -1,0 +1,194 @@
+"""Two real sides that agree in nothing but the class: is fusion as good as the product rule?
+
+    UNDERTONE_DATA=… python benchmarks/pairs.py [--quick] [--systems speech text score unison …]
+
+RAVDESS clips of four classes, each paired with GoEmotions sentences of the same class. Such pairs are
+independent given the class, so that the product of the two posteriors is the best there is: they test
+plumbing, missing modalities and calibration, not alignment, and are no corpus of their own. Five speaker
+folds; a fold trains on three parts' clips, each with two sentences, and on as many more sentences without
+speech; one part's clips choose the epoch; the rest is tested in ten pairings with sentences never seen. One
+JSON line a system: ``ratio`` is its UA over the better single side's, in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import soundfile
+import torch
+
+from undertone.corpora.ravdess import Ravdess
+from undertone.evaluation import metrics
+from undertone.experiment.recipe import load_recipe, recipes_folder
+from undertone.experiment.run import unweighted
+from undertone.experiment.starter import sentences
+from undertone.features.acoustic import acoustic_frames
+from undertone.features.subword import Subword
+from undertone.models.batch import Dimensions, Example
+from undertone.models.table import build
+from undertone.training.dataset import Dataset
+from undertone.training.inference import ask
+from undertone.training.loop import fit, seed_everything
+
+CLASSES = ("angry", "happy", "sad", "neutral")
+SYSTEMS = ("speech", "text", "score", "concat", "perspective", "mgcma", "multilevel", "unison")
+FOLDS, PAIRINGS, WORDS_ALONE = 5, 10, 3000
+SETTINGS = ("model.modality_dropout=0.3", "training.epochs=10", "training.patience=4")
+OWN = {"multilevel": ('model.members=["early-frame","late-frame"]',)}
+"""RAVDESS is used as it comes: it has no word boundaries."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording's frames."""
+
+    id: str
+    speaker: str
+    label: int
+    frames: np.ndarray
+
+
+def clips(root: Path, quick: bool) -> list[Clip]:
+    """Those of the four classes; calm counts as neutral."""
+    acoustic = load_recipe(recipes_folder() / "ravdess" / "speech.toml").speech.acoustic
+    found = []
+    for u in Ravdess(root / "ravdess").read():
+        label = "neutral" if u.label == "calm" else str(u.label)
+        if label in CLASSES and not (quick and int(u.speaker) > FOLDS * 2):
+            wave = soundfile.read(u.audio, dtype="float32")[0]
+            found.append(Clip(u.id, u.speaker, CLASSES.index(label), acoustic_frames(wave, acoustic)))
+    return found
+
+
+def by_class(rows: Sequence[sentences.Sentence], rng: np.random.Generator) -> list[list[str]]:
+    """The texts of each class, shuffled."""
+    found = [[s.text for s in rows if s.label == label] for label in CLASSES]
+    return [[texts[i] for i in rng.permutation(len(texts))] for texts in found]
+
+
+def pairing(chosen: Sequence[Clip], texts: list[list[str]], number: int, pieces: Subword) -> list[Example]:
+    """Each clip with a sentence of its class; no sentence twice within a pairing, nor in two pairings."""
+    used = [number * sum(c.label == k for c in chosen) for k in range(len(CLASSES))]
+    made = []
+    for clip in chosen:
+        pool = texts[clip.label]
+        ids, _ = pieces.encode(pool[used[clip.label] % len(pool)])
+        used[clip.label] += 1
+        made.append(Example(id=f"{clip.id}/{number}", speech=clip.frames, text=ids, label=clip.label))
+    return made
+
+
+def alone(texts: list[list[str]], count: int, pieces: Subword) -> list[Example]:
+    """Sentences without speech, from the far end of the pools."""
+    share = count // len(CLASSES)
+    return [
+        Example(id=f"text/{k}/{i}", speech=None, text=pieces.encode(text)[0], label=k)
+        for k, pool in enumerate(texts)
+        for i, text in enumerate(pool[-share:])
+    ]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold's examples."""
+
+    dimensions: Dimensions
+    train: list[Example]
+    validation: list[Example]
+    tests: list[list[Example]]
+
+
+def folds(heard: list[Clip], root: Path, seed: int, quick: bool) -> list[Fold]:
+    rng = np.random.default_rng(seed)
+    rows = sentences.four(sentences.read(root, "train"))
+    cut = len(rows) // 10
+    held, taught = by_class(rows[:cut], rng), by_class(rows[cut:], rng)
+    unseen = by_class(sentences.four(sentences.read(root, "dev")), rng)
+    pieces = Subword.fit([t for pool in taught for t in pool[-2000:]], 4000)
+    speakers = rng.permutation(sorted({c.speaker for c in heard}))
+    part = {str(s): i % FOLDS for i, s in enumerate(speakers)}
+    dims = Dimensions(len(CLASSES), heard[0].frames.shape[1], 0, 64, pieces.size)
+    made = []
+    for fold in range(FOLDS):
+        sides: list[list[Clip]] = [[], [], []]
+        for clip in heard:
+            distance = (part[clip.speaker] - fold) % FOLDS
+            sides[2 if distance == 0 else 1 if distance == 1 else 0].append(clip)
+        train = [e for number in (0, 1) for e in pairing(sides[0], taught, number, pieces)]
+        train += alone(taught, 400 if quick else WORDS_ALONE, pieces)
+        tests = [pairing(sides[2], unseen, number, pieces) for number in range(PAIRINGS)]
+        made.append(Fold(dims, train, pairing(sides[1], held, 0, pieces), tests))
+    return made
+
+
+def without(examples: Sequence[Example], side: str) -> list[Example]:
+    """Only what one system of a single side can hear or read; what it cannot learn from is left out."""
+    if side == "speech":
+        return [replace(e, text=None) for e in examples if e.speech is not None]
+    return [replace(e, speech=None) for e in examples]
+
+
+def tested(name: str, fold: Fold, seed: int, quick: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and (pairings, n, C) logits of the test side."""
+    more = ("training.epochs=2",) if quick else ()
+    recipe = load_recipe(
+        recipes_folder() / "ravdess" / f"{name}.toml",
+        [*SETTINGS[name in ("speech", "text") :], *OWN.get(name, ()), *more],
+    )
+    side = name if name in ("speech", "text") else None
+    sets = [fold.train, fold.validation, *fold.tests]
+    data = [Dataset(without(s, side) if side else s, fold.dimensions) for s in sets]
+    seed_everything(seed)
+    system = build(name, recipe.model.plain(), fold.dimensions)
+    fitted = fit(system, data[0], data[1], recipe.training, score=partial(unweighted, classes=4), seed=seed)
+    answers = [ask(fitted.system, d) for d in data[2:]]
+    return answers[0].labels, np.stack([a.logits for a in answers])
+
+
+def score(name: str, made: list[Fold], seed: int, quick: bool) -> dict[str, Any]:
+    started = time.process_time()
+    found = [tested(name, fold, seed, quick) for fold in made]
+    labels = np.concatenate([f[0] for f in found])
+    said = np.concatenate([f[1] for f in found], 1).argmax(-1)  # (pairings, n)
+    ua = [metrics.ua(labels, row, len(CLASSES)) for row in said]
+    seconds = time.process_time() - started
+    return {"ua": float(np.mean(ua)), "spread": float(np.std(ua)), "cpu_s": round(seconds, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="ten speakers, two epochs")
+    parser.add_argument("--systems", nargs="+", default=SYSTEMS)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    root = os.environ.get("UNDERTONE_DATA")
+    if not root:
+        print("skipped: UNDERTONE_DATA does not name the folder with ravdess and goemotions", file=sys.stderr)
+        return
+    torch.set_num_threads(1)
+    made = folds(clips(Path(root), chosen.quick), Path(root), chosen.seed, chosen.quick)
+    single = 0.0
+    for name in chosen.systems:
+        figures = score(name, made, chosen.seed, chosen.quick)
+        if name in ("speech", "text"):
+            single = max(single, figures["ua"])
+        ratio = figures["ua"] / single if single else None
+        print(
+            json.dumps({"name": f"pairs/{name}-vs-better-single-side", "ratio": ratio, **figures}), flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
