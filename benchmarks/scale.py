@@ -1,6 +1,6 @@
 """The cluster against this machine: the same answers, what the engine costs, what it survives.
 
-    python benchmarks/scale.py [--quick] [--only equal|overhead|faults|resume|memory]
+    python benchmarks/scale.py [--quick] [--only equal|overhead|processor|faults|resume|memory]
                                [--corpus M.jsonl --model DIR]
 
 The cluster is ``ray.cluster_utils.Cluster``: two nodes of one core each, on this machine. Opponent: two
@@ -122,7 +122,7 @@ def in_processes(
 
 def predict_locally(corpus: Path, model: Path) -> tuple[float, float, list[str]]:
     utterances = manifests.read(corpus).resolved()
-    groups = [utterances[i : i + ROWS] for i in range(0, len(utterances), ROWS)]
+    groups = [utterances[i : i + rows_of(corpus)] for i in range(0, len(utterances), rows_of(corpus))]
     total, working, answers = in_processes(groups, _judge_some, _start_judge, (model,))
     return total, working, [text for some in answers for text in some]
 
@@ -135,7 +135,7 @@ def extract_locally(corpus: Path, store: Path) -> tuple[float, float]:
     asked = time.time()
     items = [Item("speech", speech_key(u, encoder), u) for u in utterances]
     planned = time.time() - asked
-    groups = [items[i : i + ROWS] for i in range(0, len(items), ROWS)]
+    groups = [items[i : i + rows_of(corpus)] for i in range(0, len(items), rows_of(corpus))]
     total, working, _ = in_processes(groups, _extract_some, start_worker, (store, encoder, None))
     return planned + total, planned + working
 
@@ -207,6 +207,65 @@ def tell(name: str, ours: Sequence[tuple[float, float]], theirs: Sequence[tuple[
     )
     more = {"overhead": mine / other - 1, "our_start_s": start, "their_start_s": their_start}
     report(f"scale/{name}-two-processes", mine, other, turns=len(ours), **more)
+
+
+def processor(corpus: Path, model: Path, folder: Path) -> None:
+    """Processor seconds of everything either engine runs, start-up taken away: steady on a busy machine.
+
+    What start-up costs is a run over two utterances. Ray's own processes count, from store to agents.
+    """
+    few = folder / "few.jsonl"
+    held = manifests.read(corpus)
+    manifests.write(few, held.resolved()[:2], held.meta)
+    spent: dict[str, float] = {}
+
+    def measured(name: str, work: Callable[[Path, Path], object]) -> None:
+        for size, manifest in (("few", few), ("all", corpus)):
+            before = tree_seconds()
+            work(manifest, folder / f"{name}-{size}")
+            spent[f"{name}-{size}"] = tree_seconds() - before
+
+    def judge(manifest: Path, out: Path) -> None:
+        predict(str(manifest), str(out), model, workers=Workers(rows=rows_of(manifest)), align="none")
+
+    def encode(manifest: Path, out: Path) -> None:
+        extract(str(manifest), str(out), ENCODER, None, workers=Workers(rows=rows_of(manifest)))
+
+    measured("predict-here", lambda manifest, _: predict_locally(manifest, model))
+    measured("extract-here", extract_locally)
+    with cluster():
+        measured("predict-ray", judge)
+        measured("extract-ray", encode)
+    for name in ("predict", "extract"):
+        starts = [spent[f"{name}-{engine}-few"] for engine in ("ray", "here")]
+        mine, other = (
+            spent[f"{name}-{engine}-all"] - start
+            for engine, start in zip(("ray", "here"), starts, strict=True)
+        )
+        more = {"overhead": mine / other - 1, "our_start_s": starts[0], "their_start_s": starts[1]}
+        report(f"scale/processor-{name}-two-processes", mine, other, **more)
+
+
+def rows_of(manifest: Path) -> int:
+    """So that both workers get something even of two utterances."""
+    return 1 if manifest.name == "few.jsonl" else ROWS
+
+
+def tree_seconds() -> float:
+    """Processor seconds of this process and all beneath it, those that have ended included."""
+    children: dict[int, list[int]] = {}
+    ticks: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+            ticks[int(entry.name)] = sum(map(int, fields[11:15]))  # own and of ended children
+    total, waiting = 0, [os.getpid()]
+    while waiting:
+        process = waiting.pop()
+        total += ticks.get(process, 0)
+        waiting += children.get(process, [])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def workers_of_this_run() -> list[int]:
@@ -386,7 +445,7 @@ def material(folder: Path, size: int) -> tuple[Path, Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=("equal", "overhead", "faults", "resume", "memory"))
+    parser.add_argument("--only", choices=("equal", "overhead", "processor", "faults", "resume", "memory"))
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
@@ -412,6 +471,7 @@ QUESTIONS: dict[str, Callable[[Any, Path], None]] = {
     "overhead": lambda asked, at: overhead(
         asked.corpus, asked.model, at, 1 if asked.quick else asked.repeats
     ),
+    "processor": lambda asked, at: processor(asked.corpus, asked.model, at),
     "faults": lambda asked, at: faults(asked.corpus, asked.model, at),
     "resume": lambda asked, at: resume(asked.corpus, asked.model, at),
     "memory": lambda asked, at: memory(at, (100, 1_000) if asked.quick else (1_000, 100_000)),

@@ -19,7 +19,7 @@ from undertone.scale import places
 from undertone.scale.cluster import connected, most
 from undertone.scale.parts import Part, open_source
 from undertone.scale.stage import Staged
-from undertone.scale.stream import Account, Done, Failed, Make, Watch, run
+from undertone.scale.stream import Account, Done, Failed, Make, Watch, attempt, run
 from undertone.scale.workers import Workers
 from undertone.store import Store, default_root
 from undertone.types import SpeechEncoder, TextEncoder
@@ -143,26 +143,21 @@ def _missing(
     rows: Sequence[Staged], store: Store, hear: SpeechEncoder | None, read: TextEncoder | None
 ) -> tuple[list[Item], list[Failed], int]:
     """What the store lacks of a part, each key once; what cannot be read; what was there."""
-    items: dict[str, Item] = {}
+    wanted: list[Item] = []
     failed: list[Failed] = []
-    hits = 0
     for one in rows:
-        wanted: list[Item] = []
         if hear is not None:
-            try:
-                if one.error is not None:
-                    raise ModelError(one.error)
-                wanted.append(Item("speech", speech_key(one.here, hear), one.here))
-            except UndertoneError as error:
-                failed.append(Failed(one.utterance.id, one.said(str(error))))
+            key, error = attempt(one, lambda one: speech_key(one.here, hear))
+            if error is None:
+                wanted.append(Item("speech", key, one.here))
+            else:
+                failed.append(Failed(one.utterance.id, error))
         if read is not None:
             wanted.append(Item("text", text_key(one.here, read), one.here))
-        for item in wanted:
-            if item.key in items or store.get(item.key) is not None:
-                hits += 1
-            else:
-                items[item.key] = item
-    return list(items.values()), failed, hits
+    items = {item.key: item for item in reversed(wanted)}
+    sound = {key for key in store.present(items) if store.get(key) is not None}
+    missing = [item for key, item in reversed(items.items()) if key not in sound]
+    return missing, failed, len(wanted) - len(missing)
 
 
 def extract(

@@ -10,7 +10,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,11 @@ class Store:
         if key not in self._entries:
             self._refresh_if_changed()
         return key in self._entries
+
+    def present(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that are here, after one look at the shards for all of them."""
+        self._refresh_if_changed()
+        return {key for key in keys if key in self._entries}
 
     def __len__(self) -> int:
         return len(self._entries)
