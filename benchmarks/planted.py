@@ -1,0 +1,99 @@
+"""What did each system find of what the demo corpus has planted? Read from runs that stand.
+
+    undertone demo --set protocol.seeds=3
+    python benchmarks/planted.py runs/demo [--unit session] [--runs unison multilevel …]
+
+For every run in the folder: UA over everything and over the part of each kind (the tone of voice, the words,
+both, the stress that turns a word's meaning), mean and spread over seeds; and its differences to the runs it
+should beat, with paired 95 % intervals over sessions (five), or over speakers with ``--unit speaker`` (ten,
+of whom pairs talk with each other). Nothing is trained; ``ratio`` is its UA over that of text alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from undertone.evaluation import facts, metrics, runs, significance
+
+KINDS = ("prosody", "words", "both", "stress")
+RIVALS = ("text", "speech", "score", "unison")
+
+
+def tallies(run: runs.Run, part: np.ndarray, unit: str) -> significance.Tallies:
+    """Per-unit tables of the utterances in ``part``."""
+    said = run.predictions
+    names = facts.grouping(run.facts, said.ids, unit)
+    kept = np.flatnonzero(part)
+    return significance.tally(
+        said.truth[kept], said.predicted()[:, kept], [names[i] for i in kept], len(said.labels)
+    )
+
+
+def parts(run: runs.Run) -> dict[str, np.ndarray]:
+    kinds = np.array([run.facts[i]["kind"] for i in run.predictions.ids])
+    return {"all": np.ones(len(kinds), bool)} | {kind: kinds == kind for kind in KINDS}
+
+
+def scores(run: runs.Run, part: np.ndarray) -> list[float]:
+    """UA of each seed over ``part``."""
+    said = run.predictions
+    return [metrics.ua(said.truth[part], row[part], len(said.labels)) for row in said.predicted()]
+
+
+def against(ours: runs.Run, theirs: runs.Run, part: np.ndarray, unit: str) -> dict[str, float]:
+    gap = significance.paired(tallies(ours, part, unit), tallies(theirs, part, unit))
+    return {
+        "difference": round(gap.difference.value, 4),
+        "low": round(gap.difference.low, 4),
+        "high": round(gap.difference.high, 4),
+        "p": round(gap.p, 4),
+    }
+
+
+def line(run: runs.Run, others: dict[str, runs.Run], unit: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": f"planted/{run.name}-vs-text", "seeds": len(run.predictions.seeds)}
+    for name, part in parts(run).items():
+        found[name] = round(float(np.mean(scores(run, part))), 4)
+    found["spread"] = (
+        round(float(np.std(scores(run, parts(run)["all"]), ddof=1)), 4) if found["seeds"] > 1 else None
+    )
+    whole = significance.interval(tallies(run, parts(run)["all"], unit), "ua")
+    found["interval"] = [round(whole.low, 4), round(whole.high, 4)]
+    found["seconds"] = round(run.seconds or 0.0)
+    if "text" in others:
+        text = float(np.mean(scores(others["text"], parts(run)["all"])))
+        found["ratio"] = round(found["all"] / text, 4)
+    for rival in (r for r in RIVALS if r in others and r != run.name):
+        for name in ("all", "stress"):
+            found[f"{name} - {rival}"] = against(run, others[rival], parts(run)[name], unit)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/demo"))
+    parser.add_argument("--unit", choices=["session", "speaker"], default="session")
+    parser.add_argument("--runs", nargs="+", default=None)
+    chosen = parser.parse_args()
+    folders = sorted(
+        p.parent for p in chosen.folder.glob("*/card.json") if (p.parent / "split.json").is_file()
+    )
+    if not folders:
+        print(f"skipped: no runs in {chosen.folder}; undertone demo makes them", file=sys.stderr)
+    others: dict[str, runs.Run] = {}
+    for folder in folders:
+        if chosen.runs is None or folder.name in chosen.runs or folder.name in RIVALS:
+            others[folder.name] = runs.read(folder)
+    for name, run in others.items():
+        if chosen.runs is None or name in chosen.runs:
+            print(json.dumps(line(run, others, chosen.unit)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
