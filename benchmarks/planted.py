@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/demo"))
     parser.add_argument("--unit", choices=["session", "speaker"], default="session")
     parser.add_argument("--runs", nargs="+", default=None)
+    parser.add_argument("--quick", action="store_true", help="as it is: reading takes seconds")
     chosen = parser.parse_args()
     folders = sorted(
         p.parent for p in chosen.folder.glob("*/card.json") if (p.parent / "split.json").is_file()
