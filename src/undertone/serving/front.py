@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from undertone.features.assemble import Assembled, assemble
 from undertone.features.spans import token_words
 from undertone.serving.clips import Clip
 from undertone.types import Alignment, EncodedText, Segment, SpeechEncoder, TextEncoder, Utterance
+
+if TYPE_CHECKING:
+    from undertone.types import Wave
 
 __all__ = ["Front", "Prepared"]
 
@@ -59,15 +62,21 @@ class Front:
         return self.speech.rate if self.speech else 16_000
 
     def prepare(self, clips: Sequence[Clip]) -> list[Prepared]:
-        """Each clip's features; encoders promise that they do not depend on the other clips."""
-        heard = [c.wave for c in clips if c.wave is not None and len(c.wave)] if self.speech else []
-        frames = iter(self.speech.encode(heard) if self.speech and heard else [])
+        """Each clip's features; encoders promise that they do not depend on the other clips.
+
+        A wave that several clips share, each with other words, is encoded once.
+        """
+        frames = self._frames({id(c.wave): c.wave for c in clips if c.wave is not None and len(c.wave)})
         tokens = self._tokens(clips)
-        prepared = []
-        for clip, tokenised in zip(clips, tokens, strict=True):
-            hears = self.speech is not None and clip.wave is not None and len(clip.wave)
-            prepared.append(self._one(clip, next(frames) if hears else None, tokenised))
-        return prepared
+        return [
+            self._one(clip, frames.get(id(clip.wave)), tokenised)
+            for clip, tokenised in zip(clips, tokens, strict=True)
+        ]
+
+    def _frames(self, waves: Mapping[int, Wave]) -> dict[int, NDArray[np.float32]]:
+        if self.speech is None or not waves:
+            return {}
+        return dict(zip(waves, self.speech.encode(list(waves.values())), strict=True))
 
     def _tokens(self, clips: Sequence[Clip]) -> list[Tokens | None]:
         if self.text is None:

@@ -107,7 +107,8 @@ def pairs(answers: Answers) -> dict[str, Any]:
 
     Mean UA over the pairings with their range; ``by_corpus`` the same of each corpus' clips.
     """
-    drawn = [_pooled(answers, f"pairs-{n}") for n in range(PAIRINGS)]
+    rows = _pooled(answers, "pairs")
+    drawn = [[row for row in rows if row.facts["draw"] == n] for n in range(PAIRINGS)]
     return _pairs(drawn, ACTED) | {"by_corpus": {corpus: _pairs(drawn, [corpus]) for corpus in ACTED}}
 
 
@@ -135,14 +136,13 @@ def _pairs(drawn: Sequence[Sequence[Row]], groups: Sequence[str]) -> dict[str, A
 def calibrations(answers: Answers) -> dict[str, Any]:
     """Of all folds pooled: speech, words (one fold's model: the sentences are the same), and both."""
     clean, first = _pooled(answers, "clean"), next(iter(answers["raw"]))
-    both = [row for n in range(PAIRINGS) for row in _pooled(answers, f"pairs-{n}")]
     asked = {
         "speech": (clean, "speech", ACTED),
         "speech, RAVDESS": (clean, "speech", ("ravdess",)),
         "speech, EmoDB": (clean, "speech", ("emodb",)),
         "words": (answers["raw"][first], "text", ()),
         "words, plain": (answers["plain"][first], "text", ()),
-        "both": (both, "fused", ()),
+        "both": (_pooled(answers, "pairs"), "fused", ()),
     }
     return {
         name: calibration(table(rows, side, groups=groups), table(rows, side, groups=groups, raw=True))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from undertone.experiment.starter.clips import Spoken
     from undertone.types import Wave
 
-__all__ = ["CONDITIONS", "CROPS", "EIGHT", "FOUR", "PAIRINGS", "Question", "Side"]
+__all__ = ["CONDITIONS", "CROPS", "EIGHT", "FOUR", "ONCE", "PAIRINGS", "Question", "Side"]
 
 FOUR = labels.label_set("ravdess4").classes
 EIGHT = labels.label_set("ravdess8").classes
@@ -52,7 +52,7 @@ class Question:
     wave: Wave | None = None
     text: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """``eight`` (RAVDESS' own class), ``sex``, ``language``, ``seconds`` of speech, ``snr`` in dB."""
+    """``eight`` (RAVDESS' class), ``sex``, ``language``, ``seconds`` of speech, ``snr`` in dB, ``draw``."""
 
 
 def truth_of(clip: Spoken) -> str | None:
@@ -102,17 +102,18 @@ def _sentences(rewrite: Callable[[str], str], side: Side) -> Iterator[Question]:
         )
 
 
-def _pairs(draw: int, side: Side) -> Iterator[Question]:
-    """Each acted clip with a sentence of its class, none twice before all have been used."""
+def _pairs(side: Side) -> Iterator[Question]:
+    """Each acted clip with sentences of its class, one a draw; none comes twice before all were used."""
     clips = _acted(side)
-    decks: dict[str, list[Sentence]] = {}
+    decks: dict[tuple[int, str], list[Sentence]] = {}
     for clip in clips:
-        label = str(truth_of(clip))
-        if not decks.get(label):
-            known = [sentence for sentence in side.sentences if sentence.label == label]
-            order = worse.drawn("pairs", draw, label, clips[0].id).permutation(len(known))
-            decks[label] = [known[place] for place in order]
-        yield _of(clip, audio.load(clip.path, rate=RATE), text=decks[label].pop().text)
+        label, wave = str(truth_of(clip)), audio.load(clip.path, rate=RATE)
+        for draw in range(PAIRINGS):
+            if not decks.get((draw, label)):
+                known = [sentence for sentence in side.sentences if sentence.label == label]
+                order = worse.drawn("pairs", draw, label, clips[0].id).permutation(len(known))
+                decks[draw, label] = [known[place] for place in order]
+            yield _of(clip, wave, text=decks[draw, label].pop().text, facts={"draw": draw})
 
 
 def _sounds(_side: Side) -> Iterator[Question]:
@@ -145,7 +146,9 @@ CONDITIONS: dict[str, Callable[[Side], Iterator[Question]]] = {
     **{f"crop-{n}": partial(_changed, partial(_second, n)) for n in range(CROPS)},
     "raw": partial(_sentences, _same),
     "plain": partial(_sentences, plain),
-    **{f"pairs-{n}": partial(_pairs, n) for n in range(PAIRINGS)},
+    "pairs": _pairs,
     "sounds": _sounds,
 }
 """Every way of asking, by name."""
+ONCE = ("raw", "plain")
+"""Of words alone the first fold's model is asked: the networks that read are the same in all of them."""

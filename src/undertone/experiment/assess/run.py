@@ -21,7 +21,7 @@ from undertone.errors import DataError, ProtocolError
 from undertone.evaluation.card import code_version, this_machine
 from undertone.experiment.assess.bars import bars
 from undertone.experiment.assess.figures import figures
-from undertone.experiment.assess.questions import CONDITIONS, Side
+from undertone.experiment.assess.questions import CONDITIONS, ONCE, Side
 from undertone.experiment.assess.rival import n_grams
 from undertone.experiment.assess.scores import Ask, Row, asked
 from undertone.experiment.assess.tables import score, table
@@ -57,15 +57,20 @@ def assess(
     known = recordings.read(data)
     folds = sides(run, known, sentences.four(sentences.read(data, "dev")))
     crossed = _crossed(run, known)
+    first = next(iter(folds))
     work = [
-        Work(run / fold / "model", side, name, out) for fold, side in folds.items() for name in conditions
+        Work(run / fold / "model", side, name, out)
+        for fold, side in folds.items()
+        for name in conditions
+        if fold == first or name not in ONCE
     ]
+    count = len(work)
     work += [Work(run / name / "model", side, "clean", out) for name, side in crossed.items()]
     rows = dict(zip(work, _all_asked(work, open_model, tell, jobs), strict=True))
     if set(conditions) < set(CONDITIONS):
         return {}
     answers: dict[str, dict[str, list[Row]]] = {name: {} for name in conditions}
-    for one in work[: len(folds) * len(conditions)]:
+    for one in work[:count]:
         answers[one.condition][one.fold] = rows[one]
     found = {
         "schema": SCHEMA,
@@ -74,7 +79,7 @@ def assess(
         "rival": _rival(data),
         "cross_corpus": {
             f"{one.fold.removeprefix('only-')} → {CROSS[one.fold]}": score(table(rows[one], "speech"))
-            for one in work[len(folds) * len(conditions) :]
+            for one in work[count:]
         },
         "model": described(run / "final" / "model"),
         "code": code_version(),

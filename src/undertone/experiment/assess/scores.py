@@ -23,7 +23,8 @@ __all__ = ["Ask", "Row", "asked", "mark_of"]
 
 Ask = Callable[[Sequence[Question]], "list[Prediction]"]
 """A model's public face: one prediction a question."""
-BATCH = 16
+BATCH = 20
+"""Questions at once; a clip with all of its pairings fits in."""
 CODE = (
     *("audio/reading.py", "features/acoustic.py", "features/subword.py", "models/compact*.py"),
     *("serving/front.py", "serving/judging.py", "serving/networks.py"),
