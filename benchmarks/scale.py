@@ -217,13 +217,13 @@ def processor(corpus: Path, model: Path, folder: Path) -> None:
     few = folder / "few.jsonl"
     held = manifests.read(corpus)
     manifests.write(few, held.resolved()[:2], held.meta)
-    spent: dict[str, float] = {}
+    meter, spent = Meter(), dict[str, float]()
 
     def measured(name: str, work: Callable[[Path, Path], object]) -> None:
         for size, manifest in (("few", few), ("all", corpus)):
-            before = tree_seconds()
+            before = meter.seconds
             work(manifest, folder / f"{name}-{size}")
-            spent[f"{name}-{size}"] = tree_seconds() - before
+            spent[f"{name}-{size}"] = meter.seconds - before
 
     def judge(manifest: Path, out: Path) -> None:
         predict(str(manifest), str(out), model, workers=Workers(rows=rows_of(manifest)), align="none")
@@ -251,21 +251,31 @@ def rows_of(manifest: Path) -> int:
     return 1 if manifest.name == "few.jsonl" else ROWS
 
 
-def tree_seconds() -> float:
-    """Processor seconds of this process and all beneath it, those that have ended included."""
-    children: dict[int, list[int]] = {}
-    ticks: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-            ticks[int(entry.name)] = sum(map(int, fields[11:15]))  # own and of ended children
-    total, waiting = 0, [os.getpid()]
-    while waiting:
-        process = waiting.pop()
-        total += ticks.get(process, 0)
-        waiting += children.get(process, [])
-    return total / os.sysconf("SC_CLK_TCK")
+class Meter:
+    """Processor seconds of every process of this session, looked at often: those that end keep theirs."""
+
+    def __init__(self) -> None:
+        self.ticks: dict[int, int] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.wait(0.1):
+            self.look()
+
+    def look(self) -> None:
+        session = os.getsid(0)
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == session:
+                    self.ticks[int(entry.name)] = int(fields[11]) + int(fields[12])
+
+    @property
+    def seconds(self) -> float:
+        self.look()
+        return sum(self.ticks.values()) / os.sysconf("SC_CLK_TCK")
 
 
 def workers_of_this_run() -> list[int]:
