@@ -98,6 +98,7 @@ def test_a_killed_fit_ends_where_it_would_have(tmp_path: Path) -> None:
         classes=np.where(np.arange(12) % 9 < 4, np.arange(12) % 9, -1),
         sounds=np.array([8]),
         clips=np.array([i for i in range(12) if i != 8]),
+        rows=np.arange(12),
     )
     config = speech.SpeechTraining(epochs=3, batch=8, sounds=1)
 

@@ -14,7 +14,6 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,21 +182,24 @@ def _counts(clips: Sequence[Spoken]) -> dict[str, int]:
 
 
 def _seconds(place: Place, part: str) -> float | None:
-    path = place.part(part) / "seconds.json"
-    return round(float(json.loads(path.read_text(encoding="utf-8"))["seconds"])) if path.is_file() else None
+    paths = [place.part(part) / f"{kind}.json" for kind in ("spectrum", "whole")]
+    if not all(path.is_file() for path in paths):
+        return None
+    return round(sum(float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) for path in paths))
 
 
 def _write(place: Place, part: str, fusion: Fusion, about: dict[str, Any]) -> None:
     from safetensors.torch import load_file
 
     from undertone.experiment.starter.build import card, save, system
+    from undertone.experiment.starter.train import weights_of
     from undertone.features.subword import Subword
 
     mark = text_mark(place)
     pieces = Subword.load(place.text / f"tokenizer-{mark}.json")
     model = system(place.recipe, pieces.size)
     words = {f"text_nets.{k}": v for k, v in load_file(place.text / f"text-{mark}.safetensors").items()}
-    missing = model.load_state_dict({**load_file(speech_weights(place.part(part))), **words}, strict=False)
+    missing = model.load_state_dict({**weights_of(place.part(part)), **words}, strict=False)
     assert not missing.unexpected_keys and not [k for k in missing.missing_keys if "nets" in k], missing
     model.speech_temperature.fill_(fusion.speech)
     model.text_temperature.fill_(fusion.text)
@@ -205,8 +207,3 @@ def _write(place: Place, part: str, fusion: Fusion, about: dict[str, Any]) -> No
     model.shift.copy_(torch.tensor(fusion.shift))
     told = card(place.recipe, {**about, "part": part}) | {"abstain": {"threshold": fusion.threshold}}
     save(place.part(part) / "model", model.eval(), pieces, told)
-
-
-def speech_weights(folder: Path) -> Path:
-    """The newest weights of a part's speech networks."""
-    return max(folder.glob("speech-*.safetensors"), key=lambda path: path.stat().st_mtime)

@@ -50,6 +50,10 @@ class StarterRecipe(Config):
     """The frames that the speech side hears."""
     augment: AugmentConfig = AugmentConfig()
     """How variants of the recordings are made."""
+    noisy: int = Field(10, ge=0)
+    """Further variants of each clip, all of them in noise, that the networks over figures learn from."""
+    noise: AugmentConfig = AugmentConfig(noise_share=1.0, snr=(4.0, 20.0), band_share=0.35)
+    """How those are made."""
     network: NetworkSizes = NetworkSizes()
     speech: SpeechTraining = SpeechTraining()
     whole: WholeTraining = WholeTraining()

@@ -78,6 +78,8 @@ class Material:
     sounds: NDArray[np.int64]
     """The items that nobody speaks."""
     clips: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    """Where each of the clips stands among all that there are."""
 
 
 def kinds_of(clip: Spoken) -> tuple[int, int]:
@@ -101,6 +103,7 @@ def material(clips: Sequence[Spoken], chosen: Sequence[int], spoken: Variants, s
         classes=np.array([label for _, label in labels]),
         sounds=np.arange(count, count + len(sounds.edges)),
         clips=np.arange(count),
+        rows=np.array(chosen),
     )
 
 

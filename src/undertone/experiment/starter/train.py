@@ -12,7 +12,7 @@ import json
 import logging
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,13 +25,14 @@ from undertone.experiment.starter import clips as recordings
 from undertone.experiment.starter import frames, sentences
 from undertone.experiment.starter.clips import Spoken
 from undertone.experiment.starter.recipe import StarterRecipe
+from undertone.experiment.starter.whole import told
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from undertone.experiment.starter.speech import Material
 
-__all__ = ["PARTS", "Place", "train", "train_part", "train_text"]
+__all__ = ["PARTS", "Place", "train", "train_part", "train_text", "weights_of"]
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,12 @@ class Place:
             recipe.acoustic.plain(),
             recipe.augment.plain(),
         ]
-        trained = [recipe.network.plain(), recipe.speech.plain(), recipe.whole.plain()]
-        return fingerprint([*made_of, *trained, *more])
+        return fingerprint([*made_of, recipe.network.plain(), recipe.speech.plain(), *more])
+
+    def whole_mark(self, *more: Any) -> str:
+        """As ``mark``, of the networks over figures."""
+        recipe = self.recipe
+        return self.mark(recipe.whole.plain(), recipe.noisy, recipe.noise.plain(), *more)
 
 
 def train(place: Place, parts: Sequence[str] = PARTS, jobs: int = 1) -> None:
@@ -83,7 +88,8 @@ def train(place: Place, parts: Sequence[str] = PARTS, jobs: int = 1) -> None:
     place.run.mkdir(parents=True, exist_ok=True)
     (place.run / "recipe.toml").write_text(dump_toml(place.recipe.plain()), encoding="utf-8")
     found = recordings.read(place.data)
-    _variants(place, found)
+    for variants in (*_variants(place, found), _noisy(place, found)):
+        told(variants)
     if jobs == 1:
         train_text(place)
         for part in parts:
@@ -110,6 +116,14 @@ def _variants(place: Place, clips: Sequence[Spoken]) -> tuple[frames.Variants, f
     return spoken, sounds
 
 
+def _noisy(place: Place, clips: Sequence[Spoken]) -> frames.Variants:
+    """The clips as they are and in noise."""
+    recipe = place.recipe
+    return frames.clip_variants(
+        clips, recipe.acoustic, recipe.noise, recipe.noisy + 1, recipe.seed + 1, place.frames
+    )
+
+
 def chosen(part: str, clips: Sequence[Spoken]) -> tuple[list[int], list[int]]:
     """Indices of the clips that a part learns from, and of those it keeps aside."""
     if part in ONLY:
@@ -124,77 +138,104 @@ def chosen(part: str, clips: Sequence[Spoken]) -> tuple[list[int], list[int]]:
 def train_part(place: Place, part: str) -> None:
     """The speech networks of a fold or of all speakers; what they say of clips kept aside is written down."""
     import torch
-    from safetensors.torch import load_file, save_file
 
-    from undertone.experiment.starter.build import heard, speech_net
-    from undertone.experiment.starter.speech import fit, material
+    from undertone.experiment.starter.build import heard
+    from undertone.experiment.starter.speech import material
 
     torch.set_num_threads(1)
-    folder = place.part(part)
-    folder.mkdir(parents=True, exist_ok=True)
+    place.part(part).mkdir(parents=True, exist_ok=True)
     clips = recordings.read(place.data)
     learned, aside = chosen(part, clips)
     spoken, sounds = _variants(place, clips)
     items = material(clips, learned, spoken, sounds)
-    mark = place.mark(part, [clips[i].id for i in learned])
-    done = folder / f"speech-{mark}.safetensors"
-    if not done.is_file():
-        started = time.perf_counter()
-        weights: dict[str, torch.Tensor] = {}
-        for number in range(place.recipe.network.networks):
-            seed = 100 * place.recipe.seed + number
-            torch.manual_seed(seed)
-            net = speech_net(place.recipe)
-            state = folder / f"state-{number}-{mark}.safetensors"
-            fit(net, items, place.recipe.speech, seed, state, _teller(part, number))
-            weights |= {f"speech_nets.{number}.{k}": v.contiguous() for k, v in net.state_dict().items()}
-        weights |= _wholes(place, items, learned, spoken, sounds)
-        seconds = time.perf_counter() - started
-        (folder / "seconds.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
-        save_file(weights, done)
-        for state in folder.glob("state-*"):
-            state.unlink()
+    names = [clips[i].id for i in learned]
+    train_spectrum(place, part, items, place.mark(part, names))
+    noisy = _noisy(place, clips)
+    train_wholes(place, part, items, (told(spoken), told(noisy), told(sounds)), place.whole_mark(part, names))
     if aside:
-        kept: dict[str, Any] = {
-            c: [clips[i].id for i in aside if clips[i].corpus == c] for c in recordings.CORPORA
-        }
-        text = json.dumps({**kept, "goemotions": "dev"}, indent=1)
-        (folder / "fold.json").write_text(text + "\n", encoding="utf-8")
-        said = heard(place.recipe, load_file(done), [spoken.get(i, 0) for i in aside])
-        np.savez(folder / "heard.npz", clips=np.array(aside), kinds=said, mark=mark)
+        _write_fold(place.part(part), clips, aside)
+        said = heard(place.recipe, weights_of(place.part(part)), [spoken.get(i, 0) for i in aside])
+        np.savez(place.part(part) / "heard.npz", clips=np.array(aside), kinds=said)
 
 
-def _wholes(
+def _write_fold(folder: Path, clips: Sequence[Spoken], aside: Sequence[int]) -> None:
+    """Who is kept aside, by corpus."""
+    kept = {c: [clips[i].id for i in aside if clips[i].corpus == c] for c in recordings.CORPORA}
+    text = json.dumps({**kept, "goemotions": "dev"}, indent=1)
+    (folder / "fold.json").write_text(text + "\n", encoding="utf-8")
+
+
+def weights_of(folder: Path) -> dict[str, Tensor]:
+    """The newest weights of a part's speech networks, by their names in the system."""
+    from safetensors.torch import load_file
+
+    found: dict[str, Tensor] = {}
+    for kind in ("spectrum", "whole"):
+        made = sorted(folder.glob(f"{kind}-*.safetensors"), key=lambda path: path.stat().st_mtime)
+        found |= load_file(made[-1]) if made else {}
+    return found
+
+
+def _keep(folder: Path, kind: str, mark: str, weights: Mapping[str, Tensor], started: float) -> None:
+    """Write weights, and the seconds that they took."""
+    from safetensors.torch import save_file
+
+    seconds = {"seconds": round(time.perf_counter() - started, 1)}
+    (folder / f"{kind}.json").write_text(json.dumps(seconds), encoding="utf-8")
+    part = folder / f"{kind}.part"
+    save_file({name: value.detach().clone().contiguous() for name, value in weights.items()}, part)
+    part.replace(folder / f"{kind}-{mark}.safetensors")
+
+
+def train_spectrum(place: Place, part: str, items: Material, mark: str) -> None:
+    """The networks over the spectrum, each resuming after its last whole epoch."""
+    import torch
+
+    from undertone.experiment.starter.build import speech_net
+    from undertone.experiment.starter.speech import fit
+
+    folder, started = place.part(part), time.perf_counter()
+    if (folder / f"spectrum-{mark}.safetensors").is_file():
+        return
+    weights: dict[str, Tensor] = {}
+    for number in range(place.recipe.network.networks):
+        seed = 100 * place.recipe.seed + number
+        torch.manual_seed(seed)
+        net = speech_net(place.recipe)
+        state = folder / f"state-{number}-{mark}.safetensors"
+        fit(net, items, place.recipe.speech, seed, state, _teller(part, number))
+        weights |= {f"speech_nets.{number}.{name}": value for name, value in net.state_dict().items()}
+    _keep(folder, "spectrum", mark, weights, started)
+    for state in folder.glob("state-*"):
+        state.unlink()
+
+
+def train_wholes(
     place: Place,
+    part: str,
     items: Material,
-    learned: Sequence[int],
-    spoken: frames.Variants,
-    sounds: frames.Variants,
-) -> dict[str, Tensor]:
-    """The weights of the networks over figures, by their names in the system."""
+    figures: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
+    mark: str,
+) -> None:
+    """The networks over figures: of the clips' variants, of those in noise, and of the sounds."""
     import torch
 
     from undertone.experiment.starter.build import whole_net
-    from undertone.experiment.starter.whole import fit_whole, told
+    from undertone.experiment.starter.whole import Figures, fit_whole
 
-    spoken_told, sounds_told = told(spoken), told(sounds)
-    rows = np.array(learned)
-
-    def get(chosen: NDArray[np.int64], variants: NDArray[np.int64]) -> NDArray[np.float32]:
-        speech = chosen < len(rows)
-        found = np.empty((len(chosen), spoken_told.shape[2]), np.float32)
-        found[speech] = spoken_told[rows[chosen[speech]], variants[speech]]
-        found[~speech] = sounds_told[chosen[~speech] - len(rows), 0]
-        return found
-
+    folder, started = place.part(part), time.perf_counter()
+    if (folder / f"whole-{mark}.safetensors").is_file():
+        return
+    rows = items.rows
+    spoken = np.concatenate([figures[0][rows], figures[1][rows, 1:]], 1)
     weights: dict[str, Tensor] = {}
     for number in range(place.recipe.whole.networks):
         seed = 100 * place.recipe.seed + number
         torch.manual_seed(seed)
         net = whole_net(place.recipe)
-        fit_whole(net, items, get, place.recipe.whole, place.recipe.speech, seed)
-        weights |= {f"whole_nets.{number}.{name}": value.clone() for name, value in net.state_dict().items()}
-    return weights
+        fit_whole(net, items, Figures(spoken, figures[2]), place.recipe.whole, place.recipe.speech, seed)
+        weights |= {f"whole_nets.{number}.{name}": value for name, value in net.state_dict().items()}
+    _keep(folder, "whole", mark, weights, started)
 
 
 def _teller(part: str, number: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from undertone.models.compact_whole import Whole, figures
 VERSION = 1
 """Of the figures; raised with every change that changes the numbers."""
 
-__all__ = ["WholeTraining", "fit_whole", "told"]
+__all__ = ["Figures", "WholeTraining", "fit_whole", "told"]
 
 
 class WholeTraining(Config):
@@ -61,35 +61,47 @@ def _figures(frames: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return found
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What a fit draws from: figures of every variant of the clips, and of the sounds."""
+
+    spoken: NDArray[np.float32]
+    """(clips, variants, n)"""
+    sounds: NDArray[np.float32]
+    """(sounds, 1, n)"""
+
+    def draw(self, items: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
+        """(items, n): one variant of each; items beyond the clips are sounds."""
+        clips = len(self.spoken)
+        found = np.empty((len(items), self.spoken.shape[2]), np.float32)
+        speech = items < clips
+        found[speech] = self.spoken[items[speech], rng.integers(self.spoken.shape[1], size=speech.sum())]
+        found[~speech] = self.sounds[items[~speech] - clips, 0]
+        return found
+
+
 def fit_whole(
-    net: Whole,
-    items: Material,
-    get: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]],
-    config: WholeTraining,
-    targets: SpeechTraining,
-    seed: int,
+    net: Whole, items: Material, told: Figures, config: WholeTraining, targets: SpeechTraining, seed: int
 ) -> None:
-    """Train ``net`` in place; ``get(items, variants)`` gives figures (n, F)."""
-    torch.manual_seed(seed)
+    """Train ``net`` in place."""
     rng = np.random.default_rng([seed, 19])
-    pool = [get(items.clips, np.full(len(items.clips), v)) for v in range(int(items.variants.max()))]
-    seen = np.concatenate(pool)
+    seen = told.spoken.reshape(-1, told.spoken.shape[2])
     net.standardise(torch.from_numpy(seen.mean(0)), torch.from_numpy(seen.std(0) + 1e-3))
     net.train()
     optimizer = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay)
     size = len(items.clips) + targets.sounds
-    total, done = config.epochs * (size // config.batch), 0
+    batch = min(config.batch, size)
+    total, done = config.epochs * (size // batch), 0
     for _ in range(config.epochs):
         order = rng.permutation(np.concatenate([items.clips, rng.choice(items.sounds, targets.sounds)]))
-        for at in range(0, size // config.batch * config.batch, config.batch):
-            chosen = order[at : at + config.batch]
-            x = torch.from_numpy(get(chosen, rng.integers(items.variants[chosen])))
+        for at in range(0, size // batch * batch, batch):
+            chosen = order[at : at + batch]
             for group in optimizer.param_groups:
                 group["lr"] = config.rate * (0.5 + 0.5 * float(np.cos(np.pi * done / total)))
             kinds, classes = torch.from_numpy(items.kinds[chosen]), torch.from_numpy(items.classes[chosen])
-            loss = targets_loss(net.judge(x), kinds, classes, targets).mean()
+            scores = net.judge(torch.from_numpy(told.draw(chosen, rng)))
             optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
+            torch.autograd.backward(targets_loss(scores, kinds, classes, targets).mean())
             optimizer.step()
             done += 1
     net.eval()
