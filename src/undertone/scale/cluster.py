@@ -47,10 +47,8 @@ def connected(address: str | None = None, feature: str = "--engine ray") -> Iter
         yield ray
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
-    own: dict[str, Any] = {}
-    if where == "local":
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # other users of this machine have no say in it
-        own = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    # a cluster that Ray starts itself asks for a token unless RAY_AUTH_MODE says otherwise
+    own = {"include_dashboard": False, "object_store_memory": STORE_BYTES} if where == "local" else {}
     quietly = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
     try:
         ray.init(address=where, namespace="undertone", **own, **quietly)
