@@ -194,8 +194,8 @@ def _gates(scores: Tensor, present: Tensor) -> Tensor:
 
 
 def _as_loud(module: nn.Module) -> None:
-    """Maps hand on about as much as they take (R): with neither residual nor norm, a smaller start fades layer
-    by layer, and what text has to say comes last."""
+    """Maps hand on about as much as they take (R): with neither residual nor norm, a smaller start fades
+    layer by layer, and what text has to say comes last."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
