@@ -56,7 +56,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mgcma instance": ("mgcma", SMALL | {"token": False, "distribution": 0.0}),
     "mgcma unaware": ("mgcma", SMALL | {"label_aware": False, "positions": "index"}),
     "compact": ("compact", SMALL | {"channels": 8}),
-    "compact kinds": ("compact", SMALL | {"channels": 8, "networks": 2, "wholes": 0, "texts": 2, "kinds": [0, 1, 2, 3, 3, -2, -1]}),
+    "compact kinds": (
+        "compact",
+        SMALL | {"channels": 8, "networks": 2, "wholes": 0, "texts": 2, "kinds": [0, 1, 2, 3, 3, -2, -1]},
+    ),
     "unison bare": (
         "unison",
         SMALL | {"meeting": False, "relative": False, "durations": False, "positions": "none", "layers": 0,
