@@ -1,7 +1,7 @@
 """What did each system find of what the demo corpus has planted? Read from runs that stand.
 
     undertone demo --set protocol.seeds=3
-    python benchmarks/planted.py runs/demo [--unit session] [--runs unison multilevel …]
+    python benchmarks/findings.py runs/demo [--unit session] [--runs unison multilevel …]
 
 For every run in the folder: UA over everything and over the part of each kind (the tone of voice, the words,
 both, the stress that turns a word's meaning), mean and spread over seeds; and its differences to the runs it
