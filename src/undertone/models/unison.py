@@ -256,10 +256,9 @@ class Unison(System):
     def _looks(
         self, both: tuple[Tensor, Tensor], masks: tuple[Tensor, Tensor], batch: Batch
     ) -> dict[str, Tensor]:
-        """How much the joint pooling takes from each segment of a tier and from each token."""
-        weights = cast(Pooling, self.joint[0]).weights(both[0], masks[0])
+        """How much the joint pooling takes from each segment, among its tier's, and from each token."""
+        speech, text = (cast(Pooling, pool) for pool in self.joint)
         sizes = [tier_of(batch, name).spans.shape[1] for name in self.settings.tiers]
-        looks: dict[str, Tensor] = {}
-        for name, part in zip(self.settings.tiers, torch.split(weights, sizes, 1), strict=True):
-            looks[name] = part / part.sum(1, keepdim=True).clamp(min=1e-12)
-        return looks | {"token": cast(Pooling, self.joint[1]).weights(both[1], masks[1])}
+        parts = zip(torch.split(both[0], sizes, 1), torch.split(masks[0], sizes, 1), strict=True)
+        looks = {n: speech.weights(*part) for n, part in zip(self.settings.tiers, parts, strict=True)}
+        return looks | {"token": text.weights(both[1], masks[1])}
