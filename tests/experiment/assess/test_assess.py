@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -62,23 +63,21 @@ def test_the_figures_lie_in_a_file_as_they_were_returned(assessed: tuple[dict[st
 
 
 def test_a_second_call_asks_nothing_and_a_changed_model_is_asked_again(
-    assessed: tuple[dict[str, Any], Path], data: Path, run: Path, oracle: Any
+    assessed: tuple[dict[str, Any], Path], data: Path, run: Path, oracle: Any, tmp_path: Path
 ) -> None:
-    _, out = assessed
-    assess(run, data, out, oracle.open, conditions=["clean", "raw"])
+    out = copytree(assessed[1], tmp_path / "out")  # what others read stays as it is
+    own = copytree(run, tmp_path / "run")
+    assess(own, data, out, oracle.open, conditions=["clean", "raw"])
     assert not oracle.asked
-    weights = run / "fold-1" / "model" / "model.safetensors"
-    before = weights.read_bytes()
-    weights.write_bytes(b"trained again")
-    assess(run, data, out, oracle.open, conditions=["clean", "raw"])
+    (own / "fold-1" / "model" / "model.safetensors").write_bytes(b"trained again")
+    assess(own, data, out, oracle.open, conditions=["clean", "raw"])
     assert oracle.asked == {"fold-1": 1}
-    weights.write_bytes(before)
 
 
 def test_a_damaged_file_of_answers_is_asked_again(
-    assessed: tuple[dict[str, Any], Path], data: Path, run: Path, oracle: Any
+    assessed: tuple[dict[str, Any], Path], data: Path, run: Path, oracle: Any, tmp_path: Path
 ) -> None:
-    _, out = assessed
+    out = copytree(assessed[1], tmp_path / "out")
     kept = out / "scores" / "fold-0" / "raw.jsonl"
     kept.write_text(kept.read_text(encoding="utf-8")[:-40], encoding="utf-8")
     assess(run, data, out, oracle.open, conditions=["raw"])
