@@ -18,9 +18,8 @@ from typing import Any
 from undertone.errors import TrainingError
 from undertone.scale.cluster import connected, most
 from undertone.scale.stream import alone
-from undertone.scale.trials import tried
 from undertone.scale.workers import Workers
-from undertone.training.crossval import Job, finished
+from undertone.training.crossval import Job, attempt, finished
 
 __all__ = ["fit_together"]
 
@@ -77,10 +76,10 @@ def _process(told: Mapping[str, Any]) -> None:
     job: Job = told["job"]
     if get_context().get_world_rank() == 0:
         job.folder.mkdir(parents=True, exist_ok=True)
-        if why := tried(run_job, job):
+        if why := attempt(run_job, job):
             (job.folder / WHY).write_text(why, encoding="utf-8")
         return
     with tempfile.TemporaryDirectory(prefix="undertone-rank-") as folder:
         if job.folder.is_dir():  # where a lost group stood
             shutil.copytree(job.folder, folder, dirs_exist_ok=True)
-        tried(run_job, replace(job, folder=Path(folder)))
+        attempt(run_job, replace(job, folder=Path(folder)))

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from undertone.errors import MissingExtra, TrainingError, UndertoneError
+from undertone.errors import MissingExtra, TrainingError
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.tuning import Trying
 from undertone.scale.cluster import connected, most
 from undertone.scale.stream import alone
 from undertone.scale.workers import Workers
-from undertone.training.crossval import Failure, Job, Work, finished
+from undertone.training.crossval import Failure, Job, Work, attempt, finished
 from undertone.training.search import Found, Range
 
-__all__ = ["run_jobs", "search", "tried"]
+__all__ = ["run_jobs", "search"]
 
 FOLDER = ".tune"
 """Beside the runs: Tune's own records, gone when it is done."""
@@ -67,18 +66,7 @@ def _job(config: Mapping[str, Any], jobs: Sequence[Job], work: Work, place: Path
 
     os.chdir(place)  # recipes name manifests by paths from where the user stands
     alone(threads)
-    tune.report({"why": tried(work, jobs[config["job"]]) or ""})
-
-
-def tried(work: Work, job: Job) -> str | None:
-    """Do it; what went wrong: one line for the user's errors, a traceback for the program's."""
-    try:
-        work(job)
-    except UndertoneError as error:
-        return str(error)
-    except Exception:
-        return traceback.format_exc()
-    return None
+    tune.report({"why": attempt(work, jobs[config["job"]]) or ""})
 
 
 def _why(result: Any) -> str | None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from undertone.errors import UndertoneError
 
-__all__ = ["DONE", "Failure", "Job", "finished", "mark_done", "run_jobs"]
+__all__ = ["DONE", "Failure", "Job", "attempt", "finished", "mark_done", "run_jobs"]
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def run_jobs(
 
 def _here(jobs: Iterable[Job], work: Work) -> Iterator[tuple[Job, Failure | None]]:
     for job in jobs:
-        why = _attempt(work, job)
+        why = attempt(work, job)
         yield job, Failure(job, why) if why else None
 
 
@@ -128,7 +128,7 @@ _BROKEN = Failure(Job("", "", 0, Path(), ""), "")
 def _pool(jobs: Sequence[Job], work: Work, processes: int) -> Iterator[tuple[Job, Failure | None]]:
     spawn = get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_alone) as pool:
-        futures: dict[Future[str | None], Job] = {pool.submit(_attempt, work, job): job for job in jobs}
+        futures: dict[Future[str | None], Job] = {pool.submit(attempt, work, job): job for job in jobs}
         try:
             for future in as_completed(futures):
                 job = futures[future]
@@ -151,8 +151,8 @@ def _alone() -> None:
     torch.set_num_threads(1)
 
 
-def _attempt(work: Work, job: Job) -> str | None:
-    """Do it; returns what went wrong."""
+def attempt(work: Work, job: Job) -> str | None:
+    """Do it; what went wrong: one line for the user's errors, a traceback for the program's."""
     try:
         work(job)
     except UndertoneError as error:
