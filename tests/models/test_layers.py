@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from undertone.models.batch import mask_from
-from undertone.models.layers import Attention, BiGRU, Codes, Pooling, frame_words, masked_mean, tier_of
+from undertone.models.layers import Attention, Codes, Pooling, frame_words, masked_mean, tier_of
+from undertone.models.recurrence import BiGRU
 
 
 def _slow_attention(layer: Attention, query: torch.Tensor, memory: torch.Tensor, length: int) -> torch.Tensor:

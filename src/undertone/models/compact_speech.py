@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undertone.models.batch import mask_from
-from undertone.models.layers import BiGRU, masked_mean, masked_softmax
+from undertone.models.layers import masked_mean, masked_softmax
+from undertone.models.recurrence import BiGRU
 
 __all__ = ["SpeechNet", "Spectrum", "spectrum"]
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undertone.models.batch import Batch, Dimensions
-from undertone.models.layers import BiGRU, masked_softmax
+from undertone.models.layers import masked_softmax
+from undertone.models.recurrence import BiGRU
 
 __all__ = ["LOOKS", "TextNet"]
 

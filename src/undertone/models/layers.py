@@ -1,4 +1,4 @@
-"""The parts systems are built of: attention, recurrence, position codes, pooling, heads.
+"""The parts systems are built of: attention, position codes, pooling, heads.
 
 Dimension names are those of ``models/batch.py``. Every sequence comes with its mask (True = real), and
 what a mask hides has no influence: no output at a real place depends on it, and a row without
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undertone.features.pooling import attend, pool
+from undertone.models import by_hand
 from undertone.models.batch import Batch, Segments
 from undertone.types import TIERS
 
 __all__ = [
     "LEVELS",
     "Attention",
-    "BiGRU",
     "CoAttention",
     "Codes",
     "Head",
@@ -216,6 +216,20 @@ class Attention(nn.Module):
         said: Tensor = self.out(read.transpose(1, 2).reshape(B, Q, D))
         return said * some[:, None, None]  # … and says nothing
 
+    def mean(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, D): the mean over the real places of what they read in their own sequence."""
+        if not by_hand.worthwhile(x):
+            return masked_mean(self(x, x, mask), mask)
+        B, T, D = x.shape
+        split = (B, T, self.heads, D // self.heads)
+        q, k = self.query(x).reshape(split), self.key(x).reshape(split)
+        # the mean comes before the other maps, which then need not be taken of every place
+        read = by_hand.looks(q, k, mask.sum(1)).to(x.dtype) @ x  # (B, H, D)
+        maps = self.value.weight.reshape(self.heads, D // self.heads, D)
+        values = torch.einsum("bhi,hoi->bho", read, maps).reshape(B, D) + self.value.bias
+        said: Tensor = self.out(values)
+        return said * mask.any(1, keepdim=True)
+
     def weights(
         self,
         query: Tensor,
@@ -325,34 +339,6 @@ class CoAttention(nn.Module):
             self.text_reads.weights(b, a, (masks[1], masks[0]), back),
             self.speech_reads.weights(a, b, masks, codes),
         )
-
-
-class BiGRU(nn.Module):
-    """A GRU over each sequence's real part, forwards and (unless ``causal``) backwards.
-
-    The backward half runs forwards over the sequence turned round within its length, so that no
-    padding is ever before something real and no per-step bookkeeping is needed.
-    """
-
-    def __init__(self, inputs: int, width: int, causal: bool = False) -> None:
-        super().__init__()
-        size = width if causal else width // 2
-        self.ahead = nn.GRU(inputs, size, batch_first=True)
-        self.back = None if causal else nn.GRU(inputs, width - size, batch_first=True)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, width); zeros on padding."""
-        places = torch.arange(x.shape[1], device=x.device)
-        real = places < lengths[:, None]
-        states: Tensor = self.ahead(x)[0]
-        if self.back is not None:
-            turned = torch.where(real, lengths[:, None] - 1 - places, places)  # its own inverse
-            states = torch.cat([states, _reorder(self.back(_reorder(x, turned))[0], turned)], -1)
-        return states * real[..., None]
-
-
-def _reorder(x: Tensor, places: Tensor) -> Tensor:
-    return x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))
 
 
 # -- to classes -------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from undertone.models.batch import IGNORE, Batch, Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
-from undertone.models.layers import Attention, BiGRU, masked_mean
+from undertone.models.layers import Attention, masked_mean
+from undertone.models.recurrence import BiGRU
 from undertone.models.system import Output, System, SystemConfig, scored
 
 __all__ = ["Perspective", "PerspectiveConfig"]
@@ -105,8 +106,10 @@ class Branch(nn.Module):
         if self.gru is not None:
             x = self.gru(x, lengths)
         x = self.dropout(x)
+        if self.pooled:
+            return self.attention.mean(x, mask)
         x = self.attention(x, x, mask, causal=self.causal)
-        return masked_mean(x, mask) if self.pooled else (x * mask[..., None]).reshape(B, S, D)
+        return (x * mask[..., None]).reshape(B, S, D)
 
 
 class Classifier(nn.Module):

@@ -147,7 +147,7 @@ def _standardised(system: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]
     if batch.speech.ndim < 3:  # samples: the encoder in the graph has its own normalisation
         return inputs
     assert isinstance(system, System)
-    return replace(batch, speech=(batch.speech - system.speech_mean) / system.speech_std), *inputs[1:]
+    return replace(batch, speech=(batch.speech - system.speech_mean).div_(system.speech_std)), *inputs[1:]
 
 
 def cross_entropy(

@@ -23,6 +23,7 @@ from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset, frame_statistics
 from undertone.training.device import accelerator, gather
 from undertone.training.inference import Answers
+from undertone.training.memory import keep_freed_memory
 from undertone.training.objective import Objective, Share, class_weights, classification_loss
 from undertone.training.optimizer import clip_members, make_optimizer, rate_at, set_rate
 from undertone.training.selection import Score, combine, keep_best, keep_planned, restore
@@ -76,6 +77,7 @@ def fit(
     whole epoch and ends where it would have.
     """
     assert (validation is None) == (score is None), "a validation side needs a score, and a score needs one"
+    keep_freed_memory()
     machine = accelerator(config, state.parent if state else None)
     _learn_before_training(system, train, config, machine)
     objective, optimizer = machine.prepare(Objective(system), make_optimizer(system, config))
