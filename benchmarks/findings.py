@@ -1,12 +1,13 @@
 """What did each system find of what the demo corpus has planted? Read from runs that stand.
 
     undertone demo --set protocol.seeds=3
-    python benchmarks/findings.py runs/demo [--unit session] [--runs unison multilevel …]
+    python benchmarks/findings.py runs/demo [--unit session] [--runs unison multilevel …] [--against mgcma …]
 
 For every run in the folder: UA over everything and over the part of each kind (the tone of voice, the words,
 both, the stress that turns a word's meaning), mean and spread over seeds; and its differences to the runs it
-should beat, with paired 95 % intervals over sessions (five), or over speakers with ``--unit speaker`` (ten,
-of whom pairs talk with each other). Nothing is trained; ``ratio`` is its UA over that of text alone.
+should beat (or to those of ``--against``), over the seeds that both have, with paired 95 % intervals over
+sessions (five), or over speakers with ``--unit speaker`` (ten, of whom pairs talk with each other). Nothing
+is trained; ``ratio`` is its UA over that of text alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,16 @@ KINDS = ("prosody", "words", "both", "stress")
 RIVALS = ("text", "speech", "score", "unison")
 
 
-def tallies(run: runs.Run, part: np.ndarray, unit: str) -> significance.Tallies:
-    """Per-unit tables of the utterances in ``part``."""
+def tallies(
+    run: runs.Run, part: np.ndarray, unit: str, seeds: set[int] | None = None
+) -> significance.Tallies:
+    """Per-unit tables of the utterances in ``part``, of all seeds or of these."""
     said = run.predictions
+    kept_seeds = [i for i, seed in enumerate(said.seeds) if seeds is None or seed in seeds]
     names = facts.grouping(run.facts, said.ids, unit)
     kept = np.flatnonzero(part)
     return significance.tally(
-        said.truth[kept], said.predicted()[:, kept], [names[i] for i in kept], len(said.labels)
+        said.truth[kept], said.predicted()[kept_seeds][:, kept], [names[i] for i in kept], len(said.labels)
     )
 
 
@@ -47,7 +52,8 @@ def scores(run: runs.Run, part: np.ndarray) -> list[float]:
 
 
 def against(ours: runs.Run, theirs: runs.Run, part: np.ndarray, unit: str) -> dict[str, float]:
-    gap = significance.paired(tallies(ours, part, unit), tallies(theirs, part, unit))
+    both = set(ours.predictions.seeds) & set(theirs.predictions.seeds)
+    gap = significance.paired(tallies(ours, part, unit, both), tallies(theirs, part, unit, both))
     return {
         "difference": round(gap.difference.value, 4),
         "low": round(gap.difference.low, 4),
@@ -56,7 +62,9 @@ def against(ours: runs.Run, theirs: runs.Run, part: np.ndarray, unit: str) -> di
     }
 
 
-def line(run: runs.Run, others: dict[str, runs.Run], unit: str) -> dict[str, Any]:
+def line(
+    run: runs.Run, others: dict[str, runs.Run], unit: str, rivals: Sequence[str] = RIVALS
+) -> dict[str, Any]:
     found: dict[str, Any] = {"name": f"planted/{run.name}-vs-text", "seeds": len(run.predictions.seeds)}
     for name, part in parts(run).items():
         found[name] = round(float(np.mean(scores(run, part))), 4)
@@ -69,7 +77,7 @@ def line(run: runs.Run, others: dict[str, runs.Run], unit: str) -> dict[str, Any
     if "text" in others:
         text = float(np.mean(scores(others["text"], parts(run)["all"])))
         found["ratio"] = round(found["all"] / text, 4)
-    for rival in (r for r in RIVALS if r in others and r != run.name):
+    for rival in (r for r in rivals if r in others and r != run.name):
         for name in ("all", "stress"):
             found[f"{name} - {rival}"] = against(run, others[rival], parts(run)[name], unit)
     return found
@@ -80,6 +88,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/demo"))
     parser.add_argument("--unit", choices=["session", "speaker"], default="session")
     parser.add_argument("--runs", nargs="+", default=None)
+    parser.add_argument("--against", nargs="+", default=list(RIVALS))
     parser.add_argument("--quick", action="store_true", help="as it is: reading takes seconds")
     chosen = parser.parse_args()
     folders = sorted(
@@ -89,11 +98,11 @@ def main() -> None:
         print(f"skipped: no runs in {chosen.folder}; undertone demo makes them", file=sys.stderr)
     others: dict[str, runs.Run] = {}
     for folder in folders:
-        if chosen.runs is None or folder.name in chosen.runs or folder.name in RIVALS:
+        if chosen.runs is None or folder.name in chosen.runs or folder.name in chosen.against:
             others[folder.name] = runs.read(folder)
     for name, run in others.items():
         if chosen.runs is None or name in chosen.runs:
-            print(json.dumps(line(run, others, chosen.unit)), flush=True)
+            print(json.dumps(line(run, others, chosen.unit, chosen.against)), flush=True)
 
 
 if __name__ == "__main__":
