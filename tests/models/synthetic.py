@@ -63,7 +63,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "unison bare": (
         "unison",
         SMALL | {"meeting": False, "relative": False, "durations": False, "positions": "none", "layers": 0,
-                 "delta": 0.0, "distribution": 0.0, "instance": 0.0, "tiers": ["phone"]},
+                 "delivery": False, "delta": 0.0, "distribution": 0.0, "instance": 0.0, "tiers": ["phone"]},
     ),
 }  # fmt: skip
 """Every system and fusion option, by a name that says which."""

@@ -6,6 +6,7 @@
       │     and are pooled by the emphasis that this speech gives them
       ├─ co-attention of segments and tokens, one code a word ──► max pooling
       ├─ joint logits from segments, tokens, emphasis and frames
+      ├─ how it is said as a whole, for speech alone: pace, pauses, and where the voice goes
       └─ logits of speech alone and of text alone; the three add up: z = z_joint + z_speech + z_text
     L = CE(z) + δ [CE(z_speech) + CE(z_text)] + λ_d distribution + λ_i instance
 
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 
 from undertone.models.batch import Batch, Dimensions, Segments
 from undertone.models.contrast import contrast, negatives, wasserstein
+from undertone.models.delivery import Delivery
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import (
     CoAttention,
@@ -51,6 +53,8 @@ class UnisonConfig(SystemConfig):
     """Are frames also seen relative to their mean over the utterance?"""
     durations: bool = True
     """Is it told how long each segment lasts, relative to the utterance's others?"""
+    delivery: bool = True
+    """Is speech alone also judged by pace and pauses, and by the level, spread and slope of the voice?"""
     positions: Literal["word", "none"] = "word"
     """``word``: the segments and tokens of one word share a code."""
     layers: int = Field(default=1, ge=0)
@@ -173,10 +177,12 @@ class Unison(System):
         self.alone = nn.ModuleList([Pooling(width, "attention"), Pooling(width, "mean_std")])
         # one word said against its meaning decides: what is strongest anywhere, not what is usual
         self.joint = nn.ModuleList([Pooling(width, "max"), Pooling(width, "max")])
-        self.speech_head = Head(3 * width, width, C, dropout)
+        self.delivery = Delivery(width, config.tiers) if config.delivery else None
+        heard = (7 if config.delivery else 3) * width
+        self.speech_head = Head(heard, width, C, dropout)
         self.text_head = Head(2 * width, width, C, dropout)
         self.joint_head = Head(5 * width, width, C, dropout)
-        sides = (3 * width, 2 * width)
+        sides = (heard, 2 * width)
         if config.distribution:
             self.gaussians = nn.ModuleList(Gaussian(n, width) for n in sides)
         if config.instance:
@@ -191,7 +197,8 @@ class Unison(System):
         segments, mask, words, spoken = self.granular(x, batch)  # (B, S, D), S of all tiers
         masks = mask, batch.text_mask
         frames = self.frames(x, batch.speech_mask)
-        speech = torch.cat([frames, self.alone[0](segments, mask)], -1)
+        said = [self.delivery(x, batch)] if self.delivery is not None else []
+        speech = torch.cat([frames, self.alone[0](segments, mask), *said], -1)
         text = self.alone[1](y, masks[1])
         emphasised = y.new_zeros(len(batch), y.shape[-1])
         if self.meeting is not None:
