@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from undertone.models.attention import Attention
 from undertone.models.batch import mask_from
 from undertone.models.by_hand import looks, walk, worthwhile
-from undertone.models.layers import Attention, masked_mean
+from undertone.models.layers import masked_mean
 from undertone.models.recurrence import BiGRU
 
 

@@ -21,21 +21,11 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from undertone.models.attention import Attention, CoAttention, Codes, Positions, SelfAttention
 from undertone.models.batch import Batch, Dimensions
 from undertone.models.contrast import contrast, entropy_floor, hard_negatives, negatives, wasserstein
 from undertone.models.inputs import SpeechInput, TextInput
-from undertone.models.layers import (
-    Attention,
-    CoAttention,
-    Codes,
-    Head,
-    Pooling,
-    PoolingKind,
-    Positions,
-    SelfAttention,
-    frame_words,
-    masked_mean,
-)
+from undertone.models.layers import Head, Pooling, PoolingKind, frame_words, masked_mean
 from undertone.models.system import Output, System, SystemConfig
 
 __all__ = ["Mgcma", "MgcmaConfig"]

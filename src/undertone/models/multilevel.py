@@ -20,22 +20,12 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from undertone.models.attention import CoAttention, Codes, Positions
 from undertone.models.batch import Batch, Dimensions
 from undertone.models.branches import Pooled, Unimodal
 from undertone.models.ensemble import Answer, Ensemble, Rule
 from undertone.models.inputs import SpeechInput, TextInput
-from undertone.models.layers import (
-    CoAttention,
-    Codes,
-    Head,
-    Level,
-    Pooling,
-    PoolingKind,
-    Positions,
-    SegmentPool,
-    SegmentPooling,
-    tier_of,
-)
+from undertone.models.layers import Head, Level, Pooling, PoolingKind, SegmentPool, SegmentPooling, tier_of
 from undertone.models.system import Output, SystemConfig
 
 __all__ = ["Multilevel", "MultilevelConfig"]

@@ -24,9 +24,10 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from undertone.models.attention import Attention
 from undertone.models.batch import IGNORE, Batch, Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
-from undertone.models.layers import Attention, masked_mean
+from undertone.models.layers import masked_mean
 from undertone.models.recurrence import BiGRU
 from undertone.models.system import Output, System, SystemConfig, scored
 
