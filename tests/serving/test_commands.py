@@ -16,6 +16,7 @@ from undertone.errors import UndertoneError
 
 @pytest.fixture(scope="module")
 def run() -> Callable[..., Result]:
+    import undertone.cli.prediction
     import undertone.cli.serving  # noqa: F401 (it adds its commands)
 
     return lambda *words, **more: CliRunner().invoke(app, [str(word) for word in words], **more)

@@ -24,6 +24,7 @@ TERMS = "weights 9.8.7 under CC-BY-NC-SA-4.0: not for commercial use, share alik
 @pytest.fixture(scope="module")
 def run() -> Callable[..., Result]:
     import undertone.cli.about
+    import undertone.cli.prediction
     import undertone.cli.serving  # noqa: F401 (they add their commands)
 
     return lambda *words, **more: CliRunner().invoke(app, [str(word) for word in words], **more)

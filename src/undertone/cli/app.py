@@ -16,7 +16,10 @@ from undertone.errors import UndertoneError
 
 __all__ = ["app", "load", "main"]
 
-SUBJECTS = ("corpus", "audit", "alignment", "features", "experiments", "serving", "starter", "scale", "about")
+SUBJECTS = (
+    "corpus", "audit", "alignment", "features", "experiments",
+    "prediction", "serving", "starter", "scale", "about",
+)  # fmt: skip
 
 app = typer.Typer(
     name="undertone",

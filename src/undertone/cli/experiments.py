@@ -8,11 +8,12 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from undertone.cli.app import app
+from undertone.cli.progress import EpochBar, JobBar
 from undertone.cli.scale import Address, Engine, Ray, workers_of
 from undertone.errors import TrainingError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from undertone.evaluation.results import Result
     from undertone.experiment.recipe import Recipe
     from undertone.store import Store
-    from undertone.training.crossval import Failure, Job
+    from undertone.training.crossval import Failure
 
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the recipe; repeatable.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the runs.")]
@@ -64,7 +65,7 @@ def train(
         do = partial(fit_together, address=address, workers=workers)
         folder, figures = train_one(loaded, out.absolute(), _store_at(store), fold=fold, seed=seed, do=do)
     else:
-        with _EpochBar(loaded.training.epochs) as bar:
+        with EpochBar(loaded.training.epochs) as bar:
             folder, figures = train_one(loaded, out, Store(store), fold=fold, seed=seed, watch=bar)
     print(f"WA {100 * figures['wa']:.1f}  UA {100 * figures['ua']:.1f}  on the test side of {folder}")
     return None
@@ -110,7 +111,7 @@ def crossval(
 
             stack.enter_context(connected(address))
             runner = partial(run_jobs, address=address, workers=workers)
-        bar = stack.enter_context(_JobBar())
+        bar = stack.enter_context(JobBar())
         done = run(
             loaded,
             out if runner is None else out.absolute(),
@@ -232,7 +233,7 @@ def demo(
 
     began = time.perf_counter()
     folder = out or Path("runs/demo-quick" if quick else "runs/demo")
-    with _JobBar() as bar:
+    with JobBar() as bar:
         done = run(
             folder,
             quick=quick,
@@ -322,64 +323,3 @@ def _table(results: Sequence[Result]) -> None:
     ]
     for stamp in stamps:
         console.print(f"[bold]stamp:[/bold] {stamp}")
-
-
-class _Bar:
-    """A bar on stderr, when stderr is a terminal."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        self.task: Any = None
-
-    def __enter__(self) -> Any:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-
-class _JobBar(_Bar):
-    """Jobs of a cross-validation."""
-
-    def start(self, jobs: Sequence[Job]) -> None:
-        from undertone.training.crossval import finished
-
-        done = sum(finished(job) for job in jobs)
-        self.task = self.bar.add_task("folds", total=len(jobs), completed=done)
-
-    def ended(self, job: Job, failure: Failure | None) -> None:
-        self.bar.update(self.task, advance=1, description=f"{job.name}{' failed' if failure else ''}")
-
-
-class _EpochBar(_Bar):
-    """Steps of one training, with its loss and what the validation side says."""
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self.epochs, self.past = epochs, 0
-        self.said = ""
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        if self.task is None:
-            self.task = self.bar.add_task("epoch 1", total=total * self.epochs)
-        at = self.past * total + done
-        self.bar.update(self.task, completed=at, description=f"loss {loss:.3f} {self.said}")
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        self.past = record["epoch"]
-        if "validation_ua" in record:
-            self.said = f"validation UA {100 * record['validation_ua']:.1f}"
-        if not sys.stderr.isatty():
-            print(f"epoch {record['epoch']}: loss {record['loss']:.3f} {self.said}", file=sys.stderr)

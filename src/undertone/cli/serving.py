@@ -1,274 +1,23 @@
-"""``predict``, ``serve``, ``export``: a model in people's hands."""
+"""``serve``, ``export``: a model where others can ask it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
 from undertone.cli.app import app
-from undertone.cli.scale import Address, Engine, Ray, bar, workers_of
-from undertone.errors import ConfigError, UndertoneError
-
-if TYPE_CHECKING:
-    from undertone.scale.workers import Workers
-    from undertone.serving.inputs import Listen, Pending
-    from undertone.serving.locate import Found
-    from undertone.serving.predictor import Predictor
-    from undertone.types import Prediction
-
-MODEL = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="A model folder, a run, or 'starter'; default: the best at hand."),
-]
-ALIGN = Annotated[
-    str, typer.Option("--align", help="auto | sphinx | none: word times for transcripts that have none.")
-]
-
-
-@app.command()
-def predict(
-    paths: Annotated[
-        list[str], typer.Argument(help="Files, folders, globs, manifests; - for a sound file on stdin.")
-    ],
-    model: MODEL = None,
-    text: Annotated[str | None, typer.Option(help="What is said; for one recording.")] = None,
-    asr: Annotated[
-        str | None, typer.Option(help="Recognise the words: a recogniser's hub name or folder.")
-    ] = None,
-    form: Annotated[
-        str | None, typer.Option("--format", "-f", help="json | jsonl | csv | textgrid | srt")
-    ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="A file; for textgrid and srt of several, a folder. With ray a folder or URL of shards,"
-            " or a .jsonl.",
-        ),
-    ] = None,
-    abstain: Annotated[
-        float | None,
-        typer.Option(help="No label below this confidence; default: the model's own rule.", min=0.0, max=1.0),
-    ] = None,
-    explain: Annotated[bool, typer.Option(help="Work out each word's contribution.")] = True,
-    align: ALIGN = "auto",
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Exit 0 though some recordings could not be judged.")
-    ] = False,
-    engine: Engine = "local",
-    address: Address = None,
-    ray: Ray = None,
-) -> None:
-    """Say what emotion is heard in recordings.
-
-    Words come from --text, from a .TextGrid, .lab or .txt beside the recording, from --asr, or not at all:
-    then the sound decides, and the result says so. Without --format one recording is shown for reading.
-
-    Example: undertone predict clip.wav --text "I can't believe it"
-
-    Example: undertone predict recordings/ --format csv --out emotions.csv
-
-    Example: undertone predict shards/ --model runs/mine --engine ray --out answers/
-    """
-    from undertone.serving import inputs
-
-    workers = workers_of(engine, address, ray)
-    if workers is not None:
-        if text is not None or asr is not None:
-            raise ConfigError(
-                "--text and --asr are for the local engine; on a cluster words come with the manifest"
-            )
-        return _on_cluster(paths, model, form, out, (explain, abstain, align), address, workers, skip_bad)
-    file = Path(out) if out is not None else None
-    pending = inputs.find(paths, text, _listener(asr))
-    if text is not None and len(pending) > 1:
-        raise ConfigError(f"--text is for one recording, not {len(pending)}")
-    judge = _predictor(model, align)
-    failures: list[str] = []
-    answers = _answers(judge, pending, explain, abstain, failures)
-    if form is None and file is None and len(pending) == 1 and sys.stdout.isatty():
-        for answer in answers:
-            _show(answer)
-    else:
-        _write(answers, form or _form_of(file), file, several=len(pending) > 1)
-    if failures:
-        if len(pending) > 1:
-            print(f"undertone: {len(failures)} of {len(pending)} recordings not judged", file=sys.stderr)
-        if not skip_bad:
-            raise typer.Exit(1)
-    return None
-
-
-def _on_cluster(
-    paths: Sequence[str],
-    model: str | None,
-    form: str | None,
-    out: str | None,
-    asked: tuple[bool, float | None, str],
-    address: str | None,
-    workers: Workers,
-    skip_bad: bool,
-) -> None:
-    """As ``predict``, of one manifest or folder of shards, on Ray."""
-    from undertone.scale.predict import predict as place
-    from undertone.serving.locate import locate
-
-    if len(paths) != 1:
-        raise ConfigError(
-            "--engine ray takes one manifest or folder of shards; `undertone prepare` makes one"
-        )
-    if out is None or form not in (None, "jsonl", "parquet"):
-        raise ConfigError(
-            "--engine ray writes Parquet shards into --out FOLDER, or lines into --out FILE.jsonl"
-        )
-    found = locate(model)
-    if found.chosen:
-        print(f"undertone: {found.chosen}", file=sys.stderr)
-    explain, abstain, align = asked
-    with bar("judging") as watch:
-        account = place(
-            paths[0],
-            out,
-            found.path,
-            address=address,
-            workers=workers,
-            explain=explain,
-            threshold=abstain,
-            align=align,
-            watch=watch,
-        )
-    for one in account.failed:
-        print(f"undertone: {one.id}: {one.why}", file=sys.stderr)
-    resumed = f" ({account.resumed} by an earlier run)" if account.resumed else ""
-    failed = f", {len(account.failed)} not judged" if account.failed else ""
-    print(f"{out}: {account.utterances} utterances{resumed}{failed}", file=sys.stderr)
-    if account.failed and not skip_bad:
-        raise typer.Exit(1)
-
-
-def _listener(asr: str | None) -> Listen | None:
-    if asr is None:
-        return None
-    from undertone.serving.asr import Recogniser
-
-    return Recogniser(asr)
-
-
-def _predictor(model: str | None, align: str) -> Predictor:
-    from undertone.serving.locate import locate
-    from undertone.serving.predictor import Predictor, load_model
-    from undertone.serving.words import words_for
-
-    found = locate(model)
-    _say(found)
-    ready = load_model(found.path)
-    return Predictor(ready, words=words_for(ready, align))
-
-
-def _say(found: Found) -> None:
-    """On stderr: which model it is where none was named, and on what terms its weights come."""
-    for line in (found.chosen, found.terms):
-        if line:
-            print(f"undertone: {line}", file=sys.stderr)
-
-
-def _answers(
-    judge: Predictor, pending: Sequence[Pending], explain: bool, threshold: float | None, failures: list[str]
-) -> Iterator[Prediction]:
-    """Every recording's answer; one that cannot be judged is said on stderr and the rest go on."""
-    for one in _bar(pending):
-        try:
-            yield judge.judge(one.open(), explain, threshold)
-        except UndertoneError as error:
-            failures.append(one.id)
-            print(f"undertone: {error}", file=sys.stderr)
-
-
-def _bar(pending: Sequence[Pending]) -> Iterable[Pending]:
-    if len(pending) < 2 or not sys.stderr.isatty():
-        return pending
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(pending, "judging", console=Console(stderr=True), transient=True)
-
-
-def _form_of(out: Path | None) -> str:
-    """The format that a file's name asks for, else JSON lines."""
-    from undertone.serving.outputs import SUFFIXES
-
-    suffix = out.suffix.lower() if out else ""
-    return next((form for form, known in SUFFIXES.items() if known.lower() == suffix), "jsonl")
-
-
-def _write(answers: Iterable[Prediction], form: str, out: Path | None, several: bool) -> None:
-    from undertone.serving import outputs
-
-    if form not in outputs.FORMATS:
-        raise ConfigError(f"no format '{form}'; there are: {', '.join(outputs.FORMATS)}")
-    if out is not None and several and form in ("textgrid", "srt"):
-        for answer in answers:
-            name = Path(answer.id.replace("\\", "/")).name or "clip"
-            _write([answer], form, out / (Path(name).stem + outputs.SUFFIXES[form]), several=False)
-        return
-    with ExitStack() as stack:
-        file: TextIO = sys.stdout
-        part: Path | None = None
-        if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            part = out.with_name(out.name + ".part")
-            file = stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
-        for piece in outputs.write(answers, form):
-            file.write(piece)
-            file.flush()
-    if part is not None and out is not None:
-        part.replace(out)
-
-
-def _show(answer: Prediction) -> None:
-    """One prediction for reading."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from undertone.serving.clips import decided_by
-    from undertone.serving.segmenting.timeline import merged
-
-    console = Console(highlight=False)
-    sure = f" ({answer.confidence:.0%})" if answer.modalities else ": no speech found"
-    console.print(
-        f"[bold]{answer.label or 'unsure'}[/]{sure}, by {decided_by(answer)}"
-        if answer.modalities
-        else "unsure: no speech found"
-    )
-    sides = list(answer.perspectives)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("", *sides):
-        table.add_column(name, justify="right" if name else "left")
-    for label in answer.probabilities:
-        table.add_row(label, *(f"{answer.perspectives[side][label]:.3f}" for side in sides))
-    console.print(table)
-    if answer.words:
-        top = max(answer.words, key=lambda word: word.contribution)
-        words = " ".join(
-            f"[bold]{escape(word.text)}[/]" if word is top else escape(word.text) for word in answer.words
-        )
-        console.print(f"[dim]words:[/] {words}")
-    for cell in merged(answer.segments):
-        console.print(f"[dim]{cell.start:8.2f} {cell.end:8.2f}[/]  {cell.label} ({cell.confidence:.0%})")
-    console.print(f"[dim]{escape(answer.model)}[/]")
+from undertone.cli.prediction import Align, Model, say
+from undertone.cli.scale import Address, Engine, Ray, workers_of
+from undertone.errors import ConfigError
 
 
 @app.command()
 def serve(
-    model: MODEL = None,
+    model: Model = None,
     host: Annotated[str, typer.Option(help="Beyond loopback a token is needed.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     token: Annotated[
@@ -285,7 +34,7 @@ def serve(
     ] = None,
     ssl_certfile: Annotated[Path | None, typer.Option(help="TLS certificate, PEM.")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="Its key.")] = None,
-    align: ALIGN = "auto",
+    align: Align = "auto",
     option: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE: max_bytes, max_seconds, max_batch, segmenting.window …"),
@@ -322,7 +71,7 @@ def serve(
     }
     settings = ServerSettings.parse(apply_overrides(values, option or []), "serve")
     found = locate(model)
-    _say(found)
+    say(found)
     workers = workers_of(engine, address, ray)
     ready = load_model(found.path)
     words = words_for(ready, align)
