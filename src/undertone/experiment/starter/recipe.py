@@ -44,7 +44,7 @@ class StarterRecipe(Config):
     seed: int = 0
     variants: PositiveInt = 20
     """Of each clip: the recording as it is, and so many less one varied ones."""
-    sounds: PositiveInt = 400
+    sounds: PositiveInt = 1000
     """Generated sounds that nobody speaks."""
     acoustic: AcousticConfig = AcousticConfig(stack=2, mels=64)
     """The frames that the speech side hears."""
@@ -52,7 +52,14 @@ class StarterRecipe(Config):
     """How variants of the recordings are made."""
     noisy: int = Field(10, ge=0)
     """Further variants of each clip, all of them in noise, that the networks over figures learn from."""
-    noise: AugmentConfig = AugmentConfig(noise_share=1.0, snr=(4.0, 20.0), band_share=0.35)
+    noise: AugmentConfig = AugmentConfig(
+        noise_share=1.0,
+        snr=(5.0, 18.0),
+        colours=("white", "white", "white", "pink", "brown", "blue"),
+        room_share=0.25,
+        band_share=0.1,
+        cut_share=0.15,
+    )
     """How those are made."""
     network: NetworkSizes = NetworkSizes()
     speech: SpeechTraining = SpeechTraining()

@@ -25,7 +25,7 @@ from undertone.experiment.starter import clips as recordings
 from undertone.experiment.starter import frames, sentences
 from undertone.experiment.starter.clips import Spoken
 from undertone.experiment.starter.recipe import StarterRecipe
-from undertone.experiment.starter.whole import told
+from undertone.experiment.starter.whole import VERSION, told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +66,7 @@ class Place:
         """A hash of what determines the speech networks; a part of another mark is trained anew."""
         recipe = self.recipe
         made_of = [
+            VERSION,
             recipe.seed,
             recipe.variants,
             recipe.sounds,
