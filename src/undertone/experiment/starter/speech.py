@@ -40,7 +40,7 @@ MEANS = (0, 1, 2, 3, 3, OTHER, OTHER, OTHER, NONE)
 class SpeechTraining(Config):
     """How the speech side is trained."""
 
-    epochs: PositiveInt = 24
+    epochs: PositiveInt = 45
     batch: PositiveInt = 32
     rate: float = Field(2e-3, gt=0.0)
     """Highest learning rate, after ``warmup``."""
@@ -54,7 +54,7 @@ class SpeechTraining(Config):
     """Share of batches in which clips are mixed in pairs (Zhang et al. 2018)."""
     average: float = Field(0.99, ge=0.0, lt=1.0)
     """How slowly the averaged weights, which are the ones kept, follow the trained ones."""
-    sounds: PositiveInt = 180
+    sounds: PositiveInt = 120
     """Sounds that nobody speaks in an epoch."""
     coarse: float = Field(1.2, gt=0.0)
     """How much a clip counts of which only the class is known (EmoDB, read speech)."""

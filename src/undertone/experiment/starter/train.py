@@ -227,8 +227,8 @@ def train_wholes(
     folder, started = place.part(part), time.perf_counter()
     if (folder / f"whole-{mark}.safetensors").is_file():
         return
-    rows = items.rows
-    spoken = np.concatenate([figures[0][rows], figures[1][rows, 1:]], 1)
+    noisy = np.repeat(figures[1][items.rows, 1:], place.recipe.whole.noisy, 1)
+    spoken = np.concatenate([figures[0][items.rows], noisy], 1)
     weights: dict[str, Tensor] = {}
     for number in range(place.recipe.whole.networks):
         seed = 100 * place.recipe.seed + number

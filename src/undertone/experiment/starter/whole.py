@@ -33,7 +33,11 @@ class WholeTraining(Config):
     batch: PositiveInt = 128
     rate: float = Field(1.5e-3, gt=0.0)
     decay: float = Field(0.3, ge=0.0)
-    share: float = Field(0.6, ge=0.0, le=1.0)
+    noisy: PositiveInt = 2
+    """How often a variant in noise is drawn to once of any other."""
+    sounds: PositiveInt = 400
+    """Sounds that nobody speaks in an epoch."""
+    share: float = Field(0.7, ge=0.0, le=1.0)
     """How much these networks count beside those over the spectrum."""
 
 
@@ -89,11 +93,11 @@ def fit_whole(
     net.standardise(torch.from_numpy(seen.mean(0)), torch.from_numpy(seen.std(0) + 1e-3))
     net.train()
     optimizer = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay)
-    size = len(items.clips) + targets.sounds
+    size = len(items.clips) + config.sounds
     batch = min(config.batch, size)
     total, done = config.epochs * (size // batch), 0
     for _ in range(config.epochs):
-        order = rng.permutation(np.concatenate([items.clips, rng.choice(items.sounds, targets.sounds)]))
+        order = rng.permutation(np.concatenate([items.clips, rng.choice(items.sounds, config.sounds)]))
         for at in range(0, size // batch * batch, batch):
             chosen = order[at : at + batch]
             for group in optimizer.param_groups:
