@@ -8,7 +8,7 @@ import torch
 
 from undertone.features.acoustic import AcousticConfig, acoustic_frames
 from undertone.models.batch import Dimensions, Example, collate
-from undertone.models.compact import NONE, OTHER, Compact, class_scores
+from undertone.models.compact import NONE, OTHER, Compact, _blended, class_scores
 from undertone.models.compact_speech import DECIBEL, SpeechNet, _quiet, _without, spectrum
 from undertone.models.compact_whole import figures
 from undertone.models.table import build
@@ -148,3 +148,15 @@ def test_a_clip_that_is_asked_several_questions_is_heard_once(monkeypatch: pytes
         alone = torch.cat([net(collate([example], sizes)).logits for example in examples])
     assert heard == [3, 1, 1, 1, 1], "neighbours alike are one; what stands apart is heard again"
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_whether_it_is_speech_the_figures_say_alone() -> None:
+    """The kinds of speech share what is left, by the weighted mean of both."""
+    torch.manual_seed(0)
+    heard, told = torch.randn(2, 5, 7).log_softmax(-1)
+    mixed = _blended(heard, told, 0.3, MEANS).exp()
+    torch.testing.assert_close(mixed.sum(-1), torch.ones(5))
+    torch.testing.assert_close(mixed[:, -1], told[:, -1].exp())
+    odds = (0.7 * heard + 0.3 * told).exp()
+    torch.testing.assert_close(mixed[:, 0] / mixed[:, 5], odds[:, 0] / odds[:, 5])
+    torch.testing.assert_close(_blended(heard, told, 0.3, (*MEANS[:-1], OTHER)), 0.7 * heard + 0.3 * told)

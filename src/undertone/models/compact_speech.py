@@ -1,9 +1,9 @@
 """The speech side of ``compact``: half a million parameters from frames to class scores.
 
     frames (B, T, D)   mel columns, then energy, pitch, voicing, as ``features.acoustic`` makes them
-      │ cleared        what each band holds in the clip's quiet moments is taken off: steady noise
       │ levelled       levels against the clip's own loud moments, so that gain and silence do not matter
-      │ cropped        from the first to the last active frame, so that silence around the speech goes too
+      │ cropped        from the first to the last active frame, so that silence around the speech goes
+      │                too; noise that is as strong in the clip's quiet moments counts as silence
       ├─▶ convolutions over frequency and time ─▶ with pitch, a GRU ─▶ attentive mean and spread ─┐
       └─▶ mean and spread of every column and of its slope ───────────────────────────────────────┴─▶ scores
 
@@ -63,8 +63,8 @@ class Spectrum:
     """(B,): the frame of the clip that stands first."""
 
 
-def spectrum(frames: Tensor, lengths: Tensor) -> Spectrum:
-    """Take steady noise off ``frames (B, T, D)``, level and crop them."""
+def spectrum(frames: Tensor, lengths: Tensor, clear: bool = False) -> Spectrum:
+    """Level and crop ``frames (B, T, D)``, first taking steady noise off if ``clear``."""
     real = mask_from(lengths, frames.shape[1])
     frames = torch.where(real[..., None], frames, 0.0)
     mels = frames.shape[2] - PROSODY
@@ -75,8 +75,8 @@ def spectrum(frames: Tensor, lengths: Tensor) -> Spectrum:
     heard = frames[..., mels] > torch.maximum(
         top - AUDIBLE, torch.minimum(noise[..., mels] + ABOVE, top - LOUD)
     )
-    clear = _without(frames[..., : mels + 1], noise)
-    mel, energy = clear[..., :mels], clear[..., mels]
+    levels = _without(frames[..., : mels + 1], noise) if clear else frames[..., : mels + 1]
+    mel, energy = levels[..., :mels], levels[..., mels]
     level = (mel.mean(-1) * loudness).sum(1)[:, None]
     mel = (mel - level[..., None] + FLOOR).clamp(min=0.0, max=2 * FLOOR)
     energy = (energy - (energy * loudness).sum(1, keepdim=True)).clamp(min=-FLOOR)

@@ -32,7 +32,7 @@ class NetworkSizes(Config):
 class Abstaining(Config):
     """How the confidence is chosen below which the model gives no label."""
 
-    share: float = Field(0.08, ge=0.0, lt=1.0)
+    share: float = Field(0.1, ge=0.0, lt=1.0)
     """At most this share of the validation clips, and of the validation sentences, goes without a label."""
     highest: float = Field(0.6, gt=0.25, lt=1.0)
     """The threshold is no higher, however few would abstain."""

@@ -33,11 +33,11 @@ class WholeTraining(Config):
     batch: PositiveInt = 128
     rate: float = Field(1.5e-3, gt=0.0)
     decay: float = Field(0.3, ge=0.0)
-    noisy: PositiveInt = 2
+    noisy: PositiveInt = 1
     """How often a variant in noise is drawn to once of any other."""
     sounds: PositiveInt = 400
     """Sounds that nobody speaks in an epoch."""
-    share: float = Field(0.7, ge=0.0, le=1.0)
+    share: float = Field(0.5, ge=0.0, le=1.0)
     """How much these networks count beside those over the spectrum."""
 
 
@@ -61,7 +61,7 @@ def _figures(frames: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     padded = torch.zeros(len(frames), int(lengths.max()), frames[0].shape[1])
     for row, x in zip(padded, frames, strict=True):
         row[: len(x)] = torch.from_numpy(x)
-    found: NDArray[np.float32] = figures(spectrum(padded, lengths)).numpy()
+    found: NDArray[np.float32] = figures(spectrum(padded, lengths, clear=True)).numpy()
     return found
 
 
