@@ -12,7 +12,7 @@ from undertone.serving.predictor import Predictor, load
 
 MODEL = Path(__file__).parents[2] / "packages" / "undertone-starter" / "src" / "undertone_starter" / "model"
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
-"""What it said of the clip and the sentence below; written anew, knowingly, with each model that is packed."""
+"""What it said of the clip and the sentence below; written anew, knowingly, with each packed model."""
 TEXT = "we won, I am so glad"
 RATE = 16_000
 
@@ -23,7 +23,7 @@ def shipped() -> Predictor:
 
 
 def vowels() -> np.ndarray:
-    """Two seconds that a formula speaks: a falling voice, five syllables, two resonances; no dice anywhere."""
+    """Two seconds that a formula speaks: a falling voice, five syllables, two resonances, no dice."""
     times = np.arange(2 * RATE) / RATE
     hertz = 210.0 - 30.0 * times + 25.0 * np.sin(2 * np.pi * 1.3 * times)
     phase = 2 * np.pi * np.cumsum(hertz) / RATE
