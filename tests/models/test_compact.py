@@ -8,8 +8,8 @@ import torch
 
 from undertone.features.acoustic import AcousticConfig, acoustic_frames
 from undertone.models.batch import Dimensions, Example, collate
-from undertone.models.compact import NONE, OTHER, Compact, class_scores
-from undertone.models.compact_speech import SpeechNet, spectrum
+from undertone.models.compact import NONE, OTHER, Compact, _blended, class_scores
+from undertone.models.compact_speech import DECIBEL, SpeechNet, _quiet, _without, spectrum
 from undertone.models.compact_whole import figures
 from undertone.models.table import build
 
@@ -58,6 +58,38 @@ def test_silence_around_the_speech_hardly_changes_anything() -> None:
     assert abs(int(found.lengths[0]) - int(found.lengths[1])) <= 12
     assert int(found.first[1]) > 40
     torch.testing.assert_close(found.mel[0, 10:40].mean(), found.mel[1, 15:45].mean(), atol=0.1, rtol=0)
+
+
+def _in_noise(wave: np.ndarray, decibels: float) -> np.ndarray:
+    """With white noise so far below the wave's active second, everywhere."""
+    noise = np.random.default_rng(3).normal(size=len(wave))
+    power = np.square(wave).sum() / 16_000 / 10 ** (decibels / 10)
+    return (wave + noise * np.sqrt(power)).astype(np.float32)
+
+
+def test_noise_around_the_speech_is_no_speech() -> None:
+    """The noise is far above 30 dB below the voice, so that level alone would not tell them apart."""
+    silence = np.zeros(16_000, np.float32)
+    around = np.concatenate([silence, _voice(), silence])
+    clean, noisy = spectrum(*_batch([around])), spectrum(*_batch([_in_noise(around, 10.0)]))
+    assert abs(int(clean.lengths[0]) - int(noisy.lengths[0])) <= 12
+    assert abs(int(clean.first[0]) - int(noisy.first[0])) <= 6
+
+
+def test_steady_noise_is_taken_off() -> None:
+    """What stays of the noise beside the speech is at least 5 dB weaker than it was."""
+    silence = np.zeros(8_000, np.float32)
+    bands = _batch([_in_noise(np.concatenate([silence, _voice(), silence]), 10.0)])[0][..., :64]
+    real = torch.ones(1, bands.shape[1], dtype=torch.bool)
+    fallen = (bands - _without(bands, _quiet(bands, real))) / DECIBEL
+    assert fallen.min() >= 0.0
+    assert fallen[0, :20].mean() > 5.0, "before the speech"
+    assert fallen[0, 40:60, :8].mean() < 2.0, "where the voice is strong"
+
+
+def test_a_clip_without_quiet_frames_is_kept_whole() -> None:
+    tone = np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000).astype(np.float32)
+    assert int(spectrum(*_batch([tone])).lengths[0]) == 50
 
 
 def test_figures_are_the_same_alone_and_beside_longer_clips() -> None:
@@ -116,3 +148,15 @@ def test_a_clip_that_is_asked_several_questions_is_heard_once(monkeypatch: pytes
         alone = torch.cat([net(collate([example], sizes)).logits for example in examples])
     assert heard == [3, 1, 1, 1, 1], "neighbours alike are one; what stands apart is heard again"
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_whether_it_is_speech_the_figures_say_alone() -> None:
+    """The kinds of speech share what is left, by the weighted mean of both."""
+    torch.manual_seed(0)
+    heard, told = torch.randn(2, 5, 7).log_softmax(-1)
+    mixed = _blended(heard, told, 0.3, MEANS).exp()
+    torch.testing.assert_close(mixed.sum(-1), torch.ones(5))
+    torch.testing.assert_close(mixed[:, -1], told[:, -1].exp())
+    odds = (0.7 * heard + 0.3 * told).exp()
+    torch.testing.assert_close(mixed[:, 0] / mixed[:, 5], odds[:, 0] / odds[:, 5])
+    torch.testing.assert_close(_blended(heard, told, 0.3, (*MEANS[:-1], OTHER)), 0.7 * heard + 0.3 * told)

@@ -45,7 +45,8 @@ class CompactConfig(SystemConfig):
     hidden: PositiveInt = 64
     """Width of the networks over figures."""
     share: float = Field(default=0.5, ge=0.0, le=1.0)
-    """How much the networks over figures count in what speech says, where there are any."""
+    """How much the networks over figures count in what speech says, where there are any; whether it is speech
+    at all, they say alone."""
     kinds: tuple[int, ...] = ()
     """The class of each of the speech side's kinds; -1: no emotional speech at all, -2: emotional speech of
     none of the classes. Empty: the classes themselves."""
@@ -134,11 +135,12 @@ class Compact(System):
 
     def _kinds(self, frames: Tensor, lengths: Tensor) -> Tensor:
         found = spectrum(frames, lengths)
-        kinds = (1 - self.share) * _mean([net.scores(found) for net in _of(SpeechNet, self.speech_nets)])
-        if self.share:
-            told = figures(found)
-            kinds = kinds + self.share * _mean([net.judge(told) for net in _of(Whole, self.whole_nets)])
-        return kinds
+        kinds = _mean([net.scores(found) for net in _of(SpeechNet, self.speech_nets)])
+        if not self.share:
+            return kinds
+        told = figures(spectrum(frames, lengths, clear=True))
+        whole = _mean([net.judge(told) for net in _of(Whole, self.whole_nets)])
+        return _blended(kinds, whole, self.share, self.kinds)
 
     def words(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, C): log posteriors by the words, the mean over the networks; and (B, L) looks at the tokens."""
@@ -175,6 +177,17 @@ def _of(kind: type[Net], nets: nn.ModuleList) -> list[Net]:
 def _mean(scores: list[Tensor]) -> Tensor:
     """The mean of the log posteriors (B, kinds)."""
     return torch.stack([one.float().log_softmax(-1) for one in scores]).mean(0)
+
+
+def _blended(heard: Tensor, told: Tensor, share: float, belongs: tuple[int, ...]) -> Tensor:
+    """Log posteriors (B, K), ``told`` counting by ``share``, and alone where it comes to no speech at all."""
+    both, told = (1 - share) * heard + share * told, told.log_softmax(-1)
+    nothing = torch.tensor(belongs, device=heard.device) == NONE
+    if not bool(nothing.any()):
+        return both
+    something = told[:, ~nothing].logsumexp(-1, keepdim=True)
+    spoken = both.masked_fill(nothing, -1e4).log_softmax(-1)
+    return torch.where(nothing, told, spoken + something)
 
 
 def _normalised(shares: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
     frames (B, T, D)   mel columns, then energy, pitch, voicing, as ``features.acoustic`` makes them
       │ levelled       levels against the clip's own loud moments, so that gain and silence do not matter
-      │ cropped        from the first to the last active frame, so that silence around the speech goes too
+      │ cropped        from the first to the last active frame, so that silence around the speech goes
+      │                too; noise that is as strong in the clip's quiet moments counts as silence
       ├─▶ convolutions over frequency and time ─▶ with pitch, a GRU ─▶ attentive mean and spread ─┐
       └─▶ mean and spread of every column and of its slope ───────────────────────────────────────┴─▶ scores
 
@@ -11,6 +12,7 @@ A clip is judged by itself: nothing is taken from other clips, and padding is si
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,16 @@ AUDIBLE = 6.9 / SPREAD
 """What lies further below the loudest frame is not speech: 30 dB."""
 FLOOR = 8.0 / SPREAD
 """How far below the clip's level a band is still told from silence: 35 dB."""
+DECIBEL = math.log(10.0) / 10.0 / SPREAD
+"""One of them in units of the level columns."""
+QUIET = 0.1
+"""The share of a clip's frames that tell its noise."""
+ABOVE = 3.0 * DECIBEL
+"""What is no more than this above the quiet frames is noise …"""
+LOUD = 12.0 * DECIBEL
+"""… unless it is within this of the loudest: a clip may have no quiet frames."""
+DEEPEST = 0.1
+"""Of the power of a band, at least this share stays when noise is taken off."""
 MARGIN = 5
 """Frames kept before and after what is active."""
 STEPS = 4
@@ -52,15 +64,20 @@ class Spectrum:
     """(B,): the frame of the clip that stands first."""
 
 
-def spectrum(frames: Tensor, lengths: Tensor) -> Spectrum:
-    """Level and crop ``frames (B, T, D)``."""
+def spectrum(frames: Tensor, lengths: Tensor, clear: bool = False) -> Spectrum:
+    """Level and crop ``frames (B, T, D)``, first taking steady noise off if ``clear``."""
     real = mask_from(lengths, frames.shape[1])
     frames = torch.where(real[..., None], frames, 0.0)
     mels = frames.shape[2] - PROSODY
-    mel, energy = frames[..., :mels], frames[..., mels]
-    top = energy.masked_fill(~real, -1e4).amax(1, keepdim=True)
-    loudness = ((energy - top) * SPREAD).clamp(-30.0, 0.0).exp() * real
+    top = frames[..., mels].masked_fill(~real, -1e4).amax(1, keepdim=True)
+    loudness = ((frames[..., mels] - top) * SPREAD).clamp(-30.0, 0.0).exp() * real
     loudness = loudness / loudness.sum(1, keepdim=True).clamp(min=1e-6)  # (B, T), sums to 1
+    noise = _quiet(frames[..., : mels + 1], real)
+    heard = frames[..., mels] > torch.maximum(
+        top - AUDIBLE, torch.minimum(noise[..., mels] + ABOVE, top - LOUD)
+    )
+    levels = _without(frames[..., : mels + 1], noise) if clear else frames[..., : mels + 1]
+    mel, energy = levels[..., :mels], levels[..., mels]
     level = (mel.mean(-1) * loudness).sum(1)[:, None]
     mel = (mel - level[..., None] + FLOOR).clamp(min=0.0, max=2 * FLOOR)
     energy = (energy - (energy * loudness).sum(1, keepdim=True)).clamp(min=-FLOOR)
@@ -68,8 +85,20 @@ def spectrum(frames: Tensor, lengths: Tensor) -> Spectrum:
     voiced = ((voicing > 0.5) & real).to(frames.dtype)
     usual = (pitch * voiced).sum(1, keepdim=True) / voiced.sum(1, keepdim=True).clamp(min=1.0)
     prosody = torch.stack([energy, pitch * voiced, (pitch - usual) * voiced, voicing], -1)
-    top = energy.masked_fill(~real, -1e4).amax(1, keepdim=True)
-    return _cropped(mel, prosody, (energy > top - AUDIBLE) & real, lengths)
+    return _cropped(mel, prosody, heard & real, lengths)
+
+
+def _quiet(levels: Tensor, real: Tensor) -> Tensor:
+    """(B, 1, D): what each column of ``levels (B, T, D)`` is at in the clip's quiet frames."""
+    ordered = levels.masked_fill(~real[..., None], 1e4).sort(1).values
+    place = (QUIET * (real.sum(1) - 1).clamp(min=0)).round().long()
+    return ordered.gather(1, place[:, None, None].expand(-1, 1, levels.shape[2]))
+
+
+def _without(levels: Tensor, noise: Tensor) -> Tensor:
+    """Logarithmic ``levels`` less the power of the ``noise``, but for a rest."""
+    rest = 1.0 - ((noise - levels) * SPREAD).exp()
+    return levels + rest.clamp(min=DEEPEST).log() / SPREAD
 
 
 def _cropped(mel: Tensor, prosody: Tensor, heard: Tensor, lengths: Tensor) -> Spectrum:

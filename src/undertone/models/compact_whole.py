@@ -1,6 +1,6 @@
 """The second voice of ``compact``'s speech side: one layer over what a phonetician would measure of a clip.
 
-Some four hundred figures of the levelled and cropped clip: mean, spread and quantiles of the bands, how
+Some four hundred figures of the cleared, levelled and cropped clip: mean, spread and quantiles of bands, how
 fast they change, the cepstrum, voiced and unvoiced spectrum, the rhythm of loudness in six ranges, and of
 pitch, voicing and energy their level, range, unrest and slope. With a thousand clips to learn from, that is
 worth more than convolutions, errs elsewhere, and takes no time.

@@ -46,12 +46,18 @@ class Judge:
         for one in prepared:
             if not Row(one).frame_count and not Row(one).token_count:
                 raise ModelError(f"{one.clip.id}: holds nothing that this model judges by ({self.name})")
-        whole = self._ask([Row(one) for one in prepared])
+        without = [_without(one) if explain else [] for one in prepared]
+        # a clip and what is asked about its words stand together: a system may see that and hear it once
+        rows = [row for one, fewer in zip(prepared, without, strict=True) for row in (Row(one), *fewer)]
+        places = np.cumsum([0, *(1 + len(fewer) for fewer in without)])
+        said = self._ask(rows)
+        whole = {name: values[places[:-1]] for name, values in said.items()}
         sides = self._sides(prepared, whole)
         predictions = []
         for index, one in enumerate(prepared):
             fused = whole["fused"][index]
-            words = self._words(one, fused) if explain and one.words and len(one.words) <= MOST_WORDS else ()
+            fewer = said["fused"][places[index] + 1 : places[index + 1]]
+            words = _words(one, fused, fewer) if len(fewer) else ()
             found = self._prediction(one, fused, sides[index], words)
             extra = self._extra({name: values[index] for name, values in whole.items()}, found.modalities)
             predictions.append(abstain(replace(found, extra=extra), self._least))
@@ -99,22 +105,6 @@ class Judge:
                 found[index][side] = answer
         return found
 
-    def _words(self, one: Prepared, fused: NDArray[np.float32]) -> tuple[WordScore, ...]:
-        """Nats of the label's log posterior that go with each word."""
-        label = int(fused.argmax())
-        without = self._ask(rows_without_words(one))["fused"][:, label]
-        gained = np.log(np.maximum(fused[label], 1e-9)) - np.log(np.maximum(without, 1e-9))
-        return tuple(
-            WordScore(
-                text=word.text,
-                contribution=float(score),
-                start=word.start if one.timed else None,
-                end=word.end if one.timed else None,
-                chars=word.chars,
-            )
-            for word, score in zip(one.words, gained, strict=True)
-        )
-
     def _prediction(
         self,
         one: Prepared,
@@ -139,6 +129,27 @@ class Judge:
 
     def _named(self, values: NDArray[np.float32]) -> dict[str, float]:
         return {label: float(p) for label, p in zip(self.labels, values, strict=True)}
+
+
+def _without(one: Prepared) -> list[Row]:
+    """The clip without each of its words, where it has words and not too many."""
+    return rows_without_words(one) if one.words and len(one.words) <= MOST_WORDS else []
+
+
+def _words(one: Prepared, fused: NDArray[np.float32], without: NDArray[np.float32]) -> tuple[WordScore, ...]:
+    """Nats of the label's log posterior that go with each word; ``without (n, C)``: the posteriors then."""
+    label = int(fused.argmax())
+    gained = np.log(np.maximum(fused[label], 1e-9)) - np.log(np.maximum(without[:, label], 1e-9))
+    return tuple(
+        WordScore(
+            text=word.text,
+            contribution=float(score),
+            start=word.start if one.timed else None,
+            end=word.end if one.timed else None,
+            chars=word.chars,
+        )
+        for word, score in zip(one.words, gained, strict=True)
+    )
 
 
 def name_of(card: Mapping[str, Any], weights: Path) -> str:

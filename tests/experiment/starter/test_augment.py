@@ -18,6 +18,7 @@ from undertone.experiment.starter.augment import (
     vary,
 )
 from undertone.experiment.starter.nonspeech import KINDS, sound
+from undertone.experiment.starter.tonal import COURSES, tonal
 
 
 def _speech(seconds: float = 1.0, silence: float = 0.5) -> np.ndarray:
@@ -73,6 +74,33 @@ def test_variants_are_never_empty_and_always_finite() -> None:
     for seed in range(40):
         varied = vary(_speech(seconds=0.3), AugmentConfig(), np.random.default_rng(seed))
         assert len(varied) > 0.1 * RATE and np.isfinite(varied).all() and varied.dtype == np.float32
+
+
+def test_a_colour_that_alone_is_named_is_the_one_that_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        "undertone.experiment.starter.augment.coloured",
+        lambda count, colour, rng: drawn.append(colour) or np.ones(count, np.float32),
+    )
+    config = AugmentConfig(noise_share=1.0, colours=("brown",))
+    for seed in range(5):
+        vary(_speech(), config, np.random.default_rng(seed))
+    assert drawn == ["brown"] * 5
+
+
+@pytest.mark.parametrize("course", COURSES)
+def test_voices_go_as_they_are_told(course: str) -> None:
+    """Octaves above the start: none of a steady voice, some of every other."""
+    octaves = COURSES[course](2 * RATE, np.random.default_rng(1))
+    assert octaves.shape == (2 * RATE,) and np.isfinite(octaves).all()
+    assert (np.ptp(octaves) == 0) == (course == "steady")
+
+
+def test_tones_pause_beat_and_differ() -> None:
+    waves = [tonal(2 * RATE, np.random.default_rng(seed)) for seed in range(60)]
+    quiet = [np.mean(np.abs(wave) < 1e-3 * np.abs(wave).max()) for wave in waves]
+    assert 5 < sum(share > 0.15 for share in quiet) < 50, "some pause, not all"
+    assert all(np.abs(wave).max() > 0 for wave in waves)
 
 
 @pytest.mark.parametrize("kind", KINDS)

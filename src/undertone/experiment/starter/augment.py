@@ -52,6 +52,8 @@ class AugmentConfig(Config):
     noise_share: float = Field(0.4, ge=0.0, le=1.0)
     snr: tuple[float, float] = (3.0, 30.0)
     """Decibels of active speech over noise."""
+    colours: tuple[Colour, ...] = get_args(Colour)
+    """One of them is drawn for each noise; one that is named twice comes twice as often."""
     cut_share: float = Field(0.2, ge=0.0, le=1.0)
     """How often only a stretch of the speech is heard."""
     cut: tuple[float, float] = (1.0, 2.0)
@@ -73,7 +75,7 @@ def vary(wave: Wave, config: AugmentConfig, rng: np.random.Generator) -> Wave:
     if rng.random() < config.band_share:
         wave = through_band(wave, rng.uniform(150.0, 400.0), rng.uniform(2800.0, 4000.0))
     if rng.random() < config.noise_share:
-        colour = get_args(Colour)[rng.integers(len(SLOPES))]
+        colour = config.colours[rng.integers(len(config.colours))]
         wave = mixed(wave, coloured(len(wave), colour, rng), rng.uniform(*config.snr))
     return wave
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Variants", "clip_variants", "sound_variants"]
 
-VERSION = 1
+VERSION = 2
 """Raised with every change that changes the numbers."""
 Tell = Callable[[int, int], None]
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from undertone.experiment.starter.augment import RATE, Colour, coloured, through_band
+from undertone.experiment.starter.tonal import COURSES, tonal
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from undertone.types import Wave
 
 __all__ = ["KINDS", "sound"]
@@ -21,7 +25,8 @@ def sound(rng: np.random.Generator, kind: str | None = None, seconds: float | No
     count = round((seconds or rng.uniform(1.0, 4.0)) * RATE)
     made = KINDS[kind](count, rng)
     peak = max(float(np.abs(made).max()), 1e-9)
-    scaled: Wave = (made / peak * rng.uniform(0.02, 0.8)).astype(np.float32) if kind != "silence" else made
+    level = 1.0 if kind == "silence" else rng.uniform(0.02, 0.8) / peak
+    scaled: Wave = (made * level).astype(np.float32)
     return scaled
 
 
@@ -45,18 +50,6 @@ def _gusts(count: int, rng: np.random.Generator) -> Wave:
     rate, depth = 10 ** rng.uniform(-0.5, 1.2), rng.uniform(0.3, 1.0)
     swell = 1.0 - depth * (0.5 + 0.5 * np.sin(2 * np.pi * rate * times + rng.uniform(0, 6)))
     return (_any_noise(count, rng) * swell).astype(np.float32)
-
-
-def _tone(count: int, rng: np.random.Generator) -> Wave:
-    times = np.arange(count) / RATE
-    pitch = 10 ** rng.uniform(1.8, 3.6)
-    bend = rng.choice([0.0, 0.0, rng.uniform(-0.5, 0.5)])
-    phase = 2 * np.pi * pitch * (times + bend * times**2 / 2 / max(float(times[-1]), 0.1))
-    rolloff = rng.uniform(0.5, 3.0)
-    wave = sum(
-        np.sin(k * phase) / k**rolloff for k in range(1, int(rng.integers(2, 12))) if k * pitch < RATE / 2.5
-    )
-    return np.asarray(wave if np.ndim(wave) else np.sin(phase), np.float32)
 
 
 def _notes(count: int, rng: np.random.Generator) -> Wave:
@@ -98,14 +91,15 @@ def _knocks(count: int, rng: np.random.Generator) -> Wave:
     return wave + 10 ** rng.uniform(-4, -2) * _any_noise(count, rng)
 
 
-KINDS: dict[str, Callable[[int, np.random.Generator], Wave]] = {
+KINDS: dict[str, Callable[[int, np.random.Generator], NDArray[Any]]] = {
     "silence": _silence,
     "noise": _any_noise,
     "band noise": _band_noise,
     "gusts": _gusts,
-    "tone": _tone,
     "notes": _notes,
     "hum": _hum,
     "knocks": _knocks,
+    **{f"{course} tones": partial(tonal, course=course) for course in COURSES},
+    "tones": tonal,
 }
 """Each kind of sound by name."""

@@ -32,7 +32,7 @@ class NetworkSizes(Config):
 class Abstaining(Config):
     """How the confidence is chosen below which the model gives no label."""
 
-    share: float = Field(0.08, ge=0.0, lt=1.0)
+    share: float = Field(0.1, ge=0.0, lt=1.0)
     """At most this share of the validation clips, and of the validation sentences, goes without a label."""
     highest: float = Field(0.6, gt=0.25, lt=1.0)
     """The threshold is no higher, however few would abstain."""
@@ -44,7 +44,7 @@ class StarterRecipe(Config):
     seed: int = 0
     variants: PositiveInt = 20
     """Of each clip: the recording as it is, and so many less one varied ones."""
-    sounds: PositiveInt = 400
+    sounds: PositiveInt = 1000
     """Generated sounds that nobody speaks."""
     acoustic: AcousticConfig = AcousticConfig(stack=2, mels=64)
     """The frames that the speech side hears."""
@@ -52,7 +52,14 @@ class StarterRecipe(Config):
     """How variants of the recordings are made."""
     noisy: int = Field(10, ge=0)
     """Further variants of each clip, all of them in noise, that the networks over figures learn from."""
-    noise: AugmentConfig = AugmentConfig(noise_share=1.0, snr=(4.0, 20.0), band_share=0.35)
+    noise: AugmentConfig = AugmentConfig(
+        noise_share=1.0,
+        snr=(5.0, 18.0),
+        colours=("white", "white", "white", "pink", "brown", "blue"),
+        room_share=0.25,
+        band_share=0.1,
+        cut_share=0.15,
+    )
     """How those are made."""
     network: NetworkSizes = NetworkSizes()
     speech: SpeechTraining = SpeechTraining()

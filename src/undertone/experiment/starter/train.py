@@ -25,7 +25,7 @@ from undertone.experiment.starter import clips as recordings
 from undertone.experiment.starter import frames, sentences
 from undertone.experiment.starter.clips import Spoken
 from undertone.experiment.starter.recipe import StarterRecipe
-from undertone.experiment.starter.whole import told
+from undertone.experiment.starter.whole import VERSION, told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +66,7 @@ class Place:
         """A hash of what determines the speech networks; a part of another mark is trained anew."""
         recipe = self.recipe
         made_of = [
+            VERSION,
             recipe.seed,
             recipe.variants,
             recipe.sounds,
@@ -226,8 +227,8 @@ def train_wholes(
     folder, started = place.part(part), time.perf_counter()
     if (folder / f"whole-{mark}.safetensors").is_file():
         return
-    rows = items.rows
-    spoken = np.concatenate([figures[0][rows], figures[1][rows, 1:]], 1)
+    noisy = np.repeat(figures[1][items.rows, 1:], place.recipe.whole.noisy, 1)
+    spoken = np.concatenate([figures[0][items.rows], noisy], 1)
     weights: dict[str, Tensor] = {}
     for number in range(place.recipe.whole.networks):
         seed = 100 * place.recipe.seed + number

@@ -16,10 +16,10 @@ from undertone.experiment.starter.speech import Material, SpeechTraining, target
 from undertone.models.compact_speech import spectrum
 from undertone.models.compact_whole import Whole, figures
 
-VERSION = 1
-"""Of the figures; raised with every change that changes the numbers."""
+VERSION = 2
+"""Of what the networks make of frames; raised with every change that changes the numbers."""
 
-__all__ = ["Figures", "WholeTraining", "fit_whole", "told"]
+__all__ = ["VERSION", "Figures", "WholeTraining", "fit_whole", "told"]
 
 
 class WholeTraining(Config):
@@ -33,7 +33,11 @@ class WholeTraining(Config):
     batch: PositiveInt = 128
     rate: float = Field(1.5e-3, gt=0.0)
     decay: float = Field(0.3, ge=0.0)
-    share: float = Field(0.6, ge=0.0, le=1.0)
+    noisy: PositiveInt = 1
+    """How often a variant in noise is drawn to once of any other."""
+    sounds: PositiveInt = 400
+    """Sounds that nobody speaks in an epoch."""
+    share: float = Field(0.5, ge=0.0, le=1.0)
     """How much these networks count beside those over the spectrum."""
 
 
@@ -57,7 +61,7 @@ def _figures(frames: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     padded = torch.zeros(len(frames), int(lengths.max()), frames[0].shape[1])
     for row, x in zip(padded, frames, strict=True):
         row[: len(x)] = torch.from_numpy(x)
-    found: NDArray[np.float32] = figures(spectrum(padded, lengths)).numpy()
+    found: NDArray[np.float32] = figures(spectrum(padded, lengths, clear=True)).numpy()
     return found
 
 
@@ -89,11 +93,11 @@ def fit_whole(
     net.standardise(torch.from_numpy(seen.mean(0)), torch.from_numpy(seen.std(0) + 1e-3))
     net.train()
     optimizer = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay)
-    size = len(items.clips) + targets.sounds
+    size = len(items.clips) + config.sounds
     batch = min(config.batch, size)
     total, done = config.epochs * (size // batch), 0
     for _ in range(config.epochs):
-        order = rng.permutation(np.concatenate([items.clips, rng.choice(items.sounds, targets.sounds)]))
+        order = rng.permutation(np.concatenate([items.clips, rng.choice(items.sounds, config.sounds)]))
         for at in range(0, size // batch * batch, batch):
             chosen = order[at : at + batch]
             for group in optimizer.param_groups:

@@ -1,0 +1,60 @@
+"""The model that is shipped answers as it did when it was packed, to a thousandth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from undertone.serving.predictor import Predictor, load
+
+MODEL = Path(__file__).parents[2] / "packages" / "undertone-starter" / "src" / "undertone_starter" / "model"
+GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
+"""What it said of the clip and the sentence below; written anew, knowingly, with each packed model."""
+TEXT = "we won, I am so glad"
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Predictor:
+    return load(MODEL)
+
+
+def vowels() -> np.ndarray:
+    """Two seconds that a formula speaks: a falling voice, five syllables, two resonances, no dice."""
+    times = np.arange(2 * RATE) / RATE
+    hertz = 210.0 - 30.0 * times + 25.0 * np.sin(2 * np.pi * 1.3 * times)
+    phase = 2 * np.pi * np.cumsum(hertz) / RATE
+    wave = np.zeros(len(times))
+    for k in range(1, 24):
+        loud = sum(1 / (1 + ((k * hertz - f) / 120.0) ** 2) for f in (650.0, 1700.0)) + 0.3 / k
+        wave += loud * np.sin(k * phase)
+    syllables = np.clip(np.sin(2 * np.pi * 2.5 * times), 0.0, None) ** 0.7
+    return (0.1 * wave * syllables / np.abs(wave).max()).astype(np.float32)
+
+
+def said(model: Predictor) -> dict[str, dict[str, float]]:
+    """Every posterior that the golden file holds."""
+    heard, read, both = model.predict(vowels()), model.predict(None, TEXT), model.predict(vowels(), TEXT)
+    found = {"speech": heard.probabilities, "text": read.probabilities, "both": both.probabilities}
+    return {name: {label: round(p, 4) for label, p in values.items()} for name, values in found.items()}
+
+
+def test_posteriors_are_those_of_the_day_it_was_packed(shipped: Predictor) -> None:
+    for name, values in said(shipped).items():
+        assert values == pytest.approx(GOLDEN[name], abs=1e-3), name
+    assert GOLDEN["text"]["happy"] > 0.5
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0])
+def test_silence_is_no_emotion(shipped: Predictor, seconds: float) -> None:
+    answer = shipped.predict(np.zeros(round(seconds * RATE), np.float32))
+    assert answer.label is None
+    assert answer.confidence < 0.4
+
+
+def test_level_is_no_emotion(shipped: Predictor) -> None:
+    quiet, loud = (shipped.predict(vowels() * np.float32(gain)).probabilities for gain in (0.1, 4.0))
+    assert quiet == pytest.approx(loud, abs=5e-3)
