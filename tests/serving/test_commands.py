@@ -10,16 +10,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from undertone.cli.app import app
+from undertone.cli.app import load
 from undertone.errors import UndertoneError
 
 
 @pytest.fixture(scope="module")
 def run() -> Callable[..., Result]:
-    import undertone.cli.prediction
-    import undertone.cli.serving  # noqa: F401 (it adds its commands)
-
-    return lambda *words, **more: CliRunner().invoke(app, [str(word) for word in words], **more)
+    return lambda *words, **more: CliRunner().invoke(load(), [str(word) for word in words], **more)
 
 
 def test_one_recording_is_judged(run: Any, model_folder: Path, tmp_path: Path, clip: bytes) -> None:

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import undertone
-from undertone.cli.app import app
+from undertone.cli.app import load
 from undertone.errors import ModelError
 from undertone.serving.locate import locate, starter
 from undertone.serving.starter import PACKAGE, terms
@@ -23,11 +23,7 @@ TERMS = "weights 9.8.7 under CC-BY-NC-SA-4.0: not for commercial use, share alik
 
 @pytest.fixture(scope="module")
 def run() -> Callable[..., Result]:
-    import undertone.cli.about
-    import undertone.cli.prediction
-    import undertone.cli.serving  # noqa: F401 (they add their commands)
-
-    return lambda *words, **more: CliRunner().invoke(app, [str(word) for word in words], **more)
+    return lambda *words, **more: CliRunner().invoke(load(), [str(word) for word in words], **more)
 
 
 def boxed(site: Path, make: Callable[[Path], Path], package: str) -> Path:

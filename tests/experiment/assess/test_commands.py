@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from trees.oracle import open_oracle
-from undertone.cli.app import app
+from undertone.cli.app import load
 from undertone.errors import ConfigError
 from undertone.experiment.assess.pages import CARD, FIGURES, RESULTS
 from undertone.experiment.assess.run import assess
@@ -19,9 +19,7 @@ from undertone.experiment.assess.run import assess
 
 @pytest.fixture(scope="module")
 def starter() -> Callable[..., Result]:
-    import undertone.cli.starter  # noqa: F401 (it adds its commands)
-
-    return lambda *words: CliRunner().invoke(app, ["starter", *map(str, words)])
+    return lambda *words: CliRunner().invoke(load(), ["starter", *map(str, words)])
 
 
 def test_without_the_recordings_the_message_says_how_to_name_them(
