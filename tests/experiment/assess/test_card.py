@@ -63,6 +63,15 @@ def test_every_figure_moves_the_card(assessed: tuple[dict[str, Any], Path]) -> N
         assert card(changed) != before, path
 
 
+def test_the_card_says_where_training_departed_from_its_command(committed: dict[str, Any]) -> None:
+    training = committed["model"]["training"]
+    note = training.get("note", "")
+    assert note in card(committed)
+    departed = {"command": "undertone starter train", "note": "One part is of another day."}
+    told = card(committed | {"model": committed["model"] | {"training": departed}})
+    assert "One part is of another day." in told and (not note or note not in told)
+
+
 def test_what_is_not_reached_is_said(assessed: tuple[dict[str, Any], Path]) -> None:
     figures, _ = assessed
     missed = [row[0] for row in bar_rows(figures["bars"]) if row[3] == "no"]

@@ -77,6 +77,8 @@ def _training(training: Figures) -> str:
         return TRAINED
     lines = [f"Command: `{training['command']}`, seed {training.get('seed', 0)}. Its data, by hash:\n"]
     lines += [f"- {name}: `{mark[:16]}`" for name, mark in _flat(training.get("data", {}))]
+    if note := training.get("note"):  # where the weights are not what that one command gives today
+        lines.append(f"\n{note}")
     return TRAINED + "\n\n" + "\n".join(lines)
 
 
