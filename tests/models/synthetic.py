@@ -55,10 +55,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mgcma distribution": ("mgcma", SMALL | {"token": False, "instance": 0.0, "match": 0.0}),
     "mgcma instance": ("mgcma", SMALL | {"token": False, "distribution": 0.0}),
     "mgcma unaware": ("mgcma", SMALL | {"label_aware": False, "positions": "index"}),
-    "compact": ("compact", SMALL | {"channels": 8}),
+    "compact": ("compact", {"hidden": 8, "dropout": 0.0}),
     "compact kinds": (
         "compact",
-        SMALL | {"channels": 8, "networks": 2, "wholes": 0, "texts": 2, "kinds": [0, 1, 2, 3, 3, -2, -1]},
+        {"hidden": 8, "networks": 2, "views": [["bands", "contour"]], "axes": 4, "texts": 2, "dropout": 0.0,
+         "kinds": [0, 1, 2, 3, 3, -2, -1]},
     ),
     "unison bare": (
         "unison",

@@ -8,9 +8,10 @@ import torch
 
 from undertone.features.acoustic import AcousticConfig, acoustic_frames
 from undertone.models.batch import Dimensions, Example, collate
-from undertone.models.compact import NONE, OTHER, Compact, _blended, class_scores
-from undertone.models.compact_speech import DECIBEL, SpeechNet, _quiet, _without, spectrum
-from undertone.models.compact_whole import figures
+from undertone.models.compact import NONE, OTHER, Compact, class_scores
+from undertone.models.compact.judges import VIEWS, Known, View
+from undertone.models.compact.kinds import estranged
+from undertone.models.compact.spectrum import DECIBEL, Spectrum, _quiet, _without, spectrum
 from undertone.models.table import build
 
 MEANS = (0, 1, 2, 3, 3, OTHER, NONE)
@@ -35,19 +36,12 @@ def _batch(waves: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     return padded, lengths
 
 
-def _scores(wave: np.ndarray) -> torch.Tensor:
-    torch.manual_seed(0)
-    net = SpeechNet(67, 8, 16, 5, 0.0).eval()
-    with torch.inference_mode():
-        return net(*_batch([wave]))
-
-
 @pytest.mark.parametrize("decibels", [-30, -12, 12])
-def test_the_recording_level_changes_nothing(decibels: int) -> None:
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_recording_level_changes_nothing(decibels: int, view: View) -> None:
     wave = _voice()
-    torch.testing.assert_close(
-        _scores(wave), _scores(wave * np.float32(10 ** (decibels / 20))), atol=2e-3, rtol=0
-    )
+    told = VIEWS[view](spectrum(*_batch([wave, wave * np.float32(10 ** (decibels / 20))])))
+    torch.testing.assert_close(told[0], told[1], atol=5e-3, rtol=1e-3)
 
 
 def test_silence_around_the_speech_hardly_changes_anything() -> None:
@@ -92,22 +86,140 @@ def test_a_clip_without_quiet_frames_is_kept_whole() -> None:
     assert int(spectrum(*_batch([tone])).lengths[0]) == 50
 
 
-def test_figures_are_the_same_alone_and_beside_longer_clips() -> None:
-    together = figures(spectrum(*_batch([_voice(0.7), _voice(2.0, seed=1)])))
-    alone = figures(spectrum(*_batch([_voice(0.7)])))
-    torch.testing.assert_close(together[:1], alone, atol=1e-4, rtol=1e-4)
-    assert torch.isfinite(figures(spectrum(torch.zeros(2, 5, 67), torch.tensor([0, 5])))).all()
+@pytest.mark.parametrize("view", VIEWS)
+def test_figures_are_the_same_alone_and_beside_longer_clips(view: View) -> None:
+    tell = VIEWS[view]
+    together = tell(spectrum(*_batch([_voice(0.7), _voice(2.0, seed=1), _voice(0.3, seed=2)])))
+    for row, wave in enumerate([_voice(0.7), _voice(2.0, seed=1), _voice(0.3, seed=2)]):
+        torch.testing.assert_close(together[row], tell(spectrum(*_batch([wave])))[0], atol=1e-4, rtol=1e-4)
+    assert torch.isfinite(tell(spectrum(torch.zeros(2, 5, 67), torch.tensor([0, 5])))).all()
 
 
-def test_figures_know_a_planted_pitch() -> None:
+@pytest.mark.parametrize("view", VIEWS)
+def test_figures_have_finite_gradients_even_of_nothing(view: View) -> None:
+    frames = torch.cat([torch.zeros(1, 40, 67), torch.randn(1, 40, 67)]).requires_grad_()
+    VIEWS[view](spectrum(frames, torch.tensor([40, 33]))).square().sum().backward()
+    assert frames.grad is not None and torch.isfinite(frames.grad).all()
+    assert frames.grad[1, :33].any() and not frames.grad[1, 33:].any()
+
+
+def test_bands_know_a_planted_pitch() -> None:
     """An octave higher moves what is said of pitch by one, and nothing of how long the clip is."""
     found = spectrum(*_batch([_voice(), _voice()]))
     prosody = found.prosody.clone()
     prosody[1, :, 1] = torch.where(prosody[1, :, 3] > 0.5, prosody[1, :, 1] + 1.0, 0.0)
-    moved = figures(type(found)(found.mel, prosody, found.lengths, found.first))
+    moved = VIEWS["bands"](type(found)(found.mel, prosody, found.lengths, found.first))
     apart = (moved[1] - moved[0]).abs()
     assert (apart > 0.9).sum() >= 6
     assert apart[-2:].max() == 0
+
+
+def _planted(mel: torch.Tensor, prosody: torch.Tensor | None = None) -> Spectrum:
+    B, T, _ = mel.shape
+    prosody = torch.zeros(B, T, 4) if prosody is None else prosody
+    return Spectrum(mel, prosody, torch.full((B,), T), torch.zeros(B, dtype=torch.long))
+
+
+@pytest.mark.parametrize("rate", range(4))
+@pytest.mark.parametrize("ripple", range(3))
+def test_modulation_knows_which_way_a_planted_ripple_goes_and_how_fast(rate: int, ripple: int) -> None:
+    """A ripple that climbs the bands answers most in its own filter, and far less in that of falling."""
+    from undertone.models.compact.modulation import PLACES, RATES, RIPPLES
+
+    time, band = torch.arange(150)[:, None] / 50, torch.arange(64)[None] / 64
+    course = 2 * np.pi * (RATES[rate] * time - RIPPLES[ripple] * band)
+    told = VIEWS["modulation"](_planted(1.0 + 0.5 * torch.stack([course, course.flip(0)]).cos()))
+    means = told[:, : told.shape[1] // 2][:, 4 * PLACES :].reshape(2, 9, len(RIPPLES), PLACES)
+    inner = means[..., 2:-2].mean(-1)  # (2, 9, ripples), away from the ends of the spectrum
+    one, other = (int(row.argmax()) for row in inner.flatten(1))
+    assert {one % 3, other % 3} == {ripple}
+    assert {one // 3, other // 3} == {1 + rate, 5 + rate}
+    assert inner[0].flatten()[one] > 4 * inner[0].flatten()[other]
+
+
+def test_contours_know_planted_stretches_of_voice() -> None:
+    """Two stretches whose pitch climbs by an octave a second, with a gap of ten frames."""
+    from undertone.models.compact.contour import _gaps, _numbered, _stretches
+
+    voiced = torch.zeros(1, 60, dtype=torch.bool)
+    voiced[0, 5:25] = voiced[0, 35:55] = True
+    pitch = torch.where(voiced, torch.arange(60) / 50.0, 0.0)
+    assert _numbered(voiced)[0][0, [0, 5, 24, 30, 35, 54, 59]].tolist() == [0, 1, 1, 0, 2, 2, 0]
+    mean, spread, first, last = _stretches(torch.zeros(1, 60), pitch, voiced)
+    torch.testing.assert_close(
+        mean[0, :3], torch.tensor([np.log(20.0), 1.0, 1.0], dtype=torch.float), atol=0.03, rtol=0
+    )
+    assert spread[0, :3].max() < 2e-3
+    assert float(last[0, 5] - first[0, 5]) == pytest.approx(30 / 50, abs=1e-4)
+    logs, _, longest, rate = _gaps(~voiced, torch.tensor([60]))
+    assert float(longest) == pytest.approx(np.log(10.0), abs=1e-5)
+    assert float(logs) == pytest.approx(np.log([5.0, 10.0, 5.0]).mean(), abs=1e-5)
+    assert float(rate) == pytest.approx(3 * 50 / 60)
+
+
+def test_pitch_is_bridged_where_nobody_voices() -> None:
+    from undertone.models.compact.contour import _bridged
+
+    pitch = torch.tensor([[0.0, 1.0, 0.0, 0.0, 4.0, 0.0], [0.0] * 6])
+    voiced = torch.tensor([[False, True, False, False, True, False], [False] * 6])
+    torch.testing.assert_close(
+        _bridged(pitch, voiced), torch.tensor([[1.0, 1.0, 2.0, 3.0, 4.0, 4.0], [0.0] * 6])
+    )
+
+
+def test_bands_between_so_many_hertz_are_never_none() -> None:
+    from undertone.models.compact.contour import _between
+
+    assert _between(64, 0.0, 8_000.0) == slice(0, 64)
+    for bands in (7, 16, 64):
+        for low, high in ((0.0, 500.0), (1_000.0, 1_001.0), (4_000.0, 8_000.0), (200.0, 1_000.0)):
+            found = _between(bands, low, high)
+            assert 0 <= found.start < found.stop <= bands
+
+
+def _met(known: Known, count: int, seed: int) -> torch.Tensor:
+    """Figures that vary along three directions, and a little in all."""
+    generator = torch.Generator().manual_seed(seed)
+    size = known.mean.shape[0]
+    ways = torch.randn(3, size, generator=torch.Generator().manual_seed(0))
+    wide = torch.randn(count, 3, generator=generator) @ ways
+    return 5.0 + wide + 0.3 * torch.randn(count, size, generator=generator)
+
+
+def test_what_was_met_is_known_and_what_is_unlike_it_is_not() -> None:
+    known = Known(10, axes=3)
+    known.learn(_met(known, 2000, 1))
+    near = known(_met(known, 500, 2))
+    assert near.max() < 1.5
+    strange = known(5.0 + 2.0 * torch.randn(500, known.mean.shape[0]))
+    assert strange.min() > near.max(), "no farther from the mean, but in ways that were never met"
+
+
+def test_the_distance_is_mahalanobis() -> None:
+    """With every axis kept it is what the whole inverse covariance says."""
+    from undertone.models.compact.judges import LEAST, size_of
+
+    size = size_of(10, tuple(VIEWS))
+    known = Known(10, axes=size - 1)
+    figures = torch.randn(4 * size, size, generator=torch.Generator().manual_seed(0))
+    figures[:, 1] += figures[:, 0]
+    known.learn(figures)
+    scaled = (figures - figures.mean(0)) / (figures.std(0) + 1e-3)
+    inverse = (scaled.T.cov() + LEAST * torch.eye(size)).inverse()
+    want = torch.einsum("bi,ij,bj->b", scaled, inverse, scaled) / size
+    torch.testing.assert_close(known(figures), want, rtol=1e-3, atol=1e-3)
+
+
+def test_far_from_all_speech_is_no_speech() -> None:
+    kinds = torch.randn(4, 7, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    found = estranged(kinds, MEANS, torch.tensor([0.5, 1.0, 2.0, 50.0]), 1.0)
+    torch.testing.assert_close(found.exp().sum(-1), torch.ones(4))
+    torch.testing.assert_close(found[0], kinds[0], atol=1e-2, rtol=0)
+    assert found[1, -1].exp() == pytest.approx(0.5 + 0.5 * float(kinds[1, -1].exp()))
+    assert found[2:, -1].exp().min() > 0.999
+    torch.testing.assert_close(found[1, 0] - found[1, 1], kinds[1, 0] - kinds[1, 1])
+    without = estranged(kinds, (*MEANS[:-1], OTHER), torch.full((4,), 50.0), 1.0)
+    torch.testing.assert_close(without, kinds)
 
 
 def test_classes_are_the_sums_of_their_kinds() -> None:
@@ -128,7 +240,7 @@ def test_what_is_no_speech_pulls_towards_any_class_alike() -> None:
 def test_a_clip_that_is_asked_several_questions_is_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     sizes = Dimensions(classes=4, speech=67, text=16, vocabulary=40)
-    net = build("compact", {"channels": 8, "width": 16}, sizes).eval()
+    net = build("compact", {"hidden": 8}, sizes).eval()
     assert isinstance(net, Compact)
     one, other = (acoustic_frames(_voice(seconds), ACOUSTIC) for seconds in (0.7, 1.0))
     examples = [
@@ -136,27 +248,15 @@ def test_a_clip_that_is_asked_several_questions_is_heard_once(monkeypatch: pytes
         for n, frames in enumerate([one, one, other, one])
     ]
     heard: list[int] = []
-    kinds = net._kinds
+    hear = net._heard
 
-    def counted(frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def counted(frames: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         heard.append(len(frames))
-        return kinds(frames, lengths)
+        return hear(frames, lengths)
 
-    monkeypatch.setattr(net, "_kinds", counted)
+    monkeypatch.setattr(net, "_heard", counted)
     with torch.inference_mode():
         together = net(collate(examples, sizes)).logits
         alone = torch.cat([net(collate([example], sizes)).logits for example in examples])
     assert heard == [3, 1, 1, 1, 1], "neighbours alike are one; what stands apart is heard again"
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
-
-
-def test_whether_it_is_speech_the_figures_say_alone() -> None:
-    """The kinds of speech share what is left, by the weighted mean of both."""
-    torch.manual_seed(0)
-    heard, told = torch.randn(2, 5, 7).log_softmax(-1)
-    mixed = _blended(heard, told, 0.3, MEANS).exp()
-    torch.testing.assert_close(mixed.sum(-1), torch.ones(5))
-    torch.testing.assert_close(mixed[:, -1], told[:, -1].exp())
-    odds = (0.7 * heard + 0.3 * told).exp()
-    torch.testing.assert_close(mixed[:, 0] / mixed[:, 5], odds[:, 0] / odds[:, 5])
-    torch.testing.assert_close(_blended(heard, told, 0.3, (*MEANS[:-1], OTHER)), 0.7 * heard + 0.3 * told)

@@ -145,11 +145,11 @@ def test_asking_about_ten_words_hears_the_speech_once(
     from undertone.models.compact import Compact
 
     heard: list[int] = []
-    kinds = Compact._kinds
+    hear = Compact._heard
     monkeypatch.setattr(
         Compact,
-        "_kinds",
-        lambda self, frames, lengths: heard.append(len(frames)) or kinds(self, frames, lengths),
+        "_heard",
+        lambda self, frames, lengths: heard.append(len(frames)) or hear(self, frames, lengths),
     )
     ready = load_model(new_model(tmp_path / "compact", "compact"))
     (answer,) = ready.predict(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trees.starter import write_data
 from undertone.experiment.starter.clips import digest, folds, read
-from undertone.experiment.starter.speech import CLASSES, KINDS, MEANS, kinds_of
+from undertone.experiment.starter.targets import CLASSES, KINDS, MEANS, kinds_of
 from undertone.experiment.starter.train import chosen
 
 

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from trees.starter import write_data
-from undertone.experiment.starter import speech
 from undertone.experiment.starter.recipe import StarterRecipe, read
-from undertone.experiment.starter.train import Place, train
-from undertone.models.compact_speech import SpeechNet
+from undertone.experiment.starter.train import Place, train, train_part
 from undertone.serving.predictor import load
 
 TINY = {
     "variants": 2,
     "sounds": 6,
     "acoustic": {"stack": 2, "mels": 16},
-    "network": {"channels": 4, "width": 8},
-    "speech": {"epochs": 1, "sounds": 4},
-    "whole": {"networks": 2, "hidden": 8, "epochs": 1, "batch": 8},
+    "judges": {"networks": 1, "hidden": 8, "axes": 3, "epochs": 1, "batch": 8, "sounds": 4},
     "text": {"pieces": 60, "width": 8, "networks": 2, "epochs": 1, "batch": 16, "validation": 16},
 }
 
@@ -87,45 +85,37 @@ def test_what_is_there_is_not_made_again(run: Path) -> None:
     assert made == {path: path.stat().st_mtime_ns for path in made}
 
 
-def test_a_killed_fit_ends_where_it_would_have(tmp_path: Path) -> None:
-    """Three epochs at once, and one, a stop, and two more: the same weights."""
-    rng = np.random.default_rng(0)
-    frames = [rng.normal(size=(30, 19)).astype(np.float32) for _ in range(12)]
-    items = speech.Material(
-        lambda item, _: frames[item],
-        variants=np.ones(12, np.int64),
-        kinds=np.arange(12) % 9,
-        classes=np.where(np.arange(12) % 9 < 4, np.arange(12) % 9, -1),
-        sounds=np.array([8]),
-        clips=np.array([i for i in range(12) if i != 8]),
-        rows=np.arange(12),
-    )
-    config = speech.SpeechTraining(epochs=3, batch=8, sounds=1)
+def test_a_killed_training_goes_on_with_the_judge_it_was_at(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after two judges of a part, and gone on: the weights of a training that was left alone."""
+    from undertone.experiment.starter import judges
 
-    class Killed(Exception):
-        pass
+    whole = load_file(next((run / "fold-1").glob("speech-*.safetensors")))
+    fit, left = judges.fit_judge, [2]
 
-    def fitted(stop: int | None, state: Path) -> SpeechNet:
-        torch.manual_seed(0)
-        net = SpeechNet(19, 4, 8, 9, 0.3)
+    def mortal(*given: Any) -> None:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        fit(*given)
 
-        def tell(epoch: int, loss: float) -> None:
-            if epoch == stop:
-                raise Killed
-
-        speech.fit(net, items, config, 0, state, tell)
-        return net
-
-    whole = fitted(None, tmp_path / "whole")
-    with pytest.raises(Killed):
-        fitted(2, tmp_path / "parts")
-    parts = fitted(None, tmp_path / "parts")
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(parts.state_dict()[name], value, rtol=0, atol=0)
+    place = Place(run.parent / "killed", run.parent / "data", StarterRecipe.parse(TINY))
+    monkeypatch.setattr(judges, "fit_judge", mortal)
+    with pytest.raises(KeyboardInterrupt):
+        train_part(place, "fold-1")
+    assert len(list(place.part("fold-1").glob("judge-*.safetensors"))) == 2
+    left[0] = 100
+    train_part(place, "fold-1")
+    assert left[0] == 100 - 2, "the two that were done are not made again"
+    found = load_file(next(place.part("fold-1").glob("speech-*.safetensors")))
+    assert found.keys() == whole.keys()
+    assert all(torch.equal(found[name], value) for name, value in whole.items())
+    assert not list(place.part("fold-1").glob("judge-*"))
 
 
 def test_the_recipes_are_read(request: pytest.FixtureRequest) -> None:
     found = sorted((request.config.rootpath / "recipes" / "starter").glob("*.toml"))
     assert found
     for path in found:
-        assert read(path).network.networks >= 1
+        assert read(path).judges.networks >= 1

@@ -35,7 +35,8 @@ TRAINED = """\
   emotion have no label (Demszky et al. 2020, CC BY 4.0).
 - Generated sounds that nobody speaks, other ones than those of the tests below.
 
-Trained from scratch: nothing in it was pretrained elsewhere."""
+Trained from scratch: nothing in it was pretrained elsewhere. What it says of speech answers as if all four
+classes were equally likely beforehand, however common they are in these corpora."""
 
 FAILURES = """\
 ## Where it fails
@@ -59,7 +60,7 @@ MEASURED = """\
 ## How it was measured
 
 Five folds over speakers, one jointly trained model each, asked about the speakers it never met. A fold's
-temperatures, fusion and threshold are fitted on what the other folds' networks say of the speakers that those
+temperatures, fusion and threshold are fitted on what the other folds' judges say of the speakers that those
 keep aside, and on sentences of GoEmotions' training split. Every clip is judged alone, by the public
 predictor. Level, noise, telephone band and crops are applied to the test clips, with random numbers drawn
 from each clip's name. The n-gram regression (words 1 to 2, characters 2 to 5 within words, tf-idf, balanced

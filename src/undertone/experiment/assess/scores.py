@@ -26,7 +26,7 @@ Ask = Callable[[Sequence[Question]], "list[Prediction]"]
 BATCH = 20
 """Questions at once; a clip with all of its pairings fits in."""
 CODE = (
-    *("audio/reading.py", "features/acoustic.py", "features/subword.py", "models/compact*.py"),
+    *("audio/reading.py", "features/acoustic.py", "features/subword.py", "models/compact/*.py"),
     *("serving/front.py", "serving/judging.py", "serving/networks.py"),
     *("experiment/assess/questions.py", "experiment/assess/sounds.py", "experiment/assess/worse.py"),
     "experiment/starter/sentences.py",

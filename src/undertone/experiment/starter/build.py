@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from undertone import __version__
 from undertone.experiment.starter.recipe import StarterRecipe
-from undertone.experiment.starter.speech import CLASSES, KINDS, MEANS
+from undertone.experiment.starter.targets import CLASSES, KINDS, MEANS
 from undertone.features.acoustic import columns
 from undertone.features.speech import SpeechConfig, speech_encoder
 from undertone.features.subword import Subword
 from undertone.models import folder
 from undertone.models.batch import Dimensions, Example, collate
 from undertone.models.compact import Compact, CompactConfig
-from undertone.models.compact_speech import SpeechNet
-from undertone.models.compact_whole import Whole
+from undertone.models.compact.judges import Judge, Known, View
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["EIGHT", "EMOTIONS", "card", "dimensions", "heard", "save", "speech_net", "system", "whole_net"]
+__all__ = ["EIGHT", "EMOTIONS", "card", "dimensions", "heard", "judge", "known", "save", "system"]
 
 EMOTIONS = 28
 """Labels of GoEmotions, which help the text side learn."""
@@ -43,36 +42,31 @@ def dimensions(recipe: StarterRecipe, vocabulary: int) -> Dimensions:
     )
 
 
-def speech_net(recipe: StarterRecipe) -> SpeechNet:
-    """One network over the spectrum, with fresh weights."""
-    import torch
-
-    sizes = recipe.network
-    net = SpeechNet(len(columns(recipe.acoustic)), sizes.channels, sizes.width, len(KINDS), sizes.dropout)
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+def judge(recipe: StarterRecipe, views: Sequence[View]) -> Judge:
+    """One of those who judge figures, with fresh weights."""
+    sizes = recipe.judges
+    return Judge(len(columns(recipe.acoustic)), views, len(KINDS), sizes.hidden, sizes.dropout)
 
 
-def whole_net(recipe: StarterRecipe) -> Whole:
-    """One network over figures, with fresh weights."""
-    return Whole(len(columns(recipe.acoustic)), len(KINDS), recipe.whole.dropout, recipe.whole.hidden)
+def known(recipe: StarterRecipe) -> Known:
+    """What tells how unlike speech a clip is, before it has met any."""
+    return Known(len(columns(recipe.acoustic)), recipe.judges.axes)
 
 
 def system(recipe: StarterRecipe, vocabulary: int) -> Compact:
     """The whole with fresh weights."""
-    sizes = recipe.network
+    sizes = recipe.judges
     config = CompactConfig(
-        channels=sizes.channels,
-        width=sizes.width,
+        views=sizes.views,
         networks=sizes.networks,
-        wholes=recipe.whole.networks,
-        hidden=recipe.whole.hidden,
-        share=recipe.whole.share,
+        hidden=sizes.hidden,
+        axes=sizes.axes,
         texts=recipe.text.networks,
         kinds=MEANS,
         aside="ravdess8",
         first=len(EIGHT),
         emotions=EMOTIONS,
-        dropout=sizes.dropout,
+        dropout=recipe.text.dropout,
     )
     return Compact(config, dimensions(recipe, vocabulary))
 
@@ -100,16 +94,16 @@ def card(recipe: StarterRecipe, training: Mapping[str, Any], notes: Sequence[str
 
 def heard(
     recipe: StarterRecipe, weights: Mapping[str, Tensor], frames: Sequence[NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """(n, kinds): log posteriors of clips, each by itself."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of clips, each by itself: (n, kinds) log posteriors, and (n,) how far they are from all speech."""
     import torch
 
     model = system(recipe, vocabulary=2).eval()
     model.load_state_dict(weights, strict=False)
     with torch.inference_mode():
-        batches = [collate([Example("", speech=one)], model.dimensions) for one in frames]
-        found: NDArray[np.float32] = torch.cat([model.speech_kinds(batch) for batch in batches]).numpy()
-    return found
+        said = [model.hear(collate([Example("", speech=one)], model.dimensions)) for one in frames]
+    distances = [distance for _, distance in said if distance is not None]
+    return torch.cat([kinds for kinds, _ in said]).numpy(), torch.cat(distances).numpy()
 
 
 def save(path: Path, model: Compact, pieces: Subword, about: Mapping[str, Any]) -> None:

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,15 +25,16 @@ from undertone.config import fingerprint
 from undertone.experiment.starter import clips as recordings
 from undertone.experiment.starter import sentences
 from undertone.experiment.starter.clips import Spoken
-from undertone.experiment.starter.recipe import Abstaining
-from undertone.experiment.starter.speech import CLASSES, MEANS, kinds_of
+from undertone.experiment.starter.recipe import Abstaining, StarterRecipe
+from undertone.experiment.starter.targets import CLASSES, MEANS, kinds_of
 from undertone.models.calibration import fit_temperature
 from undertone.models.compact import class_scores
+from undertone.models.compact.kinds import estranged
 
 if TYPE_CHECKING:
     from undertone.experiment.starter.train import Place
 
-__all__ = ["Fusion", "calibrate", "fit_fusion", "fit_speech", "pairs", "threshold"]
+__all__ = ["Fusion", "Heard", "calibrate", "common", "fit_fusion", "fit_speech", "pairs", "threshold"]
 
 log = logging.getLogger(__name__)
 PAIRINGS = 10
@@ -48,10 +48,13 @@ class Fusion:
     """What is fitted on validation."""
 
     speech: float = 1.0
+    lean: tuple[float, ...] = (0.0,) * len(CLASSES)
     text: float = 1.0
     balance: tuple[float, float] = (1.0, 1.0)
     shift: tuple[float, ...] = (0.0,) * len(CLASSES)
     threshold: float = UNFITTED
+    limit: float | None = None
+    """The distance from all speech from which on a clip is as likely none; None: nobody knows yet."""
 
 
 def calibrate(place: Place, clips: Sequence[Spoken], parts: Sequence[str], seconds: float) -> None:
@@ -63,9 +66,8 @@ def calibrate(place: Place, clips: Sequence[Spoken], parts: Sequence[str], secon
         found = [f for f in _folds(place) if f != part]
         fusion = Fusion()
         if found:
-            kinds, labels, acted = _heard(place, clips, found)
             read = (written, plain, classes)
-            fusion = fit(kinds, labels, acted, read, place.recipe.abstain, place.recipe.seed)
+            fusion = fit(_heard(place, clips, found), read, place.recipe)
         about = {
             "command": "undertone starter train recipes/starter/starter.toml",
             "seed": place.recipe.seed,
@@ -79,40 +81,64 @@ def calibrate(place: Place, clips: Sequence[Spoken], parts: Sequence[str], secon
     log.info("calibrated %d models, %.0f s in all", len(parts), seconds)
 
 
-def fit(
-    kinds: Tensor,
-    labels: Tensor,
-    acted: Tensor,
-    read: tuple[Tensor, Tensor, Tensor],
-    abstain: Abstaining,
-    seed: int,
-) -> Fusion:
-    """Everything that is fitted: ``kinds (n, K)`` of clips with ``labels (n,)``, ``acted (n,)`` those that
-    are no read speech; of the sentences both ways of writing (m, C) and labels (m,)."""
+@dataclass(frozen=True)
+class Heard:
+    """What the folds' judges say of the clips that those keep aside."""
+
+    kinds: Tensor
+    """(n, K) log posteriors."""
+    distance: Tensor
+    """(n,): how far from all speech."""
+    labels: Tensor
+    """(n,): the class, -1 where it is none of them."""
+    acted: Tensor
+    """(n,) bool: no read speech."""
+
+
+def fit(heard: Heard, read: tuple[Tensor, Tensor, Tensor], recipe: StarterRecipe) -> Fusion:
+    """Everything that is fitted; of the sentences both ways of writing (m, C) and labels (m,)."""
     written, plain, classes = read
-    known = (labels >= 0) & acted
-    kinds, labels = kinds[known], labels[known]
-    heat = fit_speech(kinds, labels)
+    limit = float(heard.distance.quantile(1.0 - recipe.abstain.strange))
+    known = (heard.labels >= 0) & heard.acted
+    kinds = estranged(heard.kinds, MEANS, heard.distance, limit)[known]
+    labels = heard.labels[known]
+    lean = common(labels, recipe.lean)
+    heat = fit_speech(kinds, labels, lean)
     words = torch.cat([written, plain])
     text_heat = fit_temperature(words, classes.repeat(2))
-    speech, text = class_scores(kinds, MEANS, heat), (words / text_heat).log_softmax(-1)
-    first, second = pairs(labels, classes.repeat(2), seed)
-    balance, shift = fit_fusion(speech[first], text[second], labels[first])
+    speech, text = class_scores(kinds, MEANS, heat, lean), (words / text_heat).log_softmax(-1)
+    first, second = pairs(labels, classes.repeat(2), recipe.seed)
+    balance, shift = fit_fusion(speech[first], text[second], labels[first], recipe.lean)
     both = (balance[0] * speech[first] + balance[1] * text[second] + shift).softmax(-1)
-    least = threshold([speech.exp(), text.exp(), both], abstain)
-    return Fusion(heat, text_heat, (float(balance[0]), float(balance[1])), tuple(shift.tolist()), least)
+    least = threshold([speech.exp(), text.exp(), both], recipe.abstain)
+    weights = float(balance[0]), float(balance[1])
+    return Fusion(heat, tuple(lean.tolist()), text_heat, weights, tuple(shift.tolist()), least, limit)
 
 
-def fit_speech(kinds: Tensor, labels: Tensor) -> float:
-    """The temperature of the classes under which ``labels (n,)`` are likeliest, by ever finer steps."""
-    low, high = -1.5, 1.5
-    for _ in range(4):
-        steps = torch.linspace(low, high, 13)
-        losses = torch.stack([F.nll_loss(class_scores(kinds, MEANS, float(s.exp())), labels) for s in steps])
-        best = int(losses.argmin())
-        width = (high - low) / 12
-        low, high = float(steps[best]) - width, float(steps[best]) + width
-    return float(np.exp((low + high) / 2))
+def common(labels: Tensor, lean: float) -> Tensor:
+    """(C,): the logarithm of how common each class is among ``labels (n,)``, as far as ``lean`` says."""
+    counts = torch.bincount(labels, minlength=len(CLASSES)).clamp(min=1).float()
+    return lean * (counts / counts.mean()).log()
+
+
+def fit_speech(kinds: Tensor, labels: Tensor, lean: Tensor) -> float:
+    """The temperature of the classes under which ``labels (n,)`` are likeliest."""
+    heat = torch.zeros((), requires_grad=True)
+    _least([heat], lambda: F.nll_loss(class_scores(kinds, MEANS, heat.exp(), lean), labels))
+    return float(heat.detach().exp())
+
+
+def _least(free: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
+    """Bring what is free to where the loss is least."""
+    solver = torch.optim.LBFGS(list(free), max_iter=100, line_search_fn="strong_wolfe")
+
+    def step() -> Tensor:
+        solver.zero_grad()
+        value = loss()
+        torch.autograd.backward(value)
+        return value
+
+    solver.step(step)  # type: ignore[no-untyped-call]
 
 
 def pairs(spoken: Tensor, written: Tensor, seed: int) -> tuple[Tensor, Tensor]:
@@ -124,20 +150,21 @@ def pairs(spoken: Tensor, written: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(first), torch.from_numpy(second)
 
 
-def fit_fusion(speech: Tensor, text: Tensor, labels: Tensor, pull: float = 1e-3) -> tuple[Tensor, Tensor]:
-    """How much each side counts (2,), and what each class is given (C,), from log posteriors (n, C)."""
+def fit_fusion(
+    speech: Tensor, text: Tensor, labels: Tensor, lean: float = 1.0, pull: float = 1e-3
+) -> tuple[Tensor, Tensor]:
+    """How much each side counts (2,), and what each class is given (C,), from log posteriors (n, C); a class
+    counts by how common it is, to the power of ``lean``."""
     balance = torch.ones(2, requires_grad=True)
     shift = torch.zeros(speech.shape[1], requires_grad=True)
-    solver = torch.optim.LBFGS([balance, shift], max_iter=100, line_search_fn="strong_wolfe")
+    weight = common(labels, lean - 1.0).exp()
 
     def loss() -> Tensor:
-        solver.zero_grad()
         scores = balance[0] * speech + balance[1] * text + shift
-        value = F.cross_entropy(scores, labels) + pull * ((balance - 1).square().sum() + shift.square().sum())
-        torch.autograd.backward(value)
-        return value
+        rest = (balance - 1).square().sum() + shift.square().sum()
+        return F.cross_entropy(scores, labels, weight) + pull * rest
 
-    solver.step(loss)  # type: ignore[no-untyped-call]
+    _least([balance, shift], loss)
     return balance.detach(), shift.detach()
 
 
@@ -164,17 +191,18 @@ def _folds(place: Place) -> list[str]:
     return [name for name in names if (place.part(name) / "heard.npz").is_file()]
 
 
-def _heard(place: Place, clips: Sequence[Spoken], folds: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-    """What the folds' networks say of their own speakers, the labels, and which clips are acted."""
-    kinds: list[NDArray[np.float32]] = []
+def _heard(place: Place, clips: Sequence[Spoken], folds: Sequence[str]) -> Heard:
+    """What the folds' judges say of their own speakers."""
+    kinds, distance = [], []
     index: list[int] = []
     for name in folds:
         with np.load(place.part(name) / "heard.npz") as kept:
-            kinds.append(kept["kinds"])
+            kinds.append(torch.from_numpy(kept["kinds"]))
+            distance.append(torch.from_numpy(kept["distance"]))
             index += kept["clips"].tolist()
     labels = torch.tensor([kinds_of(clips[i])[1] for i in index])
     acted = torch.tensor([clips[i].corpus != "timit" for i in index])
-    return torch.from_numpy(np.concatenate(kinds)), labels, acted
+    return Heard(torch.cat(kinds), torch.cat(distance), labels, acted)
 
 
 def _counts(clips: Sequence[Spoken]) -> dict[str, int]:
@@ -182,10 +210,10 @@ def _counts(clips: Sequence[Spoken]) -> dict[str, int]:
 
 
 def _seconds(place: Place, part: str) -> float | None:
-    paths = [place.part(part) / f"{kind}.json" for kind in ("spectrum", "whole")]
-    if not all(path.is_file() for path in paths):
+    path = place.part(part) / "seconds.json"
+    if not path.is_file():
         return None
-    return round(sum(float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) for path in paths))
+    return round(float(json.loads(path.read_text(encoding="utf-8"))["seconds"]))
 
 
 def _write(place: Place, part: str, fusion: Fusion, about: dict[str, Any]) -> None:
@@ -200,8 +228,14 @@ def _write(place: Place, part: str, fusion: Fusion, about: dict[str, Any]) -> No
     model = system(place.recipe, pieces.size)
     words = {f"text_nets.{k}": v for k, v in load_file(place.text / f"text-{mark}.safetensors").items()}
     missing = model.load_state_dict({**weights_of(place.part(part)), **words}, strict=False)
-    assert not missing.unexpected_keys and not [k for k in missing.missing_keys if "nets" in k], missing
+    networks = ("judges.", "known.", "text_nets.")
+    assert not missing.unexpected_keys and not any(k.startswith(networks) for k in missing.missing_keys), (
+        missing
+    )
+    if fusion.limit is not None:
+        model.limit.fill_(fusion.limit)
     model.speech_temperature.fill_(fusion.speech)
+    model.lean.copy_(torch.tensor(fusion.lean))
     model.text_temperature.fill_(fusion.text)
     model.balance.copy_(torch.tensor(fusion.balance))
     model.shift.copy_(torch.tensor(fusion.shift))

@@ -9,24 +9,12 @@ from pydantic import Field, PositiveInt
 
 from undertone.config import Config, apply_overrides, load_toml
 from undertone.experiment.starter.augment import AugmentConfig
-from undertone.experiment.starter.speech import SpeechTraining
+from undertone.experiment.starter.judges import JudgesConfig
+from undertone.experiment.starter.targets import TargetsConfig
 from undertone.experiment.starter.text import TextTraining
-from undertone.experiment.starter.whole import WholeTraining
 from undertone.features.acoustic import AcousticConfig
 
-__all__ = ["Abstaining", "NetworkSizes", "StarterRecipe", "read"]
-
-
-class NetworkSizes(Config):
-    """Of the networks over the spectrum."""
-
-    channels: PositiveInt = 16
-    """Of the first convolution; the last has four times as many."""
-    width: PositiveInt = 128
-    """Of the recurrent part."""
-    networks: PositiveInt = 1
-    """Networks trained one after another from other seeds; their log posteriors are averaged."""
-    dropout: float = Field(0.3, ge=0.0, lt=0.9)
+__all__ = ["Abstaining", "StarterRecipe", "read"]
 
 
 class Abstaining(Config):
@@ -36,6 +24,8 @@ class Abstaining(Config):
     """At most this share of the validation clips, and of the validation sentences, goes without a label."""
     highest: float = Field(0.6, gt=0.25, lt=1.0)
     """The threshold is no higher, however few would abstain."""
+    strange: float = Field(0.002, ge=0.0, lt=1.0)
+    """The share of the validation clips that are as likely as not to be unlike any speech."""
 
 
 class StarterRecipe(Config):
@@ -51,7 +41,7 @@ class StarterRecipe(Config):
     augment: AugmentConfig = AugmentConfig()
     """How variants of the recordings are made."""
     noisy: int = Field(10, ge=0)
-    """Further variants of each clip, all of them in noise, that the networks over figures learn from."""
+    """Further variants of each clip, all of them in noise."""
     noise: AugmentConfig = AugmentConfig(
         noise_share=1.0,
         snr=(5.0, 18.0),
@@ -61,10 +51,11 @@ class StarterRecipe(Config):
         cut_share=0.15,
     )
     """How those are made."""
-    network: NetworkSizes = NetworkSizes()
-    speech: SpeechTraining = SpeechTraining()
-    whole: WholeTraining = WholeTraining()
+    targets: TargetsConfig = TargetsConfig()
+    judges: JudgesConfig = JudgesConfig()
     text: TextTraining = TextTraining()
+    lean: float = Field(0.5, ge=0.0, le=1.0)
+    """How far probabilities follow how common the classes are in the validation clips: 0 not, 1 wholly."""
     abstain: Abstaining = Abstaining()
 
 

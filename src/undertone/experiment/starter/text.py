@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from undertone.config import Config
 from undertone.experiment.starter.sentences import Sentence, plain
-from undertone.experiment.starter.speech import CLASSES
+from undertone.experiment.starter.targets import CLASSES
 from undertone.features.subword import Subword
 from undertone.models.batch import Batch, Dimensions, Example, collate
-from undertone.models.compact_text import TextNet
+from undertone.models.compact.text import TextNet
 
 __all__ = ["Coded", "TextTraining", "code", "fit", "fit_pieces", "scores", "split"]
 

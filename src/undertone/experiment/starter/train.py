@@ -2,7 +2,7 @@
 
 runs/starter/frames/          every clip in its variants, shared by all parts
 runs/starter/text/            the text network, which never sees the development sentences
-runs/starter/fold-k/          fold.json (who is kept aside), speech networks, heard.npz, model/
+runs/starter/fold-k/          fold.json (who is kept aside), judges, heard.npz, model/
 runs/starter/final/           as a fold with nobody kept aside: what is shipped
 """
 
@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from undertone.config import dump_toml, fingerprint
 from undertone.experiment.starter import clips as recordings
 from undertone.experiment.starter import frames, sentences
 from undertone.experiment.starter.clips import Spoken
+from undertone.experiment.starter.judges import VERSION, drawn, told
 from undertone.experiment.starter.recipe import StarterRecipe
-from undertone.experiment.starter.whole import VERSION, told
+from undertone.experiment.starter.targets import targets
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from undertone.experiment.starter.speech import Material
+    from undertone.models.compact.judges import Judge, View
 
 __all__ = ["PARTS", "Place", "train", "train_part", "train_text", "weights_of"]
 
@@ -63,22 +63,11 @@ class Place:
         return self.run / name
 
     def mark(self, *more: Any) -> str:
-        """A hash of what determines the speech networks; a part of another mark is trained anew."""
+        """A hash of what determines the judges; a part of another mark is trained anew."""
         recipe = self.recipe
-        made_of = [
-            VERSION,
-            recipe.seed,
-            recipe.variants,
-            recipe.sounds,
-            recipe.acoustic.plain(),
-            recipe.augment.plain(),
-        ]
-        return fingerprint([*made_of, recipe.network.plain(), recipe.speech.plain(), *more])
-
-    def whole_mark(self, *more: Any) -> str:
-        """As ``mark``, of the networks over figures."""
-        recipe = self.recipe
-        return self.mark(recipe.whole.plain(), recipe.noisy, recipe.noise.plain(), *more)
+        made_of = [VERSION, recipe.seed, recipe.variants, recipe.noisy, recipe.sounds]
+        settings = [recipe.acoustic, recipe.augment, recipe.noise, recipe.targets, recipe.judges]
+        return fingerprint([*made_of, *(one.plain() for one in settings), *more])
 
 
 def train(place: Place, parts: Sequence[str] = PARTS, jobs: int = 1) -> None:
@@ -90,7 +79,7 @@ def train(place: Place, parts: Sequence[str] = PARTS, jobs: int = 1) -> None:
     (place.run / "recipe.toml").write_text(dump_toml(place.recipe.plain()), encoding="utf-8")
     found = recordings.read(place.data)
     for variants in (*_variants(place, found), _noisy(place, found)):
-        told(variants)
+        told(variants)  # computed once, before parts that need them run side by side
     if jobs == 1:
         train_text(place)
         for part in parts:
@@ -137,26 +126,22 @@ def chosen(part: str, clips: Sequence[Spoken]) -> tuple[list[int], list[int]]:
 
 
 def train_part(place: Place, part: str) -> None:
-    """The speech networks of a fold or of all speakers; what they say of clips kept aside is written down."""
+    """The judges of a fold or of all speakers; what they say of clips kept aside is written down."""
     import torch
 
     from undertone.experiment.starter.build import heard
-    from undertone.experiment.starter.speech import material
 
     torch.set_num_threads(1)
     place.part(part).mkdir(parents=True, exist_ok=True)
     clips = recordings.read(place.data)
     learned, aside = chosen(part, clips)
     spoken, sounds = _variants(place, clips)
-    items = material(clips, learned, spoken, sounds)
-    names = [clips[i].id for i in learned]
-    train_spectrum(place, part, items, place.mark(part, names))
-    noisy = _noisy(place, clips)
-    train_wholes(place, part, items, (told(spoken), told(noisy), told(sounds)), place.whole_mark(part, names))
+    train_judges(place, part, clips, learned, (spoken, _noisy(place, clips), sounds))
     if aside:
         _write_fold(place.part(part), clips, aside)
-        said = heard(place.recipe, weights_of(place.part(part)), [spoken.get(i, 0) for i in aside])
-        np.savez(place.part(part) / "heard.npz", clips=np.array(aside), kinds=said)
+        frames = [spoken.get(i, 0) for i in aside]
+        kinds, distance = heard(place.recipe, weights_of(place.part(part)), frames)
+        np.savez(place.part(part) / "heard.npz", clips=np.array(aside), kinds=kinds, distance=distance)
 
 
 def _write_fold(folder: Path, clips: Sequence[Spoken], aside: Sequence[int]) -> None:
@@ -167,76 +152,73 @@ def _write_fold(folder: Path, clips: Sequence[Spoken], aside: Sequence[int]) -> 
 
 
 def weights_of(folder: Path) -> dict[str, Tensor]:
-    """The newest weights of a part's speech networks, by their names in the system."""
+    """The newest weights of a part's speech side, by their names in the system."""
     from safetensors.torch import load_file
 
-    found: dict[str, Tensor] = {}
-    for kind in ("spectrum", "whole"):
-        made = sorted(folder.glob(f"{kind}-*.safetensors"), key=lambda path: path.stat().st_mtime)
-        found |= load_file(made[-1]) if made else {}
-    return found
+    made = sorted(folder.glob("speech-*.safetensors"), key=lambda path: path.stat().st_mtime)
+    return load_file(made[-1]) if made else {}
 
 
-def _keep(folder: Path, kind: str, mark: str, weights: Mapping[str, Tensor], started: float) -> None:
-    """Write weights, and the seconds that they took."""
-    from safetensors.torch import save_file
-
-    seconds = {"seconds": round(time.perf_counter() - started, 1)}
-    (folder / f"{kind}.json").write_text(json.dumps(seconds), encoding="utf-8")
-    part = folder / f"{kind}.part"
-    save_file({name: value.detach().clone().contiguous() for name, value in weights.items()}, part)
-    part.replace(folder / f"{kind}-{mark}.safetensors")
-
-
-def train_spectrum(place: Place, part: str, items: Material, mark: str) -> None:
-    """The networks over the spectrum, each resuming after its last whole epoch."""
-    import torch
-
-    from undertone.experiment.starter.build import speech_net
-    from undertone.experiment.starter.speech import fit
-
-    folder, started = place.part(part), time.perf_counter()
-    if (folder / f"spectrum-{mark}.safetensors").is_file():
-        return
-    weights: dict[str, Tensor] = {}
-    for number in range(place.recipe.network.networks):
-        seed = 100 * place.recipe.seed + number
-        torch.manual_seed(seed)
-        net = speech_net(place.recipe)
-        state = folder / f"state-{number}-{mark}.safetensors"
-        fit(net, items, place.recipe.speech, seed, state, _teller(part, number))
-        weights |= {f"speech_nets.{number}.{name}": value for name, value in net.state_dict().items()}
-    _keep(folder, "spectrum", mark, weights, started)
-    for state in folder.glob("state-*"):
-        state.unlink()
-
-
-def train_wholes(
+def train_judges(
     place: Place,
     part: str,
-    items: Material,
-    figures: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
-    mark: str,
+    clips: Sequence[Spoken],
+    learned: Sequence[int],
+    met: tuple[frames.Variants, frames.Variants, frames.Variants],
 ) -> None:
-    """The networks over figures: of the clips' variants, of those in noise, and of the sounds."""
+    """The judges, one after another, and what all speech is like: of variants, of those in noise, and of
+    sounds. Each judge is kept when it is done, so that a killed training goes on with the next."""
     import torch
+    from safetensors.torch import load_file
 
-    from undertone.experiment.starter.build import whole_net
-    from undertone.experiment.starter.whole import Figures, fit_whole
+    from undertone.experiment.starter.build import judge, known
+    from undertone.experiment.starter.judges import fit_judge, fit_known
+    from undertone.models.compact.judges import VIEWS
 
-    folder, started = place.part(part), time.perf_counter()
-    if (folder / f"whole-{mark}.safetensors").is_file():
+    folder, recipe, started = place.part(part), place.recipe, time.perf_counter()
+    mark = place.mark(part, [clips[i].id for i in learned])
+    done = folder / f"speech-{mark}.safetensors"
+    if done.is_file():
         return
-    noisy = np.repeat(figures[1][items.rows, 1:], place.recipe.whole.noisy, 1)
-    spoken = np.concatenate([figures[0][items.rows], noisy], 1)
-    weights: dict[str, Tensor] = {}
-    for number in range(place.recipe.whole.networks):
-        seed = 100 * place.recipe.seed + number
+    spoken, noisy, sounds = (told(variants) for variants in met)
+    noisy = {view: figures[:, 1:] for view, figures in noisy.items()}
+    rows, every = np.array(learned), np.arange(len(met[2].edges))
+    goal = targets(clips, learned, len(every))
+
+    def trained(number: int, views: tuple[View, ...]) -> Judge:
+        kept, seed = folder / f"judge-{number}-{mark}.safetensors", 100 * recipe.seed + number
         torch.manual_seed(seed)
-        net = whole_net(place.recipe)
-        fit_whole(net, items, Figures(spoken, figures[2]), place.recipe.whole, place.recipe.speech, seed)
-        weights |= {f"whole_nets.{number}.{name}": value for name, value in net.state_dict().items()}
-    _keep(folder, "whole", mark, weights, started)
+        net = judge(recipe, views)
+        if kept.is_file():
+            net.load_state_dict(load_file(kept))
+            return net
+        mine = drawn([spoken, noisy], views, rows), drawn([sounds], views, every)[:, 0]
+        fit_judge(net, goal, *mine, recipe.judges, recipe.targets, seed)
+        _put(kept, net.state_dict())
+        log.info("%s: judge %d", part, number + 1)
+        return net
+
+    weights: dict[str, Tensor] = {}
+    for number, views in enumerate(v for v in recipe.judges.views for _ in range(recipe.judges.networks)):
+        found = trained(number, views).state_dict()
+        weights |= {f"judges.{number}.{name}": value for name, value in found.items()}
+    speech = known(recipe)
+    fit_known(speech, drawn([spoken, noisy], tuple(VIEWS), rows), recipe.seed)
+    weights |= {f"known.{name}": value for name, value in speech.state_dict().items()}
+    seconds = {"seconds": round(time.perf_counter() - started, 1)}
+    (folder / "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
+    _put(done, weights)
+    for kept in folder.glob("judge-*"):
+        kept.unlink()
+
+
+def _put(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write weights, whole or not at all."""
+    from safetensors.torch import save_file
+
+    part = path.with_suffix(".part")
+    save_file({name: value.detach().clone().contiguous() for name, value in weights.items()}, part)
+    part.replace(path)
 
 
 def _teller(part: str, number: int) -> Any:
@@ -253,7 +235,7 @@ def train_text(place: Place) -> None:
 
     from undertone.experiment.starter import text
     from undertone.experiment.starter.build import EMOTIONS, dimensions
-    from undertone.models.compact_text import TextNet
+    from undertone.models.compact.text import TextNet
 
     torch.set_num_threads(1)
     recipe = place.recipe

@@ -1,9 +1,13 @@
-"""``compact``: a small network for each side, trained from scratch, and the product rule.
+"""``compact``: small networks for each side, trained from scratch, and the product rule.
 
-Speech is scored in finer kinds than the classes, if the settings say so: two kinds may be one class (calm
-is a kind of neutral), a kind may be none of the classes (a surprised voice), and one may be no emotional
-speech at all (music, an empty room). The last pulls what speech says towards "any class alike", so that
-confidence is low where there is nothing to be sure of, and words, if there are any, decide.
+    frames ─▶ cleared, levelled, cropped ─┬─ bands ──────┬─▶ judges of one view, judges of all ─▶ kinds
+                                          ├─ modulation ─┤
+                                          └─ contour ────┴─▶ how far from all known speech ─▶ is it speech?
+    tokens ─▶ networks that read ─▶ classes
+
+Speech is scored in finer kinds than the classes, if the settings say so (``kinds.py``). What is no speech
+pulls what is heard towards "any class alike", so that confidence is low where there is nothing to be sure
+of, and words, if there are any, decide.
 
 Same-class speech and words are independent given the class, so posteriors multiply: the fused logits are
 ``a log p(speech) + b log p(text) + c``, with a, b and c fitted where neither side was trained.
@@ -18,35 +22,29 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from undertone.models.batch import Batch, Dimensions
-from undertone.models.compact_speech import SpeechNet, spectrum
-from undertone.models.compact_text import TextNet
-from undertone.models.compact_whole import Whole, figures
+from undertone.models.compact.judges import VIEWS, Judge, Known, View
+from undertone.models.compact.kinds import class_scores, estranged
+from undertone.models.compact.spectrum import spectrum
+from undertone.models.compact.text import TextNet
 from undertone.models.inputs import LayerSum
 from undertone.models.system import Output, System, SystemConfig, scored
 
 Net = TypeVar("Net", bound=nn.Module)
 
-__all__ = ["NONE", "OTHER", "Compact", "CompactConfig", "class_scores"]
-
-NONE, OTHER = -1, -2
+__all__ = ["Compact", "CompactConfig"]
 
 
 class CompactConfig(SystemConfig):
     """Sizes, and what the speech side's kinds mean."""
 
-    channels: PositiveInt = 24
-    """Of the first convolution over the spectrum; the last has four times as many."""
-    width: PositiveInt = 128
-    """Of the recurrent part of the speech side."""
+    views: tuple[tuple[View, ...], ...] = (*((view,) for view in VIEWS), tuple(VIEWS))
+    """What each judge of the speech is told: one way of summing the clip up, or several."""
     networks: PositiveInt = 1
-    """Networks over the speech's spectrum, whose log posteriors are averaged."""
-    wholes: int = Field(default=1, ge=0)
-    """Networks over figures of the whole clip, averaged likewise."""
+    """Judges of each; the log posteriors of all are averaged."""
     hidden: PositiveInt = 64
-    """Width of the networks over figures."""
-    share: float = Field(default=0.5, ge=0.0, le=1.0)
-    """How much the networks over figures count in what speech says, where there are any; whether it is speech
-    at all, they say alone."""
+    """Their width."""
+    axes: int = Field(default=0, ge=0)
+    """Along how many axes it is told whether a clip is like any speech; 0: it is not asked."""
     kinds: tuple[int, ...] = ()
     """The class of each of the speech side's kinds; -1: no emotional speech at all, -2: emotional speech of
     none of the classes. Empty: the classes themselves."""
@@ -65,6 +63,8 @@ class CompactConfig(SystemConfig):
     def _names_fit(self) -> CompactConfig:
         if self.first > len(self.kinds) or bool(self.aside) != bool(self.first):
             raise ValueError("'aside' names a posterior over the 'first' of the 'kinds'")
+        if not self.views or not all(self.views):
+            raise ValueError("'views' holds what each judge is told: lists of views, none of them empty")
         return self
 
 
@@ -72,6 +72,10 @@ class Compact(System):
     """Small networks of its own for speech and words, and the product rule: the system of the starter."""
 
     exportable = False  # each clip is cropped to what is active in it
+    limit: Tensor
+    """The distance from all known speech at which a clip is as likely none."""
+    lean: Tensor
+    """(C,): what is added to the classes by speech, for how common they are."""
     speech_temperature: Tensor
     text_temperature: Tensor
     balance: Tensor
@@ -84,20 +88,19 @@ class Compact(System):
         self.kinds = config.kinds or tuple(range(dimensions.classes))
         self.aside, self.first = config.aside, config.first
         self.layers = LayerSum(dimensions.speech_layers) if dimensions.speech_layers else None
-        self.speech_nets = nn.ModuleList(
-            SpeechNet(dimensions.speech, config.channels, config.width, len(self.kinds), config.dropout)
+        self.judges = nn.ModuleList(
+            Judge(dimensions.speech, views, len(self.kinds), config.hidden, config.dropout)
+            for views in config.views
             for _ in range(config.networks)
         )
-        self.whole_nets = nn.ModuleList(
-            Whole(dimensions.speech, len(self.kinds), config.dropout, config.hidden)
-            for _ in range(config.wholes)
-        )
-        self.share = config.share if config.wholes else 0.0
+        self.known = Known(dimensions.speech, config.axes) if config.axes else None
         self.text_nets = nn.ModuleList(
             TextNet(dimensions, dimensions.classes + config.emotions, config.dropout)
             for _ in range(config.texts)
         )
         self.weights = {"speech": 1.0, "text": 1.0}
+        self.register_buffer("limit", torch.full((), 10.0))
+        self.register_buffer("lean", torch.zeros(dimensions.classes))
         self.register_buffer("speech_temperature", torch.ones(()))
         self.register_buffer("text_temperature", torch.ones(()))
         self.register_buffer("balance", torch.ones(2))
@@ -105,9 +108,10 @@ class Compact(System):
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         hears, reads = batch.present[:, 0], batch.present[:, 1]
-        kinds = self.speech_kinds(batch)
+        kinds, distance = self.hear(batch)
         words, looks = self.words(batch)
-        speech = class_scores(kinds, self.kinds, self.speech_temperature) * hears[:, None]
+        spoken = kinds if distance is None else estranged(kinds, self.kinds, distance, self.limit)
+        speech = class_scores(spoken, self.kinds, self.speech_temperature, self.lean) * hears[:, None]
         text = (words / self.text_temperature).log_softmax(-1) * reads[:, None]
         both = self.balance[0] * speech + self.balance[1] * text + self.shift
         fused = torch.where((hears & reads)[:, None], both, speech + text)
@@ -120,27 +124,29 @@ class Compact(System):
             extra={"kinds": kinds, "words": words, "present": batch.present},
         )
 
-    def speech_kinds(self, batch: Batch) -> Tensor:
-        """(B, kinds): log posteriors of the kinds, the weighted mean over the networks."""
+    def hear(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """What the judges say of the kinds, (B, kinds) log posteriors; and how far (B,) from all speech."""
         frames = batch.speech if self.layers is None else self.layers(batch.speech)
         if batch.speech_gate is not None:
             frames = frames * batch.speech_gate[..., None]
         lengths = batch.speech_lengths
         if self.training or len(frames) == 1:
-            return self._kinds(frames, lengths)
+            return self._heard(frames, lengths)
         # a clip that is asked several questions stands in neighbouring rows: it is heard once
         known = (frames[1:] == frames[:-1]).flatten(1).all(-1) & (lengths[1:] == lengths[:-1])
         fresh = torch.cat([known.new_zeros(1), known]).logical_not()
-        return self._kinds(frames[fresh], lengths[fresh])[fresh.cumsum(0) - 1]
+        kinds, distance = self._heard(frames[fresh], lengths[fresh])
+        back = fresh.cumsum(0) - 1
+        return kinds[back], None if distance is None else distance[back]
 
-    def _kinds(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        found = spectrum(frames, lengths)
-        kinds = _mean([net.scores(found) for net in _of(SpeechNet, self.speech_nets)])
-        if not self.share:
-            return kinds
-        told = figures(spectrum(frames, lengths, clear=True))
-        whole = _mean([net.judge(told) for net in _of(Whole, self.whole_nets)])
-        return _blended(kinds, whole, self.share, self.kinds)
+    def _heard(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        found = spectrum(frames.float(), lengths)
+        figures = {view: tell(found) for view, tell in VIEWS.items()}
+        said = [
+            judge(torch.cat([figures[view] for view in judge.views], 1)) for judge in _of(Judge, self.judges)
+        ]
+        distance = None if self.known is None else self.known(torch.cat(list(figures.values()), 1))
+        return _mean(said), distance
 
     def words(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, C): log posteriors by the words, the mean over the networks; and (B, L) looks at the tokens."""
@@ -179,33 +185,5 @@ def _mean(scores: list[Tensor]) -> Tensor:
     return torch.stack([one.float().log_softmax(-1) for one in scores]).mean(0)
 
 
-def _blended(heard: Tensor, told: Tensor, share: float, belongs: tuple[int, ...]) -> Tensor:
-    """Log posteriors (B, K), ``told`` counting by ``share``, and alone where it comes to no speech at all."""
-    both, told = (1 - share) * heard + share * told, told.log_softmax(-1)
-    nothing = torch.tensor(belongs, device=heard.device) == NONE
-    if not bool(nothing.any()):
-        return both
-    something = told[:, ~nothing].logsumexp(-1, keepdim=True)
-    spoken = both.masked_fill(nothing, -1e4).log_softmax(-1)
-    return torch.where(nothing, told, spoken + something)
-
-
 def _normalised(shares: Tensor) -> Tensor:
     return shares / shares.sum(-1, keepdim=True)
-
-
-def class_scores(kinds: Tensor, belongs: tuple[int, ...], temperature: Tensor | float = 1.0) -> Tensor:
-    """Log posterior of the classes (B, C) from scores of their kinds (B, K).
-
-    The share of what is no emotional speech at all is dealt out to the classes evenly.
-    """
-    of = torch.tensor(belongs, device=kinds.device)
-    count = int(of.max()) + 1
-    parts = [kinds[:, of == label].logsumexp(-1) for label in range(count)]
-    spoken = (torch.stack(parts, -1) / temperature).log_softmax(-1)
-    if not bool((of == NONE).any()):
-        return spoken
-    nothing = kinds[:, of == NONE].logsumexp(-1) - kinds.logsumexp(-1)  # (B,) log probability
-    something = kinds[:, of != NONE].logsumexp(-1) - kinds.logsumexp(-1)
-    even = nothing[:, None] - torch.log(torch.tensor(float(count)))
-    return torch.logaddexp(spoken + something[:, None], even.expand_as(spoken))
