@@ -92,7 +92,7 @@ def recipes(corpus: str, path: Path, chosen: argparse.Namespace) -> Iterator[Rec
     common = [f"training.epochs={epochs}", f"protocol.seeds={chosen.seeds}"]
 
     def named(system: str, name: str, manifest_path: Path, *more: str) -> Recipe:
-        given = [*common, f'manifest="{manifest_path}"', f'name="{name}"', *more]
+        given = [*common, *chosen.set, f'manifest="{manifest_path}"', f'name="{name}"', *more]
         return load_recipe(folder / f"{system}.toml", given)
 
     other = shuffled(path)
@@ -137,6 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpora", nargs="+", choices=CORPORA, default=list(CORPORA))
     parser.add_argument("--systems", nargs="+", default=SYSTEMS)
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for all systems")
     parser.add_argument("--epochs", type=int, help="default: 30 on EmoDB, 12 on RAVDESS")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)

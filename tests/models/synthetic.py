@@ -24,7 +24,7 @@ ALL_MEMBERS = [
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, SMALL) for name in ("speech", "text", "concat", "score", "unison")},
     **{f"concat {kind}": ("concat", SMALL | {"pooling": kind}) for kind in ("mean", "max", "attention")},
-    **{f"score {rule}": ("score", SMALL | {"late": rule}) for rule in ("mean", "weighted")},
+    **{f"score {rule}": ("score", SMALL | {"late": rule}) for rule in ("mean", "weighted", "pool")},
     "speech convolved": ("speech", SMALL | {"convolutions": 2}),
     "multilevel all": ("multilevel", SMALL | {"members": ALL_MEMBERS}),
     **{

@@ -10,7 +10,7 @@ import torch
 from tests.models.synthetic import IDS, SMALL, batch_of
 
 from undertone.errors import ConfigError
-from undertone.models.ensemble import Ensemble, combine, fit_weights
+from undertone.models.ensemble import Ensemble, combine, fit_exponents, fit_weights
 from undertone.models.multilevel import MultilevelConfig
 from undertone.models.table import build
 
@@ -31,6 +31,31 @@ def test_mean_and_product_by_hand() -> None:
     assert product[0].tolist() == pytest.approx([0.5, 0.5])
     weighted = combine(scores, here, "weighted", torch.tensor([0.9, 0.1]), EVEN).exp()
     assert weighted[0, 0].item() == pytest.approx(0.9 * 0.8 + 0.1 * 0.5)
+
+
+def test_a_pool_of_even_powers_is_the_product_and_a_power_of_0_is_silence() -> None:
+    scores = _scores([[0.8, 0.2]], [[0.3, 0.7]])
+    here, prior = torch.ones(2, 1, dtype=torch.bool), torch.tensor([0.6, 0.4])
+    product = combine(scores, here, "product", EVEN, prior)
+    torch.testing.assert_close(combine(scores, here, "pool", torch.ones(2), prior), product)
+    alone = combine(scores, here, "pool", torch.tensor([1.0, 0.0]), prior).exp()
+    assert alone[0].tolist() == pytest.approx([0.8, 0.2])
+
+
+def test_powers_undo_what_a_member_claims_too_much() -> None:
+    """One member tells the truth, one says the square of it, one knows nothing and is sure of it."""
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(size=(2, 4000, 4)) * 1.5)
+    truth = (logits[0] + logits[1]).softmax(-1)
+    labels = torch.multinomial(truth, 1, generator=torch.Generator().manual_seed(0))[:, 0]
+    noise = torch.from_numpy(rng.normal(size=(4000, 4)) * 3)
+    said = torch.stack([logits[0], 2 * logits[1], noise]).softmax(-1)
+    even = torch.full((4,), 0.25)
+    powers = fit_exponents(said, labels, even, shrink=0.0)
+    assert powers.tolist() == pytest.approx([1.0, 0.5, 0.0], abs=0.06)
+    assert (powers >= 0).all()
+    pulled = fit_exponents(said[:, :5], labels[:5], even, shrink=1e4)
+    assert pulled.tolist() == pytest.approx([1.0] * 3, abs=0.01)
 
 
 @pytest.mark.parametrize("rule", ["mean", "weighted", "product"])
@@ -113,6 +138,19 @@ def test_the_combination_is_fitted_on_what_it_is_given_and_kept_with_the_model()
     assert state["weights_1"][1] > 0.8  # within the late model: the text
     assert state["weights_all"][1] > 0.8  # then the late model against the early one
     assert state["prior"].tolist() == pytest.approx([0.25] * 4)
+
+
+def test_a_pool_is_the_product_until_it_is_fitted() -> None:
+    pool, product = (_ensemble(late=rule).eval() for rule in ("pool", "product"))
+    batch = batch_of(3)
+    torch.testing.assert_close(pool(batch).logits, product(batch).logits)
+    labels = torch.arange(100) % 4
+    sure = torch.full((100, 4), 0.02).scatter(1, labels[:, None], 0.94)
+    noise = torch.full((100, 4), 0.02).scatter(1, labels[:, None].flip(0), 0.94)
+    names = list(pool.members())
+    pool.fit_combination({n: sure if n == "late-text" else noise for n in names}, labels)
+    wrong, right = pool.state_dict()["weights_2"].tolist()
+    assert wrong < 0.7 and right > 0.9
 
 
 def test_the_mean_is_always_beside() -> None:

@@ -29,7 +29,7 @@ class Slow:
 def main(folder: Path, pause: float) -> None:
     torch.set_num_threads(1)
     seed_everything(0)
-    config = TrainingConfig(epochs=6, patience=6, batch=8, rate=0.02)
+    config = TrainingConfig(epochs=6, patience=6, batch=8, rate=0.02, averaging=8.0)
     fitted = fit(
         Tiny(dropout=0.3),
         dataset(40),

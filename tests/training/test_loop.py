@@ -10,6 +10,7 @@ from torch import nn
 
 from undertone.errors import TrainingError
 from undertone.models.system import SystemConfig
+from undertone.training.averaging import Average
 from undertone.training.batching import plan_epoch
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset
@@ -101,6 +102,29 @@ def test_members_are_combined_by_their_validation_posteriors() -> None:
 def test_without_a_validation_side_the_last_epoch_counts() -> None:
     fitted = fit(Tiny(), dataset(24), None, SHORT)
     assert fitted.best_epoch == {"": 4} and fitted.validation is None
+
+
+def test_averaged_weights_are_the_mean_in_which_later_steps_count_for_more() -> None:
+    module, seen = nn.Linear(3, 2), []
+    average = Average(module, degree=1.0)
+    for _ in range(6):
+        with torch.no_grad():
+            module.weight.normal_()
+        average.follow()
+        seen.append(module.weight.detach().clone())
+    expected = sum((t + 1) * w for t, w in enumerate(seen)) / sum(range(1, 7))  # step t counts as t
+    with average.in_place():
+        torch.testing.assert_close(module.weight.detach(), expected)
+    assert torch.equal(module.weight.detach(), seen[-1]), "training goes on with its own weights"
+
+
+def test_averaging_changes_what_is_kept_and_not_how_it_is_trained() -> None:
+    plain = run(SHORT)
+    averaged = run(SHORT.model_copy(update={"averaging": 8.0}))
+    assert [r["loss"] for r in plain.history] == [r["loss"] for r in averaged.history]
+    assert not torch.equal(weights(plain), weights(averaged))
+    last = fit(Tiny(), dataset(24), None, SHORT.model_copy(update={"averaging": 8.0}))
+    assert not torch.equal(weights(last), weights(fit(Tiny(), dataset(24), None, SHORT)))
 
 
 def test_accumulated_parts_give_the_step_of_the_whole_batch() -> None:

@@ -35,7 +35,7 @@ class ScoreConfig(BaselineConfig):
     late: Rule = "product"
     """The rule; ``mean`` is always reported beside."""
     shrink: float = Field(default=20.0, ge=0.0)
-    """For ``weighted``: utterances' worth of pull towards even weights."""
+    """For ``weighted`` and ``pool``: utterances' worth of pull towards even weights, and powers of 1."""
 
 
 def _pooled(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Pooled:

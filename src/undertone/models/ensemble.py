@@ -19,11 +19,16 @@ from torch import Tensor, nn
 from undertone.models.batch import Batch, Dimensions
 from undertone.models.system import Output, System, SystemConfig, scored
 
-__all__ = ["Answer", "Ensemble", "Rule", "combine", "fit_weights"]
+__all__ = ["Answer", "Ensemble", "Rule", "combine", "fit_exponents", "fit_weights"]
 
-Rule = Literal["mean", "weighted", "product"]
-"""``mean`` of the posteriors; their ``weighted`` mean, weights fitted on validation; or their ``product``
-over the class prior to the power of members - 1, the optimum where members err independently."""
+_LOUDEST = 10.0
+"""The largest power of a member's evidence."""
+
+Rule = Literal["mean", "weighted", "product", "pool"]
+"""``mean`` of the posteriors; their ``weighted`` mean, weights fitted on validation; their ``product`` over
+the class prior to the power of members - 1, the optimum where members err independently; or the ``pool``,
+that product with each member's evidence to a power ≥ 0 fitted on validation: one that claims more than it
+knows is turned down, one that knows nothing falls silent."""
 
 
 @dataclass
@@ -42,7 +47,8 @@ class Answer:
 def combine(scores: Tensor, here: Tensor, rule: Rule, weights: Tensor, prior: Tensor) -> Tensor:
     """(B, C) log posteriors from members' logits ``scores (M, B, C)``; those not ``here (M, B)`` say nothing.
 
-    ``weights (M,)`` count only for ``weighted``, ``prior (C,)`` only for ``product``. By hand, two classes:
+    ``weights (M,)`` count only for ``weighted`` and, as powers, for ``pool``; ``prior (C,)`` only for
+    ``product`` and ``pool``. By hand, two classes:
 
     >>> scores = torch.tensor([[[0.9, 0.1]], [[0.6, 0.4]]]).log()
     >>> here, even = torch.ones(2, 1, dtype=torch.bool), torch.tensor([0.5, 0.5])
@@ -52,9 +58,10 @@ def combine(scores: Tensor, here: Tensor, rule: Rule, weights: Tensor, prior: Te
     0.931
     """
     logs = scores.float().log_softmax(-1)  # (M, B, C)
-    if rule == "product":
-        extra = (here.sum(0) - 1).clamp(min=0)[:, None]  # (B, 1)
-        return ((logs * here[..., None]).sum(0) - extra * prior.log()).log_softmax(-1)
+    if rule in ("product", "pool"):
+        powers = here * (weights if rule == "pool" else torch.ones_like(weights))[:, None]  # (M, B)
+        evidence = ((logs - prior.log()) * powers[..., None]).sum(0)
+        return (torch.where(here.any(0)[:, None], prior.log(), 0.0) + evidence).log_softmax(-1)
     counts = (weights if rule == "weighted" else torch.ones_like(weights))[:, None] * here
     counts = counts / counts.sum(0).clamp(min=1e-12)  # (M, B)
     nothing = ~here.any(0)
@@ -76,6 +83,38 @@ def fit_weights(posteriors: Tensor, labels: Tensor, shrink: float, steps: int = 
         shares = shares / shares.sum(0)
         weights = (shares.sum(1) + shrink / members) / (len(labels) + shrink)
     return weights.float()
+
+
+def fit_exponents(
+    posteriors: Tensor, labels: Tensor, prior: Tensor, shrink: float, sweeps: int = 60
+) -> Tensor:
+    """(M,) powers ≥ 0 of members' evidence under which ``posteriors (M, n, C)`` make the labels likeliest.
+
+    ``shrink`` utterances' worth of pull towards 1, the plain product, is added. The likelihood is concave, so
+    each power in turn is brought to where its slope is 0.
+    """
+    evidence = posteriors.double().clamp(min=1e-12).log() - prior.double().log()  # (M, n, C)
+    powers = torch.ones(len(evidence), dtype=torch.float64)
+
+    def slope(member: int) -> float:
+        p = (torch.einsum("m,mnc->nc", powers, evidence) + prior.double().log()).softmax(-1)
+        right = evidence[member].gather(-1, labels[:, None])[:, 0]
+        expected = (p * evidence[member]).sum(-1)
+        return float((right - expected).sum() - shrink * (powers[member] - 1.0))
+
+    for _ in range(sweeps):
+        before = powers.clone()
+        for member in range(len(powers)):
+            low, high = 0.0, _LOUDEST
+            for _ in range(30):
+                powers[member] = (low + high) / 2
+                low, high = (
+                    (float(powers[member]), high) if slope(member) > 0 else (low, float(powers[member]))
+                )
+            powers[member] = low
+        if torch.allclose(before, powers, rtol=0.0, atol=1e-5):
+            break
+    return powers.float()
 
 
 class Ensemble(System):
@@ -104,9 +143,11 @@ class Ensemble(System):
         self.shrink = shrink
         self.weights = dict.fromkeys(build, 1.0)
         self.register_buffer("prior", torch.full((dimensions.classes,), 1.0 / dimensions.classes))
-        for i, group in enumerate(self.groups):
-            self.register_buffer(f"weights_{i}", torch.full((len(group),), 1.0 / len(group)))
-        self.register_buffer("weights_all", torch.full((len(self.groups),), 1.0 / len(self.groups)))
+        sizes = {str(i): len(group) for i, group in enumerate(self.groups)} | {"all": len(self.groups)}
+        for name, size in sizes.items():
+            self.register_buffer(
+                f"weights_{name}", torch.full((size,), 1.0 if rule == "pool" else 1.0 / size)
+            )
 
     def answers(self, batch: Batch, attention: bool) -> dict[str, Answer]:
         """Each member asked; in training from its own stream, one number of the common stream a call."""
@@ -142,22 +183,18 @@ class Ensemble(System):
         return dict(self.parts.items())
 
     def fit_combination(self, posteriors: Mapping[str, Tensor], labels: Tensor) -> None:
-        """Set the prior and, for the rule ``weighted``, the weights within groups and then across."""
+        """Set the prior and, for the rules that have any, the weights within groups and then across."""
         C = len(self.prior)
         counts = torch.bincount(labels, minlength=C) + 1.0
         self.prior.copy_(counts / counts.sum())
-        if self.rule != "weighted":
+        if self.rule not in ("weighted", "pool"):
             return
-        for i, group in enumerate(self.groups):
-            inner = torch.stack([posteriors[name] for name in group])
-            self._weights(i).copy_(fit_weights(inner, labels, self.shrink))
         outer = [
-            torch.einsum(
-                "m,mnc->nc", self._weights(i).cpu(), torch.stack([posteriors[name] for name in group])
-            )
+            self._fitted(i, torch.stack([posteriors[name] for name in group]), labels)
             for i, group in enumerate(self.groups)
         ]
-        self._weights("all").copy_(fit_weights(torch.stack(outer), labels, self.shrink))
+        if len(outer) > 1:
+            self._fitted("all", torch.stack(outer), labels)
 
     def combined(self, answers: Mapping[str, Answer], names: Sequence[str]) -> Tensor:
         """(B, C) log posteriors of the mean of some members."""
@@ -173,6 +210,17 @@ class Ensemble(System):
             here.append(some.any(0))
         outer = torch.stack(here)
         return combine(torch.stack(inner), outer, rule, self._weights("all"), self.prior), outer
+
+    def _fitted(self, group: int | str, posteriors: Tensor, labels: Tensor) -> Tensor:
+        """Fit a group's weights on its members' posteriors (M, n, C); returns what it says with them."""
+        prior = self.prior.cpu()
+        if self.rule == "pool":
+            weights = fit_exponents(posteriors, labels, prior, self.shrink)
+        else:
+            weights = fit_weights(posteriors, labels, self.shrink)
+        self._weights(group).copy_(weights)
+        here = torch.ones(posteriors.shape[:2], dtype=torch.bool)
+        return combine(posteriors.clamp(min=1e-12).log(), here, self.rule, weights, prior).exp()
 
     def _weights(self, group: int | str) -> Tensor:
         return cast(Tensor, getattr(self, f"weights_{group}"))

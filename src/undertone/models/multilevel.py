@@ -59,7 +59,7 @@ class MultilevelConfig(SystemConfig):
     late: Rule = "mean"
     """How posteriors are combined (R): within the late model, and it with the early members."""
     shrink: float = Field(default=20.0, ge=0.0)
-    """For ``late = "weighted"``: utterances' worth of pull towards even weights (R)."""
+    """For ``weighted`` and ``pool``: utterances' worth of pull to even weights, and to powers of 1 (R)."""
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     """In attention layers, MLPs, and what an input learns (R)."""
 

@@ -41,6 +41,9 @@ class TrainingConfig(Config):
     """Share of all steps in which the rate rises from zero."""
     clip: float = Field(default=1.0, ge=0.0)
     """Largest gradient norm of each member; 0: not clipped."""
+    averaging: float = Field(default=0.0, ge=0.0)
+    """Judge and keep the mean of the weights so far, step t counting about as t to this power (8: mostly the
+    last tenth of the way); 0: the weights of the last step."""
 
     class_weights: bool = False
     """Weight classes against their frequency, to a mean of 1 over the training side."""

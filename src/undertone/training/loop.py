@@ -18,6 +18,7 @@ from undertone.config import fingerprint
 from undertone.errors import TrainingError
 from undertone.models.batch import IGNORE, Batch
 from undertone.models.system import System
+from undertone.training.averaging import Average
 from undertone.training.batching import Step, deal, plan_epoch
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset, frame_statistics
@@ -81,7 +82,8 @@ def fit(
     machine = accelerator(config, state.parent if state else None)
     _learn_before_training(system, train, config, machine)
     objective, optimizer = machine.prepare(Objective(system), make_optimizer(system, config))
-    run = _Run(system, objective, optimizer, train, config, machine, seed, watch)
+    average = Average(system, config.averaging)
+    run = _Run(system, objective, optimizer, average, train, config, machine, seed, watch)
     mark = fingerprint(
         [config.plain(), system.config.plain(), ends, seed, train.ids, validation and validation.ids]
     )
@@ -92,18 +94,20 @@ def fit(
         started = time.perf_counter()
         record = run.epoch(progress.epoch)
         progress.epoch += 1
-        if validation is not None and score is not None:
-            record |= keep_best(system, validation, score, progress, best)
-        elif ends:
-            keep_planned(system, ends, progress, best)
+        with average.in_place():
+            if validation is not None and score is not None:
+                record |= keep_best(system, validation, score, progress, best)
+            elif ends:
+                keep_planned(system, ends, progress, best)
         record["seconds"] = time.perf_counter() - started
         progress.history.append(record)
         run.report(record)
         if state is not None and machine.is_main_process:
-            save_state(state, mark, progress, system, optimizer, best, run.scale)
+            save_state(state, mark, progress, system, optimizer, best, run.scale, average)
 
     for tracker in machine.trackers:
         tracker.finish()
+    average.settle()
     restore(system, best)
     answers = combine(system, validation) if validation is not None else None
     ends = progress.best_epoch or dict.fromkeys(system.members(), progress.epoch)
@@ -132,7 +136,7 @@ def _resume(run: _Run, state: Path | None, mark: str) -> tuple[Progress, dict[st
     """Where a killed fit of the same mark stood, else the beginning."""
     if run.config.tracker != "none":
         run.machine.init_trackers("undertone", config={**run.config.plain(), "seed": run.seed})
-    found = load_state(state, mark, run.system, run.optimizer) if state else None
+    found = load_state(state, mark, run.system, run.optimizer, run.average) if state else None
     if found is None:
         return Progress(), {}
     progress, best, scale = found
@@ -149,6 +153,7 @@ class _Run:
     objective: torch.nn.Module
     """The system with its loss, wrapped for the processes and the precision there are."""
     optimizer: torch.optim.Optimizer
+    average: Average
     train: Dataset
     config: TrainingConfig
     machine: Accelerator
@@ -208,6 +213,7 @@ class _Run:
                 sums[name] = sums.get(name, 0.0) + float(value) / len(step.parts)
         self._clip(epoch, step)
         self.optimizer.step()
+        self.average.follow()
         return sums
 
     def _clip(self, epoch: int, step: Step) -> None:

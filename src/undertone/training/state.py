@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from undertone.training.averaging import Average
+
 __all__ = ["Progress", "load_state", "save_state"]
 
 log = logging.getLogger(__name__)
@@ -45,15 +47,19 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     best: dict[str, Weights],
     scaler: dict[str, Any] | None = None,
+    average: Average | None = None,
 ) -> None:
     """Write everything, atomically. ``fingerprint`` says of which fit this is a state."""
     from safetensors.torch import save_file
 
     moments = optimizer.state_dict()["state"]
     tensors = {f"now/{name}": value for name, value in system.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average/{name}": value for name, value in average.mean.items()}
     tensors |= {f"best/{m}/{name}": value for m, part in best.items() for name, value in part.items()}
     tensors |= {f"optimizer/{i}/{key}": value for i, slot in moments.items() for key, value in slot.items()}
-    header = {"fingerprint": fingerprint, "progress": asdict(progress), "scaler": scaler}
+    steps = average.steps if average is not None else 0
+    header = {"fingerprint": fingerprint, "progress": asdict(progress), "scaler": scaler, "steps": steps}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
@@ -62,9 +68,13 @@ def save_state(
 
 
 def load_state(
-    path: Path, fingerprint: str, system: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path,
+    fingerprint: str,
+    system: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None = None,
 ) -> tuple[Progress, dict[str, Weights], dict[str, Any] | None] | None:
-    """Put the system and the optimizer back where they were; None where there is no state of this fit."""
+    """Put everything back where it was; None where there is no state of this fit."""
     from safetensors import safe_open
 
     if not path.is_file():
@@ -77,6 +87,8 @@ def load_state(
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     system.load_state_dict(_under(tensors, "now"))
     _load_moments(optimizer, _under(tensors, "optimizer"))
+    if average is not None:
+        average.resume(header["steps"], _under(tensors, "average"))
     best: dict[str, Weights] = {}
     for name, value in _under(tensors, "best").items():
         member, _, inner = name.partition("/")
