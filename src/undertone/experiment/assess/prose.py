@@ -35,8 +35,8 @@ TRAINED = """\
   emotion have no label (Demszky et al. 2020, CC BY 4.0).
 - Generated sounds that nobody speaks, other ones than those of the tests below.
 
-Trained from scratch: nothing in it was pretrained elsewhere. What it says of speech answers as if all four
-classes were equally likely beforehand, however common they are in these corpora."""
+Trained from scratch: nothing in it was pretrained elsewhere. How common a class is in these corpora counts by
+half in what is said of speech."""
 
 FAILURES = """\
 ## Where it fails
