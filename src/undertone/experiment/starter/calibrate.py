@@ -3,8 +3,8 @@
 A fold's speech temperature, its fusion and its threshold come from what the *other* folds' networks say of
 the speakers that those folds keep aside: clips of this fold's training side, heard by networks that never
 met their speakers. So no clip kept aside is looked at, and every fold may train on all of its own speakers.
-(The other folds' networks did train on this fold's test speakers; what passes from there is one temperature
-and six numbers of the fusion.) The text side has its own validation sentences, taken from GoEmotions'
+(The other folds' networks did train on this fold's test speakers; what passes from there is one temperature,
+six numbers of the fusion, and the distance beyond which a clip is like no speech.) The text side has its own validation sentences, taken from GoEmotions'
 training split.
 """
 

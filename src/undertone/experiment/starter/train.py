@@ -139,8 +139,8 @@ def train_part(place: Place, part: str) -> None:
     train_judges(place, part, clips, learned, (spoken, _noisy(place, clips), sounds))
     if aside:
         _write_fold(place.part(part), clips, aside)
-        frames = [spoken.get(i, 0) for i in aside]
-        kinds, distance = heard(place.recipe, weights_of(place.part(part)), frames)
+        recorded = [spoken.get(i, 0) for i in aside]
+        kinds, distance = heard(place.recipe, weights_of(place.part(part)), recorded)
         np.savez(place.part(part) / "heard.npz", clips=np.array(aside), kinds=kinds, distance=distance)
 
 
