@@ -1,11 +1,11 @@
 """How sure the starter may be, and when it says nothing: fitted on what was not trained on.
 
 A fold's speech temperature, its fusion and its threshold come from what the *other* folds' networks say of
-the speakers that those folds keep aside: clips of this fold's training side, heard by networks that never
-met their speakers. So no clip kept aside is looked at, and every fold may train on all of its own speakers.
-(The other folds' networks did train on this fold's test speakers; what passes from there is one temperature,
-six numbers of the fusion, and the distance beyond which a clip is like no speech.) The text side has its own validation sentences, taken from GoEmotions'
-training split.
+the speakers that those folds keep aside: clips of this fold's training side, heard by networks that never met
+their speakers. So no clip kept aside is looked at, and every fold may train on all of its own speakers. (The
+other folds' networks did train on this fold's test speakers; what passes from there is one temperature, six
+numbers of the fusion, and the distance beyond which a clip is like no speech.) The text side has its own
+validation sentences, taken from GoEmotions' training split.
 """
 
 from __future__ import annotations
