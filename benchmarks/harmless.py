@@ -1,13 +1,13 @@
 """Where words carry nothing, does reading them do harm? And which granularity of speech helps?
 
     UNDERTONE_DATA=… python benchmarks/harmless.py [--corpora emodb ravdess4 ravdess8]
-        [--systems speech unison …] [--epochs N] [--seeds 1] [--jobs 2] [--out DIR] [--quick]
+        [--systems speech unison multilevel-word …] [--epochs N] [--seeds 1] [--jobs 2] [--out DIR] [--quick]
 
 EmoDB with its human phones, syllables and words; RAVDESS in four classes (calm is neutral) and eight, its
-words found by our aligner. Recipes are those of ``recipes/``, on RAVDESS for 12 epochs; five folds over
-speakers. Each system is run as things are and, named ``…-shuffled``, with every transcript replaced by
-another clip's: its words stand on the segments in their order. The rows ``multilevel-word`` … are the
-granularities one by one, speech beside its words at that level. One JSON line a run: UA, its difference to
+words found by our aligner. Recipes are those of ``recipes/``; five folds over speakers. Each system is run as
+things are and, named ``…-shuffled``, with every transcript replaced by another clip's: its words stand on the
+segments in their order. ``multilevel-word`` … are the granularities one by one, speech beside its words at
+that level. One JSON line a run: UA, its difference to
 ``speech`` with a paired interval over speakers, ``ratio`` of the two. Finished folds are not done again.
 """
 
@@ -40,9 +40,9 @@ from undertone.types import Alignment, Segment, Utterance
 
 CORPORA = {"emodb": "emodb4", "ravdess4": "ravdess4", "ravdess8": "ravdess8"}
 """The label set of each."""
-EPOCHS = {"emodb": 30, "ravdess4": 12, "ravdess8": 12}
 SYSTEMS = ("speech", "text", "score", "concat", "perspective", "mgcma", "multilevel", "unison")
-LEVELS = ("frame", "phone", "syllable", "word")
+LEVELS = ("multilevel-frame", "multilevel-phone", "multilevel-syllable", "multilevel-word")
+"""Speech beside its words at one granularity."""
 QUICK = ("speech", "concat")
 
 
@@ -88,22 +88,22 @@ def lent(u: Utterance, other: Utterance) -> Alignment | None:
 def recipes(corpus: str, path: Path, chosen: argparse.Namespace) -> Iterator[Recipe]:
     """Every run of one corpus."""
     folder = recipes_folder() / corpus.rstrip("48")
-    epochs = 2 if chosen.quick else chosen.epochs or EPOCHS[corpus]
-    common = [f"training.epochs={epochs}", f"protocol.seeds={chosen.seeds}"]
+    common = [f"protocol.seeds={chosen.seeds}", *chosen.set]
+    if epochs := 2 if chosen.quick else chosen.epochs:
+        common.append(f"training.epochs={epochs}")
 
-    def named(system: str, name: str, manifest_path: Path, *more: str) -> Recipe:
-        given = [*common, *chosen.set, f'manifest="{manifest_path}"', f'name="{name}"', *more]
-        return load_recipe(folder / f"{system}.toml", given)
+    def named(system: str, name: str, manifest_path: Path) -> Recipe:
+        whole, _, level = system.partition("-")
+        given = [*common, f'manifest="{manifest_path}"', f'name="{name}"']
+        return load_recipe(
+            folder / f"{whole}.toml", [*given, f'model.members=["early-{level}"]'] if level else given
+        )
 
     other = shuffled(path)
     for system in chosen.systems:
         yield named(system, f"{corpus}-{system}", path)
-        if system != "speech":
+        if system != "speech" and system not in LEVELS:
             yield named(system, f"{corpus}-{system}-shuffled", other)
-    if "multilevel" in chosen.systems:
-        for level in LEVELS:
-            more = f'model.members=["early-{level}"]'
-            yield named("multilevel", f"{corpus}-multilevel-{level}", path, more)
 
 
 def line(run: runs.Run, speech: runs.Run) -> dict[str, Any]:
@@ -136,9 +136,9 @@ def report(out: Path, names: Iterable[str], corpus: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpora", nargs="+", choices=CORPORA, default=list(CORPORA))
-    parser.add_argument("--systems", nargs="+", default=SYSTEMS)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS + LEVELS, default=SYSTEMS + LEVELS)
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for all systems")
-    parser.add_argument("--epochs", type=int, help="default: 30 on EmoDB, 12 on RAVDESS")
+    parser.add_argument("--epochs", type=int, help="default: the recipes' (30)")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/harmless"))
