@@ -58,6 +58,22 @@ def test_powers_undo_what_a_member_claims_too_much() -> None:
     assert pulled.tolist() == pytest.approx([1.0] * 3, abs=0.01)
 
 
+def test_a_member_that_is_left_alone_keeps_its_ranking_where_classes_are_rare() -> None:
+    """Softened evidence beside an unsoftened prior would name frequent classes more often than it does."""
+    rng = np.random.default_rng(1)
+    prior = torch.tensor([0.7, 0.2, 0.1])
+    honest = torch.from_numpy(rng.normal(size=(2000, 3))) + prior.log()
+    labels = torch.multinomial(honest.softmax(-1), 1, generator=torch.Generator().manual_seed(1))[:, 0]
+    loud = ((honest - prior.log()) * 3 + prior.log()).softmax(-1)
+    noise = torch.from_numpy(rng.normal(size=(2000, 3)) * 3).softmax(-1)
+    said = torch.stack([loud, noise])
+    powers = fit_exponents(said, labels, prior, shrink=0.0)
+    assert powers.tolist() == pytest.approx([1.0, 0.0], abs=0.05)
+    here = torch.ones(2, 2000, dtype=torch.bool)
+    together = combine(said.log(), here, "pool", powers, prior)
+    assert (together.argmax(-1) == loud.argmax(-1)).double().mean() > 0.97
+
+
 @pytest.mark.parametrize("rule", ["mean", "weighted", "product"])
 def test_who_is_not_there_says_nothing(rule: Any) -> None:
     scores = _scores([[0.8, 0.2]], [[0.1, 0.9]])
