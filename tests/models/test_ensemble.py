@@ -52,7 +52,8 @@ def test_powers_undo_what_a_member_claims_too_much() -> None:
     said = torch.stack([logits[0], 2 * logits[1], noise]).softmax(-1)
     even = torch.full((4,), 0.25)
     powers = fit_exponents(said, labels, even, shrink=0.0)
-    assert powers.tolist() == pytest.approx([1.0, 0.5, 0.0], abs=0.06)
+    assert (powers / powers[0]).tolist() == pytest.approx([1.0, 0.5, 0.0], abs=0.06)
+    assert powers[1] < 1 < powers[0]
     assert (powers >= 0).all()
     pulled = fit_exponents(said[:, :5], labels[:5], even, shrink=1e4)
     assert pulled.tolist() == pytest.approx([1.0] * 3, abs=0.01)
@@ -66,12 +67,14 @@ def test_a_member_that_is_left_alone_keeps_its_ranking_where_classes_are_rare() 
     labels = torch.multinomial(honest.softmax(-1), 1, generator=torch.Generator().manual_seed(1))[:, 0]
     loud = ((honest - prior.log()) * 3 + prior.log()).softmax(-1)
     noise = torch.from_numpy(rng.normal(size=(2000, 3)) * 3).softmax(-1)
-    said = torch.stack([loud, noise])
-    powers = fit_exponents(said, labels, prior, shrink=0.0)
-    assert powers.tolist() == pytest.approx([1.0, 0.0], abs=0.05)
+    nothing = prior.double().expand(2000, 3)  # its power is what the pull says, and must not matter
     here = torch.ones(2, 2000, dtype=torch.bool)
-    together = combine(said.log(), here, "pool", powers, prior)
-    assert (together.argmax(-1) == loud.argmax(-1)).double().mean() > 0.97
+    for other in (noise, nothing):
+        said = torch.stack([loud, other])
+        powers = fit_exponents(said, labels, prior, shrink=5.0)
+        assert powers[0].item() == pytest.approx(1.0, abs=0.05)
+        together = combine(said.log(), here, "pool", powers, prior)
+        assert (together.argmax(-1) == loud.argmax(-1)).double().mean() > 0.97
 
 
 @pytest.mark.parametrize("rule", ["mean", "weighted", "product"])

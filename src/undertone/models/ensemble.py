@@ -27,8 +27,8 @@ _LOUDEST = 10.0
 Rule = Literal["mean", "weighted", "product", "pool"]
 """``mean`` of the posteriors; their ``weighted`` mean, weights fitted on validation; their ``product`` over
 the class prior to the power of members - 1, the optimum where members err independently; or the ``pool``,
-that product with each member's evidence to a power from 0 to 1 fitted on validation: one that claims more
-than the other is turned down, one that knows nothing falls silent."""
+that product with each member's evidence to a power ≥ 0 fitted on validation: one that claims more than
+the other is turned down, one that knows nothing falls silent."""
 
 
 @dataclass
@@ -88,8 +88,8 @@ def fit_weights(posteriors: Tensor, labels: Tensor, shrink: float, steps: int = 
 def fit_exponents(
     posteriors: Tensor, labels: Tensor, prior: Tensor, shrink: float, sweeps: int = 60
 ) -> Tensor:
-    """(M,) powers of members' evidence in the proportion in which ``posteriors (M, n, C)`` make the labels
-    likeliest, the largest 1.
+    """(M,) powers ≥ 0 of members' evidence in the proportion in which ``posteriors (M, n, C)`` make the
+    labels likeliest; their mean, each counting by what it has to say, is 1.
 
     ``shrink`` utterances' worth of pull towards 1, the plain product, is added. The likelihood is concave, so
     each power in turn is brought to where its slope is 0. Only the proportion is kept: all powers below 1
@@ -116,8 +116,8 @@ def fit_exponents(
             powers[member] = low
         if torch.allclose(before, powers, rtol=0.0, atol=1e-5):
             break
-    largest = powers.max()
-    return (powers / largest if largest > 0 else torch.ones_like(powers)).float()
+    said = powers * evidence.abs().mean((1, 2))  # what each has its say with
+    return (powers * said.sum() / (powers * said).sum() if said.any() else torch.ones_like(powers)).float()
 
 
 class Ensemble(System):
