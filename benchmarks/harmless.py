@@ -7,8 +7,8 @@ EmoDB with its human phones, syllables and words; RAVDESS in four classes (calm 
 words found by our aligner. Recipes are those of ``recipes/``; five folds over speakers. Each system is run as
 things are and, named ``…-shuffled``, with every transcript replaced by another clip's: its words stand on the
 segments in their order. ``multilevel-word`` … are the granularities one by one, speech beside its words at
-that level. One JSON line a run: UA, its difference to
-``speech`` with a paired interval over speakers, ``ratio`` of the two. Finished folds are not done again.
+that level. One JSON line a run: UA, its difference to ``speech`` with a paired interval over speakers,
+``ratio`` of the two. Finished folds are not done again.
 """
 
 from __future__ import annotations
@@ -94,10 +94,9 @@ def recipes(corpus: str, path: Path, chosen: argparse.Namespace) -> Iterator[Rec
 
     def named(system: str, name: str, manifest_path: Path) -> Recipe:
         whole, _, level = system.partition("-")
-        given = [*common, f'manifest="{manifest_path}"', f'name="{name}"']
-        return load_recipe(
-            folder / f"{whole}.toml", [*given, f'model.members=["early-{level}"]'] if level else given
-        )
+        more = [f'model.members=["early-{level}"]'] if level else []
+        given = [*common, f'manifest="{manifest_path}"', f'name="{name}"', *more]
+        return load_recipe(folder / f"{whole}.toml", given)
 
     other = shuffled(path)
     for system in chosen.systems:
