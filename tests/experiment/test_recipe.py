@@ -54,4 +54,4 @@ def test_overrides_are_laid_over_and_the_mark_follows() -> None:
     wider = recipe.but(["model.width=64"])
     assert wider.model.width == 64  # type: ignore[attr-defined]
     assert recipe.mark() != wider.mark()
-    assert recipe.mark() == recipe.but(["protocol.seeds=5", "name=other"]).mark()
+    assert recipe.mark() == recipe.but(["protocol.seeds=5", "name=other", "manifest=elsewhere.jsonl"]).mark()

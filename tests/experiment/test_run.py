@@ -1,12 +1,14 @@
 """One fold after the other: what is left behind, and that the test side stays shut."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from planted import LABELS, WORDS, Planted, corpus, done, planned, recipe, relabelled, retold
 
+from undertone import manifest as manifests
 from undertone.errors import ProtocolError
 from undertone.evaluation import card as cards
 from undertone.evaluation.results import evaluate
@@ -15,6 +17,7 @@ from undertone.experiment.crossval import crossval
 from undertone.experiment.run import run_job
 from undertone.models import folder as models
 from undertone.training.crossval import finished
+from undertone.types import Alignment, Utterance
 
 
 def figures(folder: Path) -> dict[str, float]:
@@ -46,6 +49,54 @@ def test_a_run_can_be_measured_loaded_and_is_not_done_twice(tmp_path: Path) -> N
     assert loaded.card["folds"]["mean"]["ua"] == pytest.approx(result.folds["ua"].mean)
     assert all(finished(job) for job in planned(tmp_path, made).jobs)
     assert not any(finished(job) for job in planned(tmp_path, made.but(["training.rate=0.02"])).jobs)
+
+
+CHANGES = {
+    "a word begins later": lambda u: replace(u, alignment=shifted(u, "start")),
+    "a word ends earlier": lambda u: replace(u, alignment=shifted(u, "end")),
+    "another turn": lambda u: replace(u, turn=(u.turn or 0) + 100),
+    "another span": lambda u: replace(u, end=(u.end or 0) - 0.04),
+    "another transcript": lambda u: replace(u, text=f"{u.text} indeed"),
+    "another label": lambda u: replace(u, label="sad"),
+}
+
+
+def shifted(utterance: Utterance, which: str) -> Alignment:
+    assert utterance.alignment is not None
+    first, *rest = utterance.alignment.word
+    times = {"start": first.start + 0.05} if which == "start" else {"end": first.end - 0.05}
+    return Alignment((replace(first, **times), *rest))
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_of_the_corpus_is_another_run(tmp_path: Path, what: str) -> None:
+    path = corpus(tmp_path)
+    before = prints(tmp_path, path)
+    found = manifests.read(path)
+    chosen = next(u for u in found.utterances if u.label == "angry")
+    changed = [CHANGES[what](u) if u is chosen else u for u in found.utterances]
+    manifests.write(path, changed, found.meta)
+    assert not before & prints(tmp_path, path)
+
+
+def test_other_recordings_under_the_same_names_are_another_run(tmp_path: Path) -> None:
+    path, features = corpus(tmp_path), Planted(tmp_path)
+    before = prints(tmp_path, path, features)
+    features.told = {"u003": "sad"}
+    assert not before & prints(tmp_path, path, features)
+
+
+def test_a_run_is_the_same_wherever_its_corpus_and_its_features_lie(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in "ab"]
+    for place in places:
+        place.mkdir()
+    one, two = (prints(place, corpus(place)) for place in places)
+    assert one == two
+
+
+def prints(folder: Path, path: Path, features: Planted | None = None) -> set[str]:
+    """What each job of a run of this manifest is known by."""
+    return {job.fingerprint for job in planned(folder, recipe(path), features).jobs}
 
 
 def test_random_labels_give_chance_within_the_interval(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from undertone.experiment.run import run_job
 from undertone.features.subword import Subword
 from undertone.models import folder as models
 from undertone.store import Store
+from undertone.types import Utterance
 
 SMALL = {
     "hidden_size": 16,
@@ -99,6 +102,21 @@ def test_segments_point_at_the_frames_that_the_network_makes(place: Path) -> Non
     assert encoded.speech.shape[:2] == (3, 39), "0.8 s of 20 ms frames, less what the last lacks"
     assert int(batch.segments["word"].spans.max()) == 39
     assert encoded.text.shape[-1] == parts.dimensions.text == 16
+
+
+def test_other_recordings_are_noticed_where_nothing_of_them_is_stored(place: Path, tmp_path: Path) -> None:
+    made = tuned(place, "full", "name=full")
+    utterances = read_corpus(made.manifest).utterances
+
+    def mark(heard: Sequence[Utterance]) -> str:
+        return gather_features(made, heard, Store(tmp_path / "store")).mark
+
+    wave, rate = soundfile.read(utterances[0].audio)
+    louder = tmp_path / Path(utterances[0].audio).name
+    soundfile.write(louder, 1.5 * wave, rate)
+    first, *rest = utterances
+    assert mark(utterances) == mark(utterances)
+    assert mark(utterances) != mark([replace(first, audio=str(louder)), *rest])
 
 
 def test_a_card_names_the_precision_that_was_computed_in_not_auto(place: Path) -> None:

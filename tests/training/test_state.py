@@ -12,7 +12,7 @@ from safetensors import safe_open
 from tiny import Tiny, dataset, recall
 
 from undertone.training.config import TrainingConfig
-from undertone.training.loop import fit
+from undertone.training.loop import Fitted, fit
 
 SCRIPT = Path(__file__).parent / "killed.py"
 
@@ -54,10 +54,17 @@ def test_the_state_is_tensors_and_json(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["state.safetensors"]
 
 
-def test_a_state_of_other_settings_is_not_taken_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("epochs", "origin"), [(3, "these"), (2, "others")])
+def test_a_state_of_other_settings_or_data_is_not_taken_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, epochs: int, origin: str
+) -> None:
     path = tmp_path / "state.safetensors"
-    fit(Tiny(), dataset(12), None, TrainingConfig(epochs=2), state=path)
-    torch.manual_seed(0)
-    fitted = fit(Tiny(), dataset(12), None, TrainingConfig(epochs=3), state=path)
-    assert len(fitted.history) == 3
+
+    def fitted(epochs: int, origin: str) -> Fitted:
+        torch.manual_seed(0)
+        return fit(Tiny(), dataset(12), None, TrainingConfig(epochs=epochs), state=path, origin=origin)
+
+    first = fitted(2, "these")
+    assert fitted(2, "these").history == first.history and "starting afresh" not in caplog.text
+    assert len(fitted(epochs, origin).history) == epochs
     assert "starting afresh" in caplog.text

@@ -133,7 +133,7 @@ def plan(
     folder = out / recipe.title
     features = features_of(recipe, corpus)
     _lay_out(recipe, folder, corpus, split, features)
-    mark = fingerprint([recipe.mark(), corpus.mark, split.hash, features.encoders, features.store, _code()])
+    mark = fingerprint([recipe.mark(), corpus.mark, split.hash, features.mark, _code()])
     task = Task(recipe, folder)
 
     def job(fold: str, seed: int, folder: Path) -> Job:

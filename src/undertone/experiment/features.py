@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from undertone.config import fingerprint
 from undertone.types import FrameClock
 
 __all__ = ["Features"]
@@ -27,3 +28,11 @@ class Features:
     text_dim: int = 0
     encoders: Mapping[str, Any] = field(default_factory=dict)
     """``speech`` and ``text``: name, identity and settings of each, as a model's card has them."""
+    recordings: str = ""
+    """Where a speech encoder learns and nothing is stored: hash of what it hears."""
+
+    @property
+    def mark(self) -> str:
+        """Hash of all that a training reads of them: not of where they are, nor where they were made."""
+        identities = {side: encoder["identity"] for side, encoder in self.encoders.items()}
+        return fingerprint([identities, dict(self.speech), dict(self.text), self.recordings])

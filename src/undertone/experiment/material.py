@@ -23,10 +23,11 @@ from undertone.experiment.networks import with_networks
 from undertone.experiment.recipe import Recipe
 from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
-from undertone.features.extract import extract, speech_key, text_key
+from undertone.features.extract import extract
+from undertone.features.keys import recording_key, speech_key, text_key
 from undertone.labels import in_order
 from undertone.store import Store
-from undertone.types import FrameClock, Utterance
+from undertone.types import TIERS, FrameClock, Segment, Utterance
 
 __all__ = ["Features", "Material", "gather_features", "open_material", "read_corpus"]
 
@@ -44,7 +45,7 @@ class Corpus:
     utterances: tuple[Utterance, ...]
     """With absolute audio; turns without a label only where ``everything`` was asked for."""
     mark: str
-    """Hash of ids, speakers, labels, texts and boundaries."""
+    """Hash of all that is known of the utterances, but of where their recordings lie and what these hold."""
 
     @cached_property
     def by_id(self) -> dict[str, Utterance]:
@@ -68,22 +69,27 @@ def read_corpus(path: str | Path, everything: bool = False) -> Corpus:
         raise ManifestError(f"{path}: no utterance has a label to learn from")
     labels = manifest.meta.classes or in_order(labelled)
     kept = tuple(u for u in manifest.resolved() if everything or u.label is not None)
-    mark = fingerprint([[u.id, u.speaker, u.label, u.text, _bounds(u)] for u in kept])
+    mark = fingerprint([_known(u) for u in kept])
     name = manifest.meta.corpus or Path(path).stem
     return Corpus(name, manifest.meta.label_set or "own", tuple(labels), kept, mark)
 
 
-def _bounds(utterance: Utterance) -> list[Any]:
-    alignment = utterance.alignment
-    if alignment is None:
-        return []
-    return [[len(alignment.tier(t)), *(round(s.end, 4) for s in alignment.tier(t))] for t in alignment.tiers]
+def _known(utterance: Utterance) -> list[Any]:
+    """What splits, training and scoring go by."""
+    u = utterance
+    tiers = [(tier, [_placed(s) for s in u.alignment.tier(tier)]) for tier in TIERS] if u.alignment else []
+    return [u.id, u.start, u.end, u.speaker, u.session, u.dialogue, u.turn, u.text, u.label, tiers]
+
+
+def _placed(segment: Segment) -> list[Any]:
+    return [segment.text, round(segment.start, 4), round(segment.end, 4), segment.chars]
 
 
 def gather_features(
     recipe: Recipe, utterances: Sequence[Utterance], store: Store, *, jobs: int = 1
 ) -> Features:
     """Encode what the store lacks; returns where everything is."""
+    hears_itself = recipe.hears and recipe.speech.tuned
     stored = recipe.hears and not recipe.speech.tuned
     speech = speech_encoders.build(recipe.speech.encoder) if stored else None
     wants_text = recipe.reads and not recipe.text.learned and not recipe.text.tuned
@@ -110,6 +116,7 @@ def gather_features(
         speech_layers=speech.layers if speech is not None else 0,
         text_dim=text.dim if text is not None else 0,
         encoders=encoders,
+        recordings=fingerprint([recording_key(u) for u in utterances]) if hears_itself else "",
     )
     return with_networks(recipe, found) if recipe.speech.tuned or recipe.text.tuned else found
 

@@ -161,9 +161,9 @@ class Recipe(Config):
         return self.system != "speech"
 
     def mark(self) -> str:
-        """A hash of everything that determines one training; the number of seeds does not."""
+        """A hash of what determines one training: not how many there are, nor where the corpus lies."""
         values = self.plain()
-        del values["name"], values["notes"], values["protocol"]["seeds"]
+        del values["name"], values["notes"], values["manifest"], values["protocol"]["seeds"]
         values["speech"].pop("device"), values["text"].pop("device")
         return fingerprint(values)
 

@@ -81,6 +81,7 @@ def _fold(job: Job, recipe: Recipe, material: Material, watch: Watch | None) -> 
         score=score,
         seed=job.seed,
         state=state,
+        origin=job.fingerprint,
         watch=watch,
     )
     before, after = temper(fitted)
@@ -128,6 +129,7 @@ def _refit(
         ends=chosen.best_epoch,
         seed=job.seed,
         state=state,
+        origin=job.fingerprint,
         watch=watch,
     )
     finish.combine_like(system, [chosen])
@@ -149,7 +151,17 @@ def _final(job: Job, task: Task, material: Material, watch: Watch | None) -> Non
     system = fresh(recipe, Sides(data, data, None, dims, tokenizer), job.seed)  # type: ignore[arg-type]
     state = job.folder / finish.STATE
     ends = finish.median_epochs(folds)
-    fit(system, data, None, recipe.training, ends=ends, seed=job.seed, state=state, watch=watch)
+    fit(
+        system,
+        data,
+        None,
+        recipe.training,
+        ends=ends,
+        seed=job.seed,
+        state=state,
+        origin=job.fingerprint,
+        watch=watch,
+    )
     finish.combine_from(system, folds)
     system.temperature.copy_(torch.tensor(finish.middle_temperature(folds)))
     card = model_card(recipe, material, fold=FINAL, seed=job.seed) | {"epochs": ends}

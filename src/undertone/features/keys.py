@@ -9,13 +9,22 @@ from pathlib import Path
 from undertone.audio import digest
 from undertone.types import SpeechEncoder, TextEncoder, Utterance
 
-__all__ = ["speech_key", "text_key"]
+__all__ = ["recording_key", "speech_key", "text_key"]
 
 
 def speech_key(utterance: Utterance, encoder: SpeechEncoder) -> str:
     """Address of an utterance's frames: the recording's bytes, the span, the encoder's identity."""
+    return _address("speech", encoder.identity, *_heard(utterance))
+
+
+def recording_key(utterance: Utterance) -> str:
+    """What an encoder that learns hears of it: the recording's bytes and the span."""
+    return _address("recording", *_heard(utterance))
+
+
+def _heard(utterance: Utterance) -> list[object]:
     span = [None if t is None else round(t * 1e6) for t in (utterance.start, utterance.end)]
-    return _address("speech", encoder.identity, _digest_of(utterance.audio), *span)
+    return [_digest_of(utterance.audio), *span]
 
 
 def text_key(utterance: Utterance, encoder: TextEncoder) -> str:

@@ -69,13 +69,14 @@ def fit(
     ends: Mapping[str, int] | None = None,
     seed: int = 0,
     state: Path | None = None,
+    origin: str = "",
     watch: Watch | None = None,
 ) -> Fitted:
     """Train until the epochs are over or no member has got better on the validation side for ``patience``.
 
     Each member ends at its own best epoch by ``score``; without a validation side, after as many epochs
     as ``ends`` says of it, else at the last. With ``state``, a file, a killed fit goes on after its last
-    whole epoch and ends where it would have.
+    whole epoch and ends where it would have; ``origin`` names what the data are, for other data begin anew.
     """
     assert (validation is None) == (score is None), "a validation side needs a score, and a score needs one"
     keep_freed_memory()
@@ -85,7 +86,7 @@ def fit(
     average = Average(system, config.averaging)
     run = _Run(system, objective, optimizer, average, train, config, machine, seed, watch)
     mark = fingerprint(
-        [config.plain(), system.config.plain(), ends, seed, train.ids, validation and validation.ids]
+        [config.plain(), system.config.plain(), ends, seed, origin, train.ids, validation and validation.ids]
     )
     progress, best = _resume(run, state, mark)
 
