@@ -77,19 +77,21 @@ class Text(_One):
 
 
 class Concat(System):
-    """Both sides pooled and concatenated, and an MLP."""
+    """Both sides pooled, each normalised so that neither drowns the other, concatenated, and an MLP."""
 
     def __init__(self, config: BaselineConfig, dimensions: Dimensions) -> None:
         super().__init__(config, dimensions)
         self.speech = _pooled(config, dimensions, "speech")
         self.text = _pooled(config, dimensions, "text")
+        self.speech_norm = nn.LayerNorm(self.speech.width)
+        self.text_norm = nn.LayerNorm(self.text.width)
         width = self.speech.width + self.text.width
-        self.head = Head(width, config.width, dimensions.classes, config.dropout)
+        self.head = Head(width, config.width, dimensions.classes, config.dropout, norm=False)
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         speech, frames = self.speech(batch)
         text, tokens = self.text(batch)
-        vector = self.head.hidden(torch.cat([speech, text], -1))
+        vector = self.head.hidden(torch.cat([self.speech_norm(speech), self.text_norm(text)], -1))
         looks = {**frames, **tokens} if attention else {}
         return Output(self.head.last(vector), vectors={"fused": vector}, attention=looks)
 

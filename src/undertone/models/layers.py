@@ -140,10 +140,10 @@ class SegmentPool(nn.Module):
 class Head(nn.Module):
     """Pooled vector → dropout → MLP → C logits; ``hidden`` is the vector before the last map."""
 
-    def __init__(self, inputs: int, width: int, classes: int, dropout: float) -> None:
+    def __init__(self, inputs: int, width: int, classes: int, dropout: float, norm: bool = True) -> None:
         super().__init__()
         self.hidden = nn.Sequential(
-            nn.LayerNorm(inputs),
+            nn.LayerNorm(inputs) if norm else nn.Identity(),
             nn.Dropout(dropout),
             nn.Linear(inputs, width),
             nn.GELU(),
