@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,17 +73,8 @@ def _fold(job: Job, recipe: Recipe, material: Material, watch: Watch | None) -> 
     system = fresh(recipe, parts, job.seed)
     score = partial(unweighted, classes=len(material.corpus.labels))
     state = job.folder / finish.STATE
-    fitted = fit(
-        system,
-        parts.train,
-        parts.validation,
-        recipe.training,
-        score=score,
-        seed=job.seed,
-        state=state,
-        origin=job.fingerprint,
-        watch=watch,
-    )
+    learn = _learner(job, recipe, watch)
+    fitted = learn(system, parts.train, parts.validation, score=score, state=state)
     before, after = temper(fitted)
     chosen = {"validation_nll": {"before_temperature": before, "after": after}}
     if recipe.protocol.refit:
@@ -121,17 +112,7 @@ def _refit(
     before = ask(chosen.system, parts.test.open(chosen))
     system = fresh(recipe, parts, job.seed)
     state = job.folder / f"refit-{finish.STATE}"
-    again = fit(
-        system,
-        whole,
-        None,
-        recipe.training,
-        ends=chosen.best_epoch,
-        seed=job.seed,
-        state=state,
-        origin=job.fingerprint,
-        watch=watch,
-    )
+    again = _learner(job, recipe, watch)(system, whole, None, ends=chosen.best_epoch, state=state)
     finish.combine_like(system, [chosen])
     system.temperature.copy_(chosen.system.temperature)
     state.unlink(missing_ok=True)
@@ -151,21 +132,16 @@ def _final(job: Job, task: Task, material: Material, watch: Watch | None) -> Non
     system = fresh(recipe, Sides(data, data, None, dims, tokenizer), job.seed)  # type: ignore[arg-type]
     state = job.folder / finish.STATE
     ends = finish.median_epochs(folds)
-    fit(
-        system,
-        data,
-        None,
-        recipe.training,
-        ends=ends,
-        seed=job.seed,
-        state=state,
-        origin=job.fingerprint,
-        watch=watch,
-    )
+    _learner(job, recipe, watch)(system, data, None, ends=ends, state=state)
     finish.combine_from(system, folds)
     system.temperature.copy_(torch.tensor(finish.middle_temperature(folds)))
     card = model_card(recipe, material, fold=FINAL, seed=job.seed) | {"epochs": ends}
     models.save(job.folder, system, card | {"folds": finish.figures(folds)}, tokenizer)
+
+
+def _learner(job: Job, recipe: Recipe, watch: Watch | None) -> Callable[..., Fitted]:
+    """``fit`` as this job wants it."""
+    return partial(fit, config=recipe.training, seed=job.seed, origin=job.fingerprint, watch=watch)
 
 
 def _tested(folds: Sequence[Any]) -> set[str]:
