@@ -1,6 +1,7 @@
 """One fold after the other: what is left behind, and that the test side stays shut."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,12 @@ from undertone.evaluation import card as cards
 from undertone.evaluation.results import evaluate
 from undertone.experiment import examples
 from undertone.experiment.crossval import crossval
+from undertone.experiment.features import Features
+from undertone.experiment.material import read_corpus
+from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import run_job
 from undertone.models import folder as models
+from undertone.store import Store
 from undertone.training.crossval import finished
 from undertone.types import Alignment, Utterance
 
@@ -252,3 +257,27 @@ def test_a_whole_crossval_over_processes(tmp_path: Path, monkeypatch: pytest.Mon
     assert "again" not in seen and again.runs == ran.runs
     assert evaluate(ran.runs[0]).seeds["ua"].mean > 0.8
     assert WORDS["sad"] in path.read_text()
+
+
+def test_a_store_that_was_given_is_the_one_that_is_used_though_it_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Store] = []
+
+    def gathered(made: Recipe, found: Sequence[Utterance], store: Store, *, jobs: int) -> Features:
+        used.append(store)
+        return Planted(tmp_path)(made, read_corpus(made.manifest))
+
+    monkeypatch.setattr("undertone.experiment.crossval.gather_features", gathered)
+    monkeypatch.setattr("undertone.experiment.crossval.run_jobs", lambda jobs, work, **more: [])
+    empty = Store(tmp_path / "own")
+    crossval([recipe(corpus(tmp_path), name) for name in ("speech", "text")], tmp_path / "runs", store=empty)
+    assert len(empty) == 0 and used and all(store is empty for store in used)
+
+
+def test_a_manifest_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
+    path = corpus(tmp_path)
+    first = read_corpus(path)
+    assert read_corpus(str(path)) is first
+    relabelled(path, {"u000": "sad"})
+    assert read_corpus(path).by_id["u000"].label == "sad"

@@ -84,7 +84,7 @@ def crossval(
     titles = [recipe.title for recipe in recipes]
     if len(set(titles)) < len(titles):
         raise ConfigError(f"two recipes are called '{max(titles, key=titles.count)}': give one a name")
-    features = _Shared(store or Store(), processes)
+    features = _Shared(Store() if store is None else store, processes)  # an empty one is falsy
     plans = [plan(recipe, out, features.of, final=final) for recipe in recipes]
     jobs = [job for planned in plans for job in planned.jobs]
     finals = [planned.final for planned in plans if planned.final is not None]

@@ -26,6 +26,7 @@ from undertone.features import text as text_encoders
 from undertone.features.extract import extract
 from undertone.features.keys import recording_key, speech_key, text_key
 from undertone.labels import in_order
+from undertone.manifest.meta import sidecar
 from undertone.store import Store
 from undertone.types import TIERS, FrameClock, Segment, Utterance
 
@@ -62,7 +63,17 @@ class Material:
 
 
 def read_corpus(path: str | Path, everything: bool = False) -> Corpus:
-    """The utterances of a manifest that have a label; all of them where context is wanted."""
+    """The utterances of a manifest that have a label; all of them where context is wanted.
+
+    A manifest that many recipes share is read once, as long as it stays as it is.
+    """
+    path = Path(path).absolute()
+    files = [p.stat() for p in (path, sidecar(path)) if p.is_file()]
+    return _read(path, everything, tuple((f.st_ino, f.st_mtime_ns, f.st_size) for f in files))
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, everything: bool, _as_it_is: tuple[tuple[int, int, int], ...]) -> Corpus:
     manifest = manifests.read(path)
     labelled = [u.label for u in manifest.utterances if u.label is not None]
     if not labelled:
@@ -70,7 +81,7 @@ def read_corpus(path: str | Path, everything: bool = False) -> Corpus:
     labels = manifest.meta.classes or in_order(labelled)
     kept = tuple(u for u in manifest.resolved() if everything or u.label is not None)
     mark = fingerprint([_known(u) for u in kept])
-    name = manifest.meta.corpus or Path(path).stem
+    name = manifest.meta.corpus or path.stem
     return Corpus(name, manifest.meta.label_set or "own", tuple(labels), kept, mark)
 
 
