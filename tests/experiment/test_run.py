@@ -84,6 +84,14 @@ def test_a_change_of_the_corpus_is_another_run(tmp_path: Path, what: str) -> Non
     assert not before & prints(tmp_path, path)
 
 
+def test_classes_in_another_order_are_another_run(tmp_path: Path) -> None:
+    path = corpus(tmp_path)
+    before = prints(tmp_path, path)
+    found = manifests.read(path)
+    manifests.write(path, found.utterances, replace(found.meta, classes=LABELS[::-1]))
+    assert not before & prints(tmp_path, path)
+
+
 def test_other_recordings_under_the_same_names_are_another_run(tmp_path: Path) -> None:
     path, features = corpus(tmp_path), Planted(tmp_path)
     before = prints(tmp_path, path, features)

@@ -46,7 +46,8 @@ class Corpus:
     utterances: tuple[Utterance, ...]
     """With absolute audio; turns without a label only where ``everything`` was asked for."""
     mark: str
-    """Hash of all that is known of the utterances, but of where their recordings lie and what these hold."""
+    """Hash of the classes and of all that is known of the utterances, but where their recordings lie and
+    what these hold."""
 
     @cached_property
     def by_id(self) -> dict[str, Utterance]:
@@ -80,7 +81,7 @@ def _read(path: Path, everything: bool, _as_it_is: tuple[tuple[int, int, int], .
         raise ManifestError(f"{path}: no utterance has a label to learn from")
     labels = manifest.meta.classes or in_order(labelled)
     kept = tuple(u for u in manifest.resolved() if everything or u.label is not None)
-    mark = fingerprint([_known(u) for u in kept])
+    mark = fingerprint([list(labels), [_known(u) for u in kept]])
     name = manifest.meta.corpus or path.stem
     return Corpus(name, manifest.meta.label_set or "own", tuple(labels), kept, mark)
 

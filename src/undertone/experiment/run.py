@@ -73,8 +73,7 @@ def _fold(job: Job, recipe: Recipe, material: Material, watch: Watch | None) -> 
     system = fresh(recipe, parts, job.seed)
     score = partial(unweighted, classes=len(material.corpus.labels))
     state = job.folder / finish.STATE
-    learn = _learner(job, recipe, watch)
-    fitted = learn(system, parts.train, parts.validation, score=score, state=state)
+    fitted = _learner(job, recipe, watch)(system, parts.train, parts.validation, score=score, state=state)
     before, after = temper(fitted)
     chosen = {"validation_nll": {"before_temperature": before, "after": after}}
     if recipe.protocol.refit:
