@@ -30,7 +30,7 @@ import numpy as np  # noqa: E402
 
 from undertone import audio  # noqa: E402
 from undertone.alignment.boundaries import KINDS, LATENESS, Lateness, kind  # noqa: E402
-from undertone.alignment.sphinx import EVIDENCE_MIDDLE, SphinxAligner, SphinxConfig, tiers  # noqa: E402
+from undertone.alignment.sphinx.aligner import EVIDENCE_MIDDLE, SphinxAligner, SphinxConfig, tiers  # noqa: E402
 from undertone.alignment.syllables import syllabify  # noqa: E402
 from undertone.alignment.table import read_table  # noqa: E402
 from undertone.alignment.transcript import normalise  # noqa: E402
@@ -371,7 +371,7 @@ def below(values: Mapping[str, Sequence[float]]) -> float:
 
 def synthesised(aligner: SphinxAligner, size: int = 120) -> None:
     """The demo corpus: its times are exact."""
-    from undertone.corpora.demo import Demo
+    from undertone.corpora.demo.corpus import Demo
 
     errors: list[float] = []
     failed = refused = 0

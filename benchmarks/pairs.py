@@ -29,11 +29,11 @@ import numpy as np
 import soundfile
 import torch
 
+from studies.starter import sentences
 from undertone.corpora.ravdess import Ravdess
 from undertone.evaluation import metrics
 from undertone.experiment.recipe import load_recipe, recipes_folder
 from undertone.experiment.run import unweighted
-from undertone.experiment.starter import sentences
 from undertone.features.acoustic import acoustic_frames
 from undertone.features.subword import Subword
 from undertone.models.batch import Dimensions, Example

@@ -87,14 +87,14 @@ def _start_judge(model: Path) -> None:
     global _judge
     import torch
 
-    from undertone.serving.predictor import Predictor, load_model
+    from undertone.judging.predictor import Predictor, load_model
 
     torch.set_num_threads(1)
     _judge = Predictor(load_model(model))
 
 
 def _judge_some(utterances: Sequence[Any]) -> tuple[float, list[str]]:
-    from undertone.serving.inputs import item_of
+    from undertone.judging.inputs import item_of
 
     began = time.time()
     return began, [json.dumps(_judge.judge(item_of(u)).plain(), ensure_ascii=False) for u in utterances]

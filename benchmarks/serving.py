@@ -50,8 +50,8 @@ if kind == "pipeline":
     def answer(wave):
         return judge({"raw": wave, "sampling_rate": 16000})
 else:
-    from undertone.serving.clips import Clip
-    from undertone.serving.predictor import load_model
+    from undertone.judging.clips import Clip
+    from undertone.judging.predictor import load_model
     model = load_model(Path(folder))
     def answer(wave):
         return model.predict([Clip("clip", wave)])[0].plain()
@@ -224,7 +224,7 @@ def in_process(model: Path, clips: list[bytes], count: int) -> tuple[float, floa
     """Median seconds, and processor seconds, of the predictor on the same uploads, in this process."""
     import torch
 
-    from undertone.serving.predictor import Predictor, load_model
+    from undertone.judging.predictor import Predictor, load_model
 
     torch.set_num_threads(1)
     predictor = Predictor(load_model(model))

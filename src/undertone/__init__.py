@@ -13,7 +13,7 @@ _WHERE = {
     "Segment": "undertone.types",
     "UndertoneError": "undertone.errors",
     "Utterance": "undertone.types",
-    "load": "undertone.serving.predictor",
+    "load": "undertone.judging.predictor",
 }
 """Public names and the modules they live in: imported on first use, so that ``import undertone`` is cheap."""
 
@@ -21,7 +21,7 @@ __all__ = ["Alignment", "Prediction", "Segment", "UndertoneError", "Utterance", 
 
 if TYPE_CHECKING:
     from undertone.errors import UndertoneError
-    from undertone.serving.predictor import load
+    from undertone.judging.predictor import load
     from undertone.types import Alignment, Prediction, Segment, Utterance
 
 

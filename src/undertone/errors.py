@@ -11,6 +11,7 @@
     │   │   └── TranscriptMismatch   another text is spoken than the transcript says
     │   └── StoreError       the feature store is damaged or of another schema
     ├── ModelError           a model folder cannot be loaded, or does not fit its input
+    ├── OutputError          a file cannot be written where it was asked for
     ├── ProtocolError        an experiment would not be honest: a leak, a mismatch of ids
     ├── TrainingError        training cannot go on (a NaN, nothing to train on)
     └── MissingExtra         a feature whose optional dependency is not installed
@@ -31,6 +32,7 @@ __all__ = [
     "ManifestError",
     "MissingExtra",
     "ModelError",
+    "OutputError",
     "ProtocolError",
     "StoreError",
     "TrainingError",
@@ -81,6 +83,10 @@ class StoreError(DataError):
 
 class ModelError(UndertoneError):
     """A model folder cannot be loaded, or does not fit its input."""
+
+
+class OutputError(UndertoneError):
+    """A file cannot be written where it was asked for."""
 
 
 class ProtocolError(UndertoneError):

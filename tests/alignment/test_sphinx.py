@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pocketsphinx", reason="the extra 'align' is not installed")
 
-from undertone.alignment import boundaries, cepstra
-from undertone.alignment.hmm import POSITIONS, load_model
-from undertone.alignment.lattice import build
-from undertone.alignment.likelihood import log_likelihoods
+from undertone.alignment import boundaries
 from undertone.alignment.nesting import is_nested
 from undertone.alignment.pronunciation import UNKNOWN, Lexicon, by_letters, english, stressed
-from undertone.alignment.search import SearchConfig, search
-from undertone.alignment.sphinx import SphinxAligner, SphinxConfig
+from undertone.alignment.sphinx import cepstra
+from undertone.alignment.sphinx.aligner import SphinxAligner, SphinxConfig
+from undertone.alignment.sphinx.hmm import POSITIONS, load_model
+from undertone.alignment.sphinx.lattice import build
+from undertone.alignment.sphinx.likelihood import log_likelihoods
+from undertone.alignment.sphinx.search import SearchConfig, search
 from undertone.errors import AlignmentError, MissingExtra, ModelError, TranscriptMismatch
 
 

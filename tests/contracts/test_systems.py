@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.models.synthetic import IDS, LAYERS, VARIANTS, VECTORS, batch_of, examples, make, total
 
+from tests.models.synthetic import IDS, LAYERS, VARIANTS, VECTORS, batch_of, examples, make, total
 from undertone.models.batch import Example, collate
 from undertone.models.folder import load, save
 from undertone.models.system import Output

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from undertone import espeak
-from undertone.corpora.demo import Demo
+from undertone.corpora.demo.corpus import Demo
 from undertone.errors import ConfigError, MissingExtra
 from undertone.types import Utterance
 

@@ -8,8 +8,8 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 
-from undertone.corpora.demo_prosody import HABIT, JITTER, SPEAKER, STYLES, habits
-from undertone.corpora.demo_script import (
+from undertone.corpora.demo.prosody import HABIT, JITTER, SPEAKER, STYLES, habits
+from undertone.corpora.demo.script import (
     BLANKS,
     CLASSES,
     KINDS,
@@ -20,7 +20,7 @@ from undertone.corpora.demo_script import (
     place_words,
     write,
 )
-from undertone.corpora.demo_truth import TEXTS, Draws, ceilings, draw_many, text_table
+from undertone.corpora.demo.truth import TEXTS, Draws, ceilings, draw_many, text_table
 
 STRESS = list(KINDS).index("stress")
 

@@ -10,7 +10,7 @@ import pytest
 from undertone.experiment.crossval import Crossval
 from undertone.experiment.demo import SYSTEMS, demo_recipes
 from undertone.models.table import SYSTEMS as ALL
-from undertone.training.crossval import Failure, Job
+from undertone.training.jobs import Failure, Job
 
 
 def test_the_demo_covers_every_system_in_small_sizes() -> None:

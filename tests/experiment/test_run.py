@@ -21,7 +21,7 @@ from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import run_job
 from undertone.models import folder as models
 from undertone.store import Store
-from undertone.training.crossval import finished
+from undertone.training.jobs import finished
 from undertone.types import Alignment, Utterance
 
 

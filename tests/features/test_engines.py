@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.features.checkpoints import SPEECH
 from torch import Tensor, nn
 
+from tests.features.checkpoints import SPEECH
 from undertone.errors import ConfigError, MissingExtra
 from undertone.features.engines import convert
 from undertone.features.speech import speech_encoder

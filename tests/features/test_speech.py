@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.features.checkpoints import SPEECH, WIDTH
 
+from tests.features.checkpoints import SPEECH, WIDTH
 from undertone.errors import AudioError, ConfigError, ModelError
 from undertone.features.batching import plan
 from undertone.features.fronts import Convolutions

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.features.checkpoints import TEXT, WIDTH
 
+from tests.features.checkpoints import TEXT, WIDTH
 from undertone.errors import ConfigError, ModelError
 from undertone.features.text import PretrainedText, text_encoder
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from tests.models.synthetic import VECTORS, batch_of, make
 from torch import Tensor
 
+from tests.models.synthetic import VECTORS, batch_of, make
 from undertone.models.baselines import Concat
 
 

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
-from tests.models.synthetic import IDS, VARIANTS, examples, make, total
 
+from tests.models.synthetic import IDS, VARIANTS, examples, make, total
 from undertone.models.batch import IGNORE, collate
 from undertone.models.contrast import contrast, entropy_floor, hard_negatives, negatives, wasserstein
 
@@ -123,7 +123,6 @@ def test_awkward_batches_do_not_give_nan(variant: str, kind: str) -> None:
 def test_the_first_distribution_loss_is_about_that_of_guessing() -> None:
     """At full size, unrelated speech and text: similarities neither flat nor saturated."""
     from tests.models.synthetic import VECTORS, batch_of
-
     from undertone.models.batch import Dimensions
 
     dims = Dimensions(classes=4, speech=768, text=768)

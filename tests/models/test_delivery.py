@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.models.synthetic import IDS, batch_of, examples
 
+from tests.models.synthetic import IDS, batch_of, examples
 from undertone.models.batch import Batch, Example, collate, mask_from
 from undertone.models.delivery import Delivery, contour, pace, pace_width
 from undertone.types import TIERS

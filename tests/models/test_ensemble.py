@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.models.synthetic import IDS, SMALL, batch_of
 
+from tests.models.synthetic import IDS, SMALL, batch_of
 from undertone.errors import ConfigError
 from undertone.models.ensemble import Ensemble, combine, fit_exponents, fit_weights
 from undertone.models.multilevel import MultilevelConfig

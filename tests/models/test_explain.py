@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.models.synthetic import IDS, VARIANTS, batch_of, example, make, total
 
+from tests.models.synthetic import IDS, VARIANTS, batch_of, example, make, total
 from undertone.models.batch import Batch, Example, collate
 from undertone.models.explain import explain
 from undertone.models.layers import frame_words

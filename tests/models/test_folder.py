@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.models.synthetic import batch_of, make
 
+from tests.models.synthetic import batch_of, make
 from undertone.errors import ConfigError, ModelError
 from undertone.models.folder import load, read_card, save
 from undertone.models.hub import page, push, write_page

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.models.synthetic import VECTORS, batch_of
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from tests.models.synthetic import VECTORS, batch_of
 from undertone.models.attention import Attention, Codes
 from undertone.models.batch import mask_from
 from undertone.models.layers import Pooling, frame_words, masked_mean, tier_of

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.models.synthetic import VARIANTS, VECTORS, batch_of, make, total
 
+from tests.models.synthetic import VARIANTS, VECTORS, batch_of, make, total
 from undertone.models.batch import Batch
 
 

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.models.synthetic import IDS
 
+from tests.models.synthetic import IDS
 from undertone.config import apply_overrides
 from undertone.models.table import SYSTEMS, build
 from undertone.training.config import TrainingConfig

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from tests.features import checkpoints
 from tests.models.synthetic import SMALL, total
-
 from undertone.errors import ModelError
 from undertone.models.batch import Batch, Dimensions, Example, collate
 from undertone.models.folder import load, save

@@ -119,9 +119,9 @@ def test_a_node_and_a_worker_lost_in_the_middle_lose_no_utterance(two_nodes: Any
 
 @slow
 def test_prediction_is_the_local_ones(two_nodes: Any, tmp_path: Path, trained: Path) -> None:
+    from undertone.judging.inputs import item_of
+    from undertone.judging.predictor import Predictor, load_model
     from undertone.scale.predict import predict
-    from undertone.serving.inputs import item_of
-    from undertone.serving.predictor import Predictor, load_model
 
     manifest = write_corpus(tmp_path / "tones", 30)
     (tmp_path / "tones" / "7.wav").write_bytes(b"no sound")
@@ -162,8 +162,8 @@ def test_a_driver_that_was_killed_goes_on_where_it_was(two_nodes: Any, tmp_path:
 def test_folds_are_the_local_ones(two_nodes: Any, tmp_path: Path, planted: Any) -> None:
     from undertone.experiment.run import run_job
     from undertone.scale.trials import run_jobs
-    from undertone.training.crossval import finished
-    from undertone.training.crossval import run_jobs as run_here
+    from undertone.training.jobs import finished
+    from undertone.training.jobs import run_jobs as run_here
 
     here, there = planted(tmp_path / "here"), planted(tmp_path / "there")
     assert run_here(here.jobs, run_job) == []
@@ -193,7 +193,7 @@ def test_a_fold_that_fails_is_named_and_the_others_are_done(
 @slow
 def test_two_processes_fit_together(two_nodes: Any, tmp_path: Path, planted: Any) -> None:
     from undertone.scale.group import fit_together
-    from undertone.training.crossval import finished
+    from undertone.training.jobs import finished
 
     job = planted(tmp_path).jobs[0]
     fit_together(job, workers=Workers(workers=2))
@@ -208,8 +208,8 @@ def test_the_application_answers_behind_ray_serve(two_nodes: Any, tmp_path: Path
     import httpx
     from ray import serve
 
+    from undertone.judging.predictor import Predictor, load_model
     from undertone.scale.deploy import Described, deploy
-    from undertone.serving.predictor import Predictor, load_model
     from undertone.serving.server.settings import ServerSettings
 
     ready = load_model(trained)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from undertone.errors import ModelError
+from undertone.judging.clips import Clip
+from undertone.judging.fakes import FakeModel
 from undertone.scale.deploy import Described, FarBatcher, answers
-from undertone.serving.clips import Clip
-from undertone.serving.fakes import FakeModel
 from undertone.types import Prediction
 
 

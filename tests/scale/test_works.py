@@ -18,6 +18,9 @@ from undertone.experiment.align import align as align_here
 from undertone.features.extract import extract as extract_here
 from undertone.features.extract import read_speech
 from undertone.features.speech import speech_encoder
+from undertone.judging.fakes import FakeModel
+from undertone.judging.inputs import item_of
+from undertone.judging.predictor import Predictor
 from undertone.scale import align as aligning
 from undertone.scale import extract as extracting
 from undertone.scale import predict as predicting
@@ -27,9 +30,6 @@ from undertone.scale.parts import open_source
 from undertone.scale.results import check_folder, finished, read_results, result_files
 from undertone.scale.stage import staged
 from undertone.scale.workers import Workers
-from undertone.serving.fakes import FakeModel
-from undertone.serving.inputs import item_of
-from undertone.serving.predictor import Predictor
 from undertone.store import Store
 
 SETTINGS = {"name": "acoustic"}
@@ -117,7 +117,7 @@ def test_a_machine_with_another_encoder_is_refused(tmp_path: Path) -> None:
 def fake_model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     """Every model folder holds this; Ray's objects are the things themselves."""
     model = FakeModel()
-    monkeypatch.setattr("undertone.serving.predictor.load_model", lambda _path: model)
+    monkeypatch.setattr("undertone.judging.predictor.load_model", lambda _path: model)
     monkeypatch.setitem(__import__("sys").modules, "ray", SimpleNamespace(get=lambda thing: thing))
     return model
 

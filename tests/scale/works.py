@@ -17,7 +17,7 @@ from undertone.scale.parts import Part
 from undertone.scale.results import finished, write_result
 from undertone.scale.stage import Staged
 from undertone.scale.stream import Done, Failed, Make, attempt
-from undertone.training.crossval import Job, mark_done
+from undertone.training.jobs import Job, mark_done
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def client(server: Running) -> Iterator[httpx.Client]:
 @pytest.fixture(autouse=True)
 def _no_starter(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test here depends on whether this machine has the real starter installed."""
-    monkeypatch.setattr("undertone.serving.starter.PACKAGE", "undertone_starter_of_tests")
+    monkeypatch.setattr("undertone.judging.starter.PACKAGE", "undertone_starter_of_tests")
 
 
 # ---- tiny models -------------------------------------------------------------------------------------

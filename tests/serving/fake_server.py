@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from undertone.serving.fakes import FakeModel
+from undertone.judging.fakes import FakeModel
 from undertone.serving.server.examples import find_examples
 from undertone.serving.server.run import serve
 from undertone.serving.server.settings import ServerSettings

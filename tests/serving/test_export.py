@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from undertone.errors import ConfigError, ModelError
+from undertone.judging.clips import Clip
+from undertone.judging.predictor import load_model
 from undertone.models.table import SYSTEMS
-from undertone.serving.clips import Clip
 from undertone.serving.export import TOLERANCE, export
-from undertone.serving.predictor import load_model
 
 Make = Callable[..., Any]
 
@@ -182,7 +182,7 @@ def test_encoders_are_exported_with_the_model_and_need_no_torch(
         [sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    from undertone.serving.predictor import Predictor
+    from undertone.judging.predictor import Predictor
 
     wanted = Predictor(load_model(pretrained)).predict(sound, "What a lovely day").plain()
     assert json.loads(ran.stdout)["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-3)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from undertone.serving.predictor import Predictor, load
+from undertone.judging.predictor import Predictor, load
 
 MODEL = Path(__file__).parents[2] / "packages" / "undertone-starter" / "src" / "undertone_starter" / "model"
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))

@@ -28,7 +28,7 @@ def test_the_guides_python_runs(
 
 
 def test_the_guides_limits_are_the_servers() -> None:
-    from undertone.serving.segmenting.settings import Segmenting
+    from undertone.judging.settings import Segmenting
     from undertone.serving.server.settings import ServerSettings
 
     text = GUIDE.read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ import pytest
 
 from undertone.alignment.textgrid import read_textgrid, write_textgrid
 from undertone.errors import ConfigError, DataError, UndertoneError
-from undertone.serving import inputs, outputs
-from undertone.serving.transcripts import Transcript, beside, joined
+from undertone.judging import inputs, outputs
+from undertone.judging.transcripts import Transcript, beside, joined
 from undertone.types import Alignment, Prediction, Segment, TimelineSegment, WordScore
 
 CELLS = tuple(
@@ -176,7 +176,7 @@ def test_recognised_words_come_with_times(tmp_path: Path, clip: bytes) -> None:
     transformers: Any = pytest.importorskip("transformers")
     import torch
 
-    from undertone.serving.asr import Recogniser
+    from undertone.judging.asr import Recogniser
 
     torch.manual_seed(1)
     letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghij"]

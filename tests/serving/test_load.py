@@ -15,8 +15,8 @@ import httpx
 import numpy as np
 import pytest
 
-from undertone.serving.clips import Clip
-from undertone.serving.fakes import FakeModel
+from undertone.judging.clips import Clip
+from undertone.judging.fakes import FakeModel
 from undertone.serving.server.batching import Batcher
 from undertone.serving.server.metrics import Metrics
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from undertone.errors import AudioError, ModelError
+from undertone.judging.clips import Clip, abstain
+from undertone.judging.fakes import FakeModel
+from undertone.judging.locate import locate
+from undertone.judging.predictor import Item, Predictor, load, load_model
+from undertone.judging.recording import recording
+from undertone.judging.settings import Segmenting
+from undertone.judging.transcripts import Transcript, excerpt
+from undertone.judging.words import Words
 from undertone.models.table import SYSTEMS
-from undertone.serving.clips import Clip, abstain
-from undertone.serving.fakes import FakeModel
-from undertone.serving.locate import locate
-from undertone.serving.predictor import Item, Predictor, load, load_model
-from undertone.serving.recording import recording
-from undertone.serving.segmenting.settings import Segmenting
-from undertone.serving.transcripts import Transcript, excerpt
-from undertone.serving.words import Words
 from undertone.types import Alignment, Prediction, Segment, TimelineSegment
 
 Make = Callable[..., Any]
@@ -124,9 +124,9 @@ def test_a_contribution_is_what_the_answer_loses_without_the_word(model: Predict
     """Against the systems' own explanation, one word at a time."""
     import torch
 
+    from undertone.judging.networks import TorchNetwork, batch_of
+    from undertone.judging.rows import Row
     from undertone.models.explain import explain
-    from undertone.serving.networks import TorchNetwork, batch_of
-    from undertone.serving.rows import Row
 
     judge: Any = model.model
     clip = Clip("a", wave, TEXT, "given", Alignment(word=WORDS))

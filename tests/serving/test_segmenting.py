@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from undertone.serving.fakes import FakeModel
-from undertone.serving.segmenting.settings import Segmenting
-from undertone.serving.segmenting.stream import Stream
-from undertone.serving.segmenting.timeline import Timeline, merged, overall
-from undertone.serving.segmenting.vad import RATE, STEP
-from undertone.serving.segmenting.windows import Segmenter, Window
+from undertone.judging.fakes import FakeModel
+from undertone.judging.settings import Segmenting
+from undertone.judging.stream import Stream
+from undertone.judging.timeline import Timeline, merged, overall
+from undertone.judging.vad import RATE, STEP
+from undertone.judging.windows import Segmenter, Window
 from undertone.types import TimelineSegment
 
 SETTINGS = Segmenting()

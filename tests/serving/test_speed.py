@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from undertone.serving.predictor import Predictor, load_model
+from undertone.judging.predictor import Predictor, load_model
 
 pytestmark = pytest.mark.slow  # starts processes and measures them
 
@@ -49,8 +49,8 @@ def test_the_starter_answers_first_within_three_seconds_and_then_within_thirty_m
     """Of processor time, with words; what is installed here, if anything is."""
     from threadpoolctl import threadpool_limits
 
-    from undertone.serving.locate import starter
-    from undertone.serving.starter import STARTER
+    from undertone.judging.locate import starter
+    from undertone.judging.starter import STARTER
 
     monkeypatch.undo()  # the real one, not that of the other tests
     found = starter()
@@ -82,7 +82,7 @@ def test_predicting_imports_no_transformers(model_folder: Path, tmp_path: Path, 
     sound = tmp_path / "clip.wav"
     sound.write_bytes(clip)
     code = (
-        "import sys; from undertone.serving.predictor import load;"
+        "import sys; from undertone.judging.predictor import load;"
         "load(sys.argv[1]).predict(sys.argv[2]); sys.exit('transformers' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(model_folder), str(sound)], check=True)

@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 import undertone
 from undertone.cli.app import load
 from undertone.errors import ModelError
-from undertone.serving.locate import locate, starter
-from undertone.serving.starter import PACKAGE, terms
+from undertone.judging.locate import locate, starter
+from undertone.judging.starter import PACKAGE, terms
 
 TERMS = "weights 9.8.7 under CC-BY-NC-SA-4.0: not for commercial use, share alike"
 
@@ -136,7 +136,7 @@ def test_the_installed_starter_knows_the_voices_it_was_trained_on(real_data: Pat
     import importlib.util
 
     from undertone.corpora.emodb import Emodb
-    from undertone.serving.predictor import load
+    from undertone.judging.predictor import load
 
     spec = importlib.util.find_spec(PACKAGE)
     model = Path(spec.origin).parent / "model" if spec is not None and spec.origin else None

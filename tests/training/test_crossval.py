@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from work import do
 
-from undertone.training.crossval import Failure, Job, finished, run_jobs
+from undertone.training.jobs import Failure, Job, finished, run_jobs
 
 
 def jobs(folder: Path, *payloads: str) -> list[Job]:

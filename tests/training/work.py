@@ -5,7 +5,7 @@ import os
 import torch
 
 from undertone.errors import TrainingError
-from undertone.training.crossval import Job, mark_done
+from undertone.training.jobs import Job, mark_done
 
 
 def do(job: Job) -> None:

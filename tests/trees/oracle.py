@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from undertone.experiment.assess.questions import EIGHT, FOUR, Question
+from studies.starter.assess.questions import EIGHT, FOUR, Question
 from undertone.types import Prediction
 
 __all__ = ["Oracle", "open_oracle"]

@@ -123,7 +123,7 @@ def read_dictionary(path: Path) -> dict[str, list[Pronunciation]]:
 @functools.cache
 def english() -> Lexicon:
     """The dictionary that comes with pocketsphinx, read once a process."""
-    from undertone.alignment.hmm import model_folder
+    from undertone.alignment.sphinx.hmm import model_folder
 
     return Lexicon(read_dictionary(model_folder() / "cmudict-en-us.dict"))
 

@@ -60,7 +60,7 @@ def _systems() -> list[dict[str, Any]]:
 
 def _models() -> list[dict[str, Any]]:
     """Shipped models that are installed, then the runs below ``runs/`` that have a final model."""
-    from undertone.serving.locate import read, starter
+    from undertone.judging.locate import read, starter
 
     rows: list[dict[str, Any]] = []
     shipped = starter()

@@ -18,7 +18,7 @@ __all__ = ["app", "load", "main"]
 
 SUBJECTS = (
     "corpus", "audit", "alignment", "features", "experiments",
-    "prediction", "serving", "starter", "scale", "about",
+    "prediction", "serving", "scale", "about",
 )  # fmt: skip
 
 app = typer.Typer(

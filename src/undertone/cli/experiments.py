@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from undertone.evaluation.results import Result
     from undertone.experiment.recipe import Recipe
     from undertone.store import Store
-    from undertone.training.crossval import Failure
+    from undertone.training.jobs import Failure
 
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the recipe; repeatable.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the runs.")]
@@ -172,7 +172,7 @@ def search(
     Example: undertone search recipes/demo/concat.toml --over training.rate=1e-4..1e-2
     """
     from undertone.experiment.recipe import load_recipe
-    from undertone.experiment.tuning import tune
+    from undertone.experiment.search import tune
     from undertone.store import Store
     from undertone.training.search import parse_range
 
@@ -261,7 +261,7 @@ def demo(
 
 def _predict_one(run: Path, clip: Path, words: str) -> None:
     """What the last system's final model says of one clip."""
-    from undertone.serving.predictor import load
+    from undertone.judging.predictor import load
 
     said = load(run).predict(clip, words)
     shares = "  ".join(f"{label} {100 * p:.0f} %" for label, p in said.probabilities.items())

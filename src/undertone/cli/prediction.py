@@ -15,10 +15,10 @@ from undertone.cli.scale import Address, Engine, Ray, bar, workers_of
 from undertone.errors import ConfigError, UndertoneError
 
 if TYPE_CHECKING:
+    from undertone.judging.inputs import Listen, Pending
+    from undertone.judging.locate import Found
+    from undertone.judging.predictor import Predictor
     from undertone.scale.workers import Workers
-    from undertone.serving.inputs import Listen, Pending
-    from undertone.serving.locate import Found
-    from undertone.serving.predictor import Predictor
     from undertone.types import Prediction
 
 Model = Annotated[
@@ -76,7 +76,7 @@ def predict(
 
     Example: undertone predict shards/ --model runs/mine --engine ray --out answers/
     """
-    from undertone.serving import inputs
+    from undertone.judging import inputs
 
     workers = workers_of(engine, address, ray)
     if workers is not None:
@@ -116,8 +116,8 @@ def _on_cluster(
     skip_bad: bool,
 ) -> None:
     """As ``predict``, of one manifest or folder of shards, on Ray."""
+    from undertone.judging.locate import locate
     from undertone.scale.predict import predict as place
-    from undertone.serving.locate import locate
 
     if len(paths) != 1:
         raise ConfigError(
@@ -155,15 +155,15 @@ def _on_cluster(
 def _listener(asr: str | None) -> Listen | None:
     if asr is None:
         return None
-    from undertone.serving.asr import Recogniser
+    from undertone.judging.asr import Recogniser
 
     return Recogniser(asr)
 
 
 def _predictor(model: str | None, align: str) -> Predictor:
-    from undertone.serving.locate import locate
-    from undertone.serving.predictor import Predictor, load_model
-    from undertone.serving.words import words_for
+    from undertone.judging.locate import locate
+    from undertone.judging.predictor import Predictor, load_model
+    from undertone.judging.words import words_for
 
     found = locate(model)
     say(found)
@@ -201,14 +201,14 @@ def _bar(pending: Sequence[Pending]) -> Iterable[Pending]:
 
 def _form_of(out: Path | None) -> str:
     """The format that a file's name asks for, else JSON lines."""
-    from undertone.serving.outputs import SUFFIXES
+    from undertone.judging.outputs import SUFFIXES
 
     suffix = out.suffix.lower() if out else ""
     return next((form for form, known in SUFFIXES.items() if known.lower() == suffix), "jsonl")
 
 
 def _write(answers: Iterable[Prediction], form: str, out: Path | None, several: bool) -> None:
-    from undertone.serving import outputs
+    from undertone.judging import outputs
 
     if form not in outputs.FORMATS:
         raise ConfigError(f"no format '{form}'; there are: {', '.join(outputs.FORMATS)}")
@@ -237,8 +237,8 @@ def _show(answer: Prediction) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from undertone.serving.clips import decided_by
-    from undertone.serving.segmenting.timeline import merged
+    from undertone.judging.clips import decided_by
+    from undertone.judging.timeline import merged
 
     console = Console(highlight=False)
     sure = f" ({answer.confidence:.0%})" if answer.modalities else ": no speech found"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from undertone.training.crossval import Failure, Job
+    from undertone.training.jobs import Failure, Job
 
 __all__ = ["EpochBar", "JobBar"]
 
@@ -42,7 +42,7 @@ class JobBar(_Bar):
     """Jobs of a cross-validation."""
 
     def start(self, jobs: Sequence[Job]) -> None:
-        from undertone.training.crossval import finished
+        from undertone.training.jobs import finished
 
         done = sum(finished(job) for job in jobs)
         self.task = self.bar.add_task("folds", total=len(jobs), completed=done)

@@ -52,12 +52,12 @@ def serve(
     Example: undertone serve --model runs/demo/unison --engine ray --ray workers=8
     """
     from undertone.config import apply_overrides
-    from undertone.serving.locate import locate
-    from undertone.serving.predictor import load_model
+    from undertone.judging.locate import locate
+    from undertone.judging.predictor import load_model
+    from undertone.judging.words import words_for
     from undertone.serving.server.examples import find_examples
     from undertone.serving.server.run import serve as run
     from undertone.serving.server.settings import ServerSettings
-    from undertone.serving.words import words_for
 
     values: dict[str, Any] = {
         "host": host,
@@ -108,8 +108,8 @@ def export(
 
     Example: undertone export runs/demo/unison --to onnx
     """
+    from undertone.judging.locate import locate
     from undertone.serving.export import export as run
-    from undertone.serving.locate import locate
 
     done = run(locate(model).path, to, out, encoders=encoders)
     print(f"{done.path}: largest difference {done.difference:.1e} (allowed {done.tolerance:.0e})")

@@ -19,6 +19,9 @@ CORPORA: dict[str, tuple[str, str]] = {
     "emodb": ("undertone.corpora.emodb:Emodb", "10 actors, 7 emotions, ten German sentences"),
     "cremad": ("undertone.corpora.cremad:Cremad", "91 actors, 6 emotions, twelve English sentences"),
     "table": ("undertone.corpora.table:Table", "your own clips, listed in a csv, jsonl or parquet file"),
-    "demo": ("undertone.corpora.demo:Demo", "synthesised speech with planted emotion, made on the spot"),
+    "demo": (
+        "undertone.corpora.demo.corpus:Demo",
+        "synthesised speech, planted emotion, made on the spot",
+    ),
 }
 """Each corpus: where its reader is (imported when asked for) and what it holds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from undertone.evaluation import figures
+from undertone.evaluation import svg
 from undertone.evaluation.findings import Findings, marked, probability, signed
 from undertone.evaluation.page import details, esc, points, section, table
 from undertone.evaluation.results import Result
@@ -77,8 +77,8 @@ def comparison(found: Findings) -> str:
     """The table: a row a system, its interval drawn, its difference from the reference tested."""
     results = found.results
     values = [i for r in results for i in (r.intervals["ua"].low, r.intervals["ua"].high)]
-    span = figures.span_of(min(values), max(values))
-    head = ["system", figures.scale(span, found.chance), "UA", "WA", "macro-F1", "ECE", "Δ UA", "p", "train"]
+    span = svg.span_of(min(values), max(values))
+    head = ["system", svg.scale(span, found.chance), "UA", "WA", "macro-F1", "ECE", "Δ UA", "p", "train"]
     kinds = ["name", "wide", "num", "num", "num opt", "num opt", "num opt", "num opt", "num opt"]
     best = max(results, key=lambda r: r.intervals["ua"].value)
     rows = []
@@ -90,7 +90,7 @@ def comparison(found: Findings) -> str:
         rows.append(
             [
                 marked(found, r),
-                figures.forest(interval, r.folds["ua"].values, span, found.chance, found.colour(r)),
+                svg.forest(interval, r.folds["ua"].values, span, found.chance, found.colour(r)),
                 shown,
                 _spread(r, "wa"),
                 points(macro),

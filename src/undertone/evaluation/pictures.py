@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from undertone.evaluation import figures
+from undertone.evaluation import svg
 from undertone.evaluation.findings import Findings, marked, signed
 from undertone.evaluation.listening import close_look
 from undertone.evaluation.page import card, details, esc, hue, points, section, table
@@ -21,7 +21,7 @@ def confusions(found: Findings) -> str:
     body = "".join(
         card(
             f"{esc(r.name)}<small>UA {points(r.intervals['ua'].value)}</small>",
-            figures.confusion(r.confusion, r.run.predictions.labels),
+            svg.confusion(r.confusion, r.run.predictions.labels),
         )
         for r in found.results
     )
@@ -35,8 +35,8 @@ def folds(found: Findings) -> str:
     """Who is tested matters: the folds of each system on one line."""
     same = [r for r in found.results if r.fold_names == found.reference.fold_names]
     rows = [(r.name, r.folds["ua"], found.colour(r)) for r in same]
-    wide = figures.folds(rows, found.reference.fold_names)
-    narrow = figures.folds(rows, found.reference.fold_names, 340)
+    wide = svg.folds(rows, found.reference.fold_names)
+    narrow = svg.folds(rows, found.reference.fold_names, 340)
     listed = [
         [
             esc(r.name),
@@ -66,11 +66,11 @@ def learning(found: Findings) -> str:
     ]
     if not values:
         return ""
-    span = figures.span_of(min(values), max(values))
+    span = svg.span_of(min(values), max(values))
     panels = [
         card(f"{esc(r.name)}<small>{len(r.run.jobs)} trainings</small>", shown)
         for r in found.results
-        if (shown := figures.curves(tracks[r.name], found.colour(r), span))
+        if (shown := svg.curves(tracks[r.name], found.colour(r), span))
     ]
     lead = "UA on the validation side by epoch: every training thin, their mean thick."
     return section("learning", "How they learn", f'<div class="grid">{"".join(panels)}</div>', lead)
@@ -81,7 +81,7 @@ def calibration(found: Findings) -> str:
     panels = [
         card(
             f"{esc(r.name)}<small>ECE {points(r.calibration['ece'])}</small>",
-            figures.reliability(r.reliability, found.colour(r)),
+            svg.reliability(r.reliability, found.colour(r)),
             f"a perfectly calibrated model would show {points(r.calibration['ece_floor'])} · "
             f"Brier {_decimal(r.calibration['brier'])} · NLL {_decimal(r.calibration['nll'])}",
         )
@@ -175,7 +175,7 @@ def _embedding(result: Result) -> str:
             return ""
         share = float((strength[:2] ** 2).sum() / max(1e-12, (strength**2).sum()))
         names = [said.labels[truth[ids[i]]] for i in kept]
-        shown = figures.scatter(places, names, said.labels)
+        shown = svg.scatter(places, names, said.labels)
         return card(
             f"{esc(result.name)}<small>{esc(job.fold)}</small>", shown, f"{share:.0%} of the variance"
         )

@@ -167,7 +167,7 @@ def _given(utterance: Utterance, find: Callable[[Utterance], Any]) -> Outcome:
 
 def _build(request: Request) -> Aligner:
     if request.method == "sphinx":
-        from undertone.alignment.sphinx import SphinxAligner, SphinxConfig
+        from undertone.alignment.sphinx.aligner import SphinxAligner, SphinxConfig
 
         return SphinxAligner(SphinxConfig.parse(request.settings, "sphinx"))
     from undertone.alignment.ctc import CtcAligner, CtcConfig

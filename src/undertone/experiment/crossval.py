@@ -21,7 +21,7 @@ from undertone.experiment.material import Corpus, gather_features, read_corpus, 
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import FINAL, Task, run_job
 from undertone.store import Store
-from undertone.training.crossval import Failure, Job, Work, run_jobs
+from undertone.training.jobs import Failure, Job, Work, run_jobs
 
 __all__ = ["Crossval", "Plan", "Runner", "crossval", "plan"]
 

@@ -19,7 +19,7 @@ from undertone.experiment.example import write_example
 from undertone.experiment.prepare import prepare
 from undertone.experiment.recipe import Recipe, load_recipe, recipes_folder
 from undertone.store import Store
-from undertone.training.crossval import Failure, Job
+from undertone.training.jobs import Failure, Job
 
 __all__ = ["Demo", "demo", "demo_recipes"]
 

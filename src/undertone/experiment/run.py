@@ -31,8 +31,8 @@ from undertone.models.batch import IGNORE
 from undertone.models.calibration import calibrate
 from undertone.models.system import System
 from undertone.models.table import build
-from undertone.training.crossval import Job, mark_done
 from undertone.training.inference import Answers, ask
+from undertone.training.jobs import Job, mark_done
 from undertone.training.loop import Fitted, Watch, fit, seed_everything
 
 __all__ = ["Task", "posteriors_of", "predictions", "run_job"]

@@ -17,7 +17,7 @@ from undertone.experiment.run import run_job
 from undertone.models.batch import Dimensions
 from undertone.models.table import build
 from undertone.store import Store
-from undertone.training.crossval import Job, finished
+from undertone.training.jobs import Job, finished
 from undertone.training.loop import Watch
 
 __all__ = ["Sizes", "sizes", "train_one"]

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from undertone.errors import ConfigError, MissingExtra
+from undertone.runtimes import RunGraph, open_onnx, open_openvino
 
 __all__ = ["TOLERANCE", "Runtime", "convert", "require"]
 
@@ -28,6 +29,9 @@ Run = Callable[[Tensor], Tensor]
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
 """How far (max |a-b| / max |b|) an engine may be from torch in fp32 on the noise it is tried with."""
+
+GIVEN, MADE = "given", "made"
+"""The names of a part's tensors."""
 
 log = logging.getLogger(__name__)
 
@@ -46,35 +50,27 @@ def convert(
     example = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     make = {"openvino": _openvino, "onnx": _onnx}[runtime]
     with torch.inference_mode(False), torch.no_grad(), _quiet():
-        run = make(module, example, axis, precision)
+        graph = make(module, example, axis, precision)
+
+    def run(given: Tensor) -> Tensor:
+        (made,) = graph({GIVEN: given.float().contiguous().numpy()})
+        return torch.from_numpy(np.array(made))
+
     _try(module, run, shape, axis, runtime, precision)
     return run
 
 
-def _openvino(module: nn.Module, example: Tensor, axis: int | None, precision: str) -> Run:
+def _openvino(module: nn.Module, example: Tensor, axis: int | None, precision: str) -> RunGraph:
     import openvino
 
     shape = [(-1 if i == axis else n) for i, n in enumerate(example.shape)]
     model = openvino.convert_model(module, example_input=example, input=[openvino.PartialShape(shape)])
-    settings = {
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-    }
-    compiled = openvino.compile_model(model, "CPU", settings)
-    request = compiled.create_infer_request()
-
-    def run(given: Tensor) -> Tensor:
-        result = request.infer([given.float().contiguous().numpy()], share_inputs=True)
-        return torch.from_numpy(np.array(result[0]))
-
-    return run
+    model.input(0).get_tensor().set_names({GIVEN})
+    model.output(0).get_tensor().set_names({MADE})
+    return open_openvino(model, [MADE], torch.get_num_threads(), precision=precision)
 
 
-def _onnx(module: nn.Module, example: Tensor, axis: int | None, precision: str) -> Run:
-    import onnxruntime
-
+def _onnx(module: nn.Module, example: Tensor, axis: int | None, precision: str) -> RunGraph:
     if precision != "fp32":
         raise ConfigError("--runtime onnx computes in fp32 on a CPU; use --precision fp32 or another runtime")
     with tempfile.TemporaryDirectory() as folder:
@@ -83,22 +79,13 @@ def _onnx(module: nn.Module, example: Tensor, axis: int | None, precision: str) 
             module,
             (example,),
             path,
-            input_names=["given"],
-            output_names=["made"],
+            input_names=[GIVEN],
+            output_names=[MADE],
             dynamic_shapes=None if axis is None else ({axis: torch.export.Dim.DYNAMIC},),
             dynamo=True,
             verbose=False,
         )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-    def run(given: Tensor) -> Tensor:
-        (made,) = session.run(None, {"given": given.float().contiguous().numpy()})
-        return torch.from_numpy(made)
-
-    return run
+        return open_onnx(path, [MADE], torch.get_num_threads())
 
 
 @torch.inference_mode()

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from undertone.errors import MissingExtra, ModelError, UndertoneError
+from undertone.judging.clips import Clip, Model
 from undertone.scale.cluster import connected, most
 from undertone.scale.predict import laid_out, pack_model
 from undertone.scale.workers import Workers
-from undertone.serving.clips import Clip, Model
 from undertone.serving.server.settings import ServerSettings
 from undertone.types import Prediction
 
@@ -83,8 +83,8 @@ def judges(serve: Any, files: Any, workers: Workers, settings: ServerSettings) -
 
     class Judge:
         def __init__(self, files: Mapping[str, bytes]) -> None:
+            from undertone.judging.predictor import load_model
             from undertone.scale.stream import alone
-            from undertone.serving.predictor import load_model
 
             alone(workers.threads)
             self._model = load_model(laid_out(files))
@@ -164,9 +164,9 @@ def deploy(
     def door() -> Any:
         from ray import serve
 
+        from undertone.judging.words import words_for
         from undertone.serving.server.app import build
         from undertone.serving.server.run import log_requests
-        from undertone.serving.words import words_for
 
         log_requests()
         handle = serve.get_deployment_handle("Judge", APP)

@@ -19,7 +19,7 @@ from undertone.errors import TrainingError
 from undertone.scale.cluster import connected, most
 from undertone.scale.stream import alone
 from undertone.scale.workers import Workers
-from undertone.training.crossval import Job, attempt, finished
+from undertone.training.jobs import Job, attempt, finished
 
 __all__ = ["fit_together"]
 

@@ -55,8 +55,8 @@ class Predicting:
     def start(self) -> Make:
         import ray
 
-        from undertone.serving.predictor import Predictor, load_model
-        from undertone.serving.words import words_for
+        from undertone.judging.predictor import Predictor, load_model
+        from undertone.judging.words import words_for
 
         ready = load_model(laid_out(ray.get(self.model)))
         judge = Predictor(ready, words=words_for(ready, self.align))
@@ -71,7 +71,7 @@ class Predicting:
         return make
 
     def _judge(self, judge: Any, one: Staged) -> Prediction:
-        from undertone.serving.inputs import item_of
+        from undertone.judging.inputs import item_of
 
         said: Prediction = judge.judge(item_of(one.here), self.explain, self.threshold)
         return replace(said, id=one.utterance.id)

@@ -15,11 +15,11 @@ from typing import Any
 
 from undertone.errors import MissingExtra, TrainingError
 from undertone.experiment.recipe import Recipe
-from undertone.experiment.tuning import Trying
+from undertone.experiment.search import Trying
 from undertone.scale.cluster import connected, most
 from undertone.scale.stream import alone
 from undertone.scale.workers import Workers
-from undertone.training.crossval import Failure, Job, Work, attempt, finished
+from undertone.training.jobs import Failure, Job, Work, attempt, finished
 from undertone.training.search import Found, Range
 
 __all__ = ["run_jobs", "search"]

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from undertone.errors import ConfigError, MissingExtra, ModelError
-from undertone.serving.clips import Clip
-from undertone.serving.exported import FILES, ExportedNetwork
-from undertone.serving.front import Front
-from undertone.serving.rows import Row, rows_without_words
+from undertone.judging.clips import Clip
+from undertone.judging.exported import FILES, ExportedNetwork
+from undertone.judging.front import Front
+from undertone.judging.rows import Row, rows_without_words
 from undertone.types import Alignment, Segment
 
 __all__ = ["TOLERANCE", "Exported", "export"]
@@ -44,7 +44,7 @@ def export(
     """Write ``model`` as a graph into ``out``; ModelError where its answers would differ too much."""
     if to not in FILES:
         raise ConfigError(f"cannot export to '{to}': there are {', '.join(FILES)}")
-    from undertone.serving.networks import TorchNetwork, load_torch
+    from undertone.judging.networks import TorchNetwork, load_torch
 
     judge = load_torch(model)
     target = out or model.with_name(f"{model.name}-{to}")
@@ -141,9 +141,9 @@ def _write_graph(network: Any, rows: Sequence[Row], folder: Path, to: str) -> li
     """The graph file in the folder; returns the posteriors it gives."""
     import torch
 
+    from undertone.judging.networks import batch_of
+    from undertone.judging.tensors import input_names, output_name
     from undertone.serving.graph import Graph, dense_pooling, dynamic_axes, sides_of, tensors_of
-    from undertone.serving.networks import batch_of
-    from undertone.serving.tensors import input_names, output_name
 
     try:
         import onnx  # noqa: F401

@@ -10,10 +10,10 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
+from undertone.judging.tensors import SIDES, input_names
 from undertone.models import layers
 from undertone.models.batch import Batch, Segments
 from undertone.models.system import System
-from undertone.serving.tensors import SIDES, input_names
 from undertone.types import TIERS
 
 __all__ = ["Graph", "dense_pooling", "dynamic_axes", "sides_of", "tensors_of"]

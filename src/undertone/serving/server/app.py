@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from undertone import __version__
-from undertone.serving.clips import Model
+from undertone.judging.clips import Model
 from undertone.serving.server import page, routes, stream
 from undertone.serving.server.batching import Batches
 from undertone.serving.server.examples import Example
@@ -18,7 +18,7 @@ from undertone.serving.server.service import Service
 from undertone.serving.server.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from undertone.serving.words import Words
+    from undertone.judging.words import Words
 
 __all__ = ["build"]
 

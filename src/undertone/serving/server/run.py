@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from undertone.errors import ConfigError, MissingExtra
-from undertone.serving.clips import Model
+from undertone.judging.clips import Model
 from undertone.serving.server.settings import ServerSettings, is_loopback
 
 if TYPE_CHECKING:
+    from undertone.judging.words import Words
     from undertone.serving.server.examples import Example
-    from undertone.serving.words import Words
 
 __all__ = ["log_requests", "serve"]
 

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from undertone.errors import UndertoneError
-from undertone.serving.clips import Clip, Model, abstain
-from undertone.serving.recording import recording
-from undertone.serving.segmenting.stream import clip_of
-from undertone.serving.segmenting.timeline import Timeline
-from undertone.serving.segmenting.vad import RATE
-from undertone.serving.segmenting.windows import Segmenter
+from undertone.judging.clips import Clip, Model, abstain
+from undertone.judging.recording import recording
+from undertone.judging.stream import clip_of
+from undertone.judging.timeline import Timeline
+from undertone.judging.transcripts import Transcript
+from undertone.judging.vad import RATE
+from undertone.judging.windows import Segmenter
 from undertone.serving.server.batching import Batcher, Batches
 from undertone.serving.server.body import Upload
 from undertone.serving.server.decoding import Decoders
@@ -22,11 +23,10 @@ from undertone.serving.server.examples import Example
 from undertone.serving.server.logs import Record
 from undertone.serving.server.metrics import Metrics
 from undertone.serving.server.settings import ServerSettings
-from undertone.serving.transcripts import Transcript
 from undertone.types import Prediction, TimelineSegment
 
 if TYPE_CHECKING:
-    from undertone.serving.words import Words
+    from undertone.judging.words import Words
     from undertone.types import Wave
 
 __all__ = ["Service"]

@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from undertone.config import Config
-from undertone.serving.segmenting.settings import Segmenting
+from undertone.judging.settings import Segmenting
 
 __all__ = ["ServerSettings", "is_loopback"]
 

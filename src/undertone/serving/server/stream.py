@@ -24,11 +24,11 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from undertone.audio.streaming import Resampler
-from undertone.serving.recording import recording
-from undertone.serving.segmenting.stream import clip_of
-from undertone.serving.segmenting.timeline import Timeline
-from undertone.serving.segmenting.vad import RATE
-from undertone.serving.segmenting.windows import Segmenter, Window
+from undertone.judging.recording import recording
+from undertone.judging.stream import clip_of
+from undertone.judging.timeline import Timeline
+from undertone.judging.vad import RATE
+from undertone.judging.windows import Segmenter, Window
 from undertone.serving.server.service import Service
 from undertone.types import Prediction, TimelineSegment
 

@@ -1,0 +1,1 @@
+"""An English aligner over the acoustic model in the pocketsphinx wheel."""

@@ -1,0 +1,175 @@
+"""Forced alignment of English with the acoustic model and the dictionary that pocketsphinx brings.
+
+Only its files are used, nothing is downloaded; the search is our own (``search``).
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from undertone.alignment.boundaries import LATENESS, Lateness, settle
+from undertone.alignment.nesting import nest
+from undertone.alignment.pronunciation import UNKNOWN, english, stressed
+from undertone.alignment.sphinx import cepstra
+from undertone.alignment.sphinx.hmm import STATES, load_model
+from undertone.alignment.sphinx.search import Path, SearchConfig, TimedPhone, search
+from undertone.alignment.syllables import complete
+from undertone.alignment.transcript import SpokenWord, normalise
+from undertone.errors import AlignmentError, TranscriptMismatch
+from undertone.types import Alignment, Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from undertone.types import Wave
+
+__all__ = ["SphinxAligner", "SphinxConfig", "EVIDENCE_MIDDLE", "margins", "tiers"]
+
+MARGIN_MIDDLE, MARGIN_SLOPE = -6.5, 1.0
+"""Where a mean margin is worth a confidence of one half, and how steeply it rises there (per nat)."""
+
+
+EVIDENCE_MIDDLE = -10.0
+"""The evidence at which a right and a wrong transcript are alike: 1 in 80 right ones falls below."""
+WORST, UNEVEN, DECOY = 0.3, 4.0, 0.25
+"""What the worst quarter of phones, uneven durations and the decoy count beside the mean margin."""
+DOUBT = (-9.0, -4.5)
+"""Mean margins that call for the decoy: others tell a right transcript from a wrong one by themselves."""
+LENIENCE = 1.5
+"""By how much noise lowers the evidence of right transcripts."""
+
+
+class SphinxConfig(SearchConfig):
+    """The search's weights and what becomes of its result."""
+
+    gate: float = 0.5
+    """An utterance of lower confidence is refused as having another transcript; 0 lets all pass."""
+    longest: float = 120.0
+    """Seconds that are aligned in one piece: memory grows with their square."""
+
+
+class SphinxAligner:
+    """Aligns English transcripts; one instance serves any number of utterances."""
+
+    name = "sphinx"
+    language = "en"
+
+    def __init__(self, config: SphinxConfig | None = None) -> None:
+        self.config = config or SphinxConfig()
+        self.model = load_model()
+        self.lexicon = english()
+
+    def align(self, wave: Wave, rate: int, text: str) -> Alignment:
+        """Nested tiers with confidences of a mono wave.
+
+        Raises AlignmentError with the reason; TranscriptMismatch where another text is spoken.
+        """
+        words = normalise(text)
+        path = self.find(wave, rate, words)
+        sure = _logistic(self.evidence(wave, rate, words, path) - EVIDENCE_MIDDLE)
+        if sure < self.config.gate:
+            raise TranscriptMismatch(
+                f"what is heard is not the transcript (confidence {sure:.2f} < gate {self.config.gate:.2f})"
+            )
+        return tiers(path, words)
+
+    def find(self, wave: Wave, rate: int, words: Sequence[SpokenWord]) -> Path:
+        """The best path, however bad."""
+        if not words:
+            raise AlignmentError("the transcript has no words")
+        seconds = len(wave) / rate
+        if seconds > self.config.longest:
+            raise AlignmentError(
+                f"{seconds:.0f} s in one piece, at most {self.config.longest:.0f} s: cut it into utterances"
+            )
+        variants = [self.lexicon.variants(word.text) for word in words]
+        path = search(_at_16k(wave, rate), variants, self.model, self.config)
+        if path is None:
+            least = sum(min(map(len, v)) for v in variants) * STATES * cepstra.HOP / cepstra.RATE
+            raise AlignmentError(
+                f"{seconds:.2f} s are too short for {len(words)} words ({least:.2f} s at least)"
+            )
+        return path
+
+    def evidence(self, wave: Wave, rate: int, words: Sequence[SpokenWord], path: Path) -> float:
+        """How well the words fit what is heard, in nats a frame; about ``EVIDENCE_MIDDLE`` is a wrong text.
+
+        In doubt the same words said backwards are aligned as well: a voice or a room that the
+        model does not like lowers both alike, a wrong text only the first.
+        """
+        own = margins(path)
+        value = float(own.mean() + WORST * np.percentile(own, 25) - UNEVEN * self._unevenness(path))
+        value += LENIENCE * (1 - path.contrast)
+        if DOUBT[0] < own.mean() < DOUBT[1]:
+            backwards = [[v[::-1] for v in self.lexicon.variants(word.text)] for word in reversed(words)]
+            decoy = search(_at_16k(wave, rate), backwards, self.model, self.config)
+            value += DECOY * float(own.mean() - margins(decoy).mean()) if decoy else 0.0
+        return value
+
+    def _unevenness(self, path: Path) -> float:
+        """How far phones last longer or shorter than usual at the clip's own pace, in log time."""
+        usual = self.model.lasting.sum(axis=1)
+        spoken = [p for p in path.phones if p.phone.word >= 0]
+        pace = [np.log((p.end - p.first) / usual[self.model.phones.index(p.phone.name)]) for p in spoken]
+        return float(np.abs(np.array(pace) - np.median(pace)).mean())
+
+
+def _at_16k(wave: Wave, rate: int) -> Wave:
+    if rate == cepstra.RATE:
+        return wave
+    from undertone.audio.streaming import Resampler
+
+    resampler = Resampler(rate, cepstra.RATE)
+    return np.concatenate([resampler(wave), resampler.close()])
+
+
+def margins(path: Path) -> NDArray[np.float32]:
+    """How much each phone scores below the best of all phones, nats a frame in the mean.
+
+    Phones count alike, however long: a wrong word hides its misfit in long silences and vowels.
+    """
+    spoken = [path.margins[p.first : p.end].mean() for p in path.phones if p.phone.word >= 0]
+    return np.array(spoken, np.float32)
+
+
+def _logistic(value: float) -> float:
+    return round(float(1 / (1 + np.exp(-value))), 4)
+
+
+def _sure(margin: float) -> float:
+    """The confidence that a mean margin is worth."""
+    return _logistic(MARGIN_SLOPE * (margin - MARGIN_MIDDLE))
+
+
+def tiers(path: Path, words: Sequence[SpokenWord], lateness: Lateness = LATENESS) -> Alignment:
+    """The path's words, syllables and phones in seconds, phones with their stress."""
+    clock = cepstra.clock()
+    start = clock.offset - clock.hop / 2  # a frame stands for the time around its centre
+    edges = [start + p.first * clock.hop for p in path.phones] + [start + path.phones[-1].end * clock.hop]
+    edges = settle(edges, [p.phone.name for p in path.phones], path.contrast, lateness)
+    timed = zip(path.phones, edges, edges[1:], strict=False)
+    spoken, phones = [], []
+    for index, group in groupby(timed, key=lambda item: item[0].phone.word):
+        if index < 0:
+            continue
+        members = list(group)
+        names = stressed(words[index].text, [p.phone.name for p, _, _ in members])
+        for name, (p, a, b) in zip(names, members, strict=True):
+            label = "spn" if name == UNKNOWN else name
+            phones.append(Segment(label, a, b, _sure(_mean(path, p.first, p.end))))
+        spoken.append(_word(words[index], members, path))
+    return complete(nest(spoken, (), phones))
+
+
+def _word(word: SpokenWord, members: Sequence[tuple[TimedPhone, float, float]], path: Path) -> Segment:
+    score = _sure(_mean(path, members[0][0].first, members[-1][0].end))
+    return Segment(word.text, members[0][1], members[-1][2], score, word.chars)
+
+
+def _mean(path: Path, first: int, end: int) -> float:
+    return float(path.margins[first:end].mean())

@@ -1,0 +1,125 @@
+"""The best way through a transcript's lattice, and how much worse it is than saying anything.
+
+    wave → band powers → cepstra → senone scores ┐
+    words' pronunciations → lattice ─────────────┴→ path: phones with their frames
+
+The search looks at every path, so there is no beam to fall out of; states carry durations, so no
+word collapses to make room for another; loudness speaks for or against silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from undertone.alignment.sphinx import cepstra
+from undertone.alignment.sphinx.hmm import STATES, AcousticModel
+from undertone.alignment.sphinx.lattice import Phone, Variants, build
+from undertone.alignment.sphinx.likelihood import log_likelihoods
+from undertone.alignment.viterbi import Durations, best_lasting_path
+from undertone.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from undertone.types import Wave
+
+__all__ = ["Path", "SearchConfig", "TimedPhone", "durations", "loudness", "search"]
+
+CELLS = 14
+"""Frames of a state that are told apart; longer ones decay evenly."""
+QUIETEST_RANGE = 10.0
+"""Decibels: a clip that varies less is taken to vary so much."""
+CONTRAST = (20.0, 40.0)
+"""Decibels from softest to loudest: up to the first a clip is all noise, from the second on none."""
+
+
+class SearchConfig(Config):
+    """How paths are weighed; chosen on a coarse grid, around which results change little."""
+
+    silence: float = -7.0
+    """Log probability of a pause between two words."""
+    duration_weight: float = 6.0
+    """How much durations count beside acoustics, whose frames are far from independent."""
+    duration_shape: float = 8.0
+    """Shape of the gamma distribution of a state's duration; its mean is the acoustic model's."""
+    loudness_weight: float = 10.0
+    """Nats between a clip's softest and loudest frames that speak for or against silence."""
+    loudness_silence: float = 0.3
+    """Where between softest (0) and loudest (1) a frame is as likely silence as speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedPhone:
+    """A phone of the path and its half-open range of frames."""
+
+    phone: Phone
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Path:
+    """What was found."""
+
+    phones: tuple[TimedPhone, ...]
+    """Without gaps from the first frame to the last, silence among them."""
+    margins: NDArray[np.float32]
+    """``(T,)``: the path's log likelihood less that of the best phone of all; about 0 where they agree."""
+    contrast: float
+    """How far silence stands out from speech, from 0 in noise to 1 in a quiet room."""
+
+
+def search(wave: Wave, words: Sequence[Variants], model: AcousticModel, config: SearchConfig) -> Path | None:
+    """The best path through ``words`` for a mono wave at 16 kHz; None where it is too short for them."""
+    power = cepstra.mel_energies(wave)
+    values = cepstra.cepstra(cepstra.remove_noise(power))
+    features = cepstra.differences(values - values.mean(axis=0))
+    contrast = _contrast(power)
+    lattice = build(words, model, config.silence)
+    anything = model.phones.base.ravel()
+    everything = log_likelihoods(model, features, np.concatenate([lattice.senones, anything]))
+    scores, best = everything[:, : -len(anything)], everything[:, -len(anything) :].max(axis=1)
+    silent = np.repeat([p.word < 0 for p in lattice.phones], STATES)
+    quiet = config.loudness_weight * (config.loudness_silence - loudness(power)) * contrast
+    scores = scores + np.where(silent, np.clip(quiet, -6, 3)[:, None], 0).astype(np.float32)
+    lasting = durations(model.lasting[lattice.bases].ravel(), silent, config)
+    states, score = best_lasting_path(scores, lattice.topology, lasting)
+    if not np.isfinite(score):
+        return None
+    nodes = states // STATES
+    edges = [0, *(np.flatnonzero(np.diff(nodes)) + 1).tolist(), len(nodes)]
+    phones = (TimedPhone(lattice.phones[nodes[a]], a, b) for a, b in pairwise(edges))
+    return Path(tuple(phones), everything[np.arange(len(states)), states] - best, contrast)
+
+
+def loudness(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(T,)``: each frame between the clip's softest (0) and loudest (1), the mean over bands."""
+    decibels = 10 * np.log10(power + 1e-3)
+    low, high = np.percentile(decibels, [5, 95], axis=0)
+    relative: NDArray[np.float32] = ((decibels - low) / np.maximum(high - low, QUIETEST_RANGE)).mean(axis=1)
+    return relative
+
+
+def _contrast(power: NDArray[np.float32]) -> float:
+    """How far loudness can be trusted, 0 to 1: noise leaves little between silence and speech."""
+    low, high = np.percentile(10 * np.log10(power + 1e-3), [5, 95], axis=0)
+    least, most = CONTRAST
+    return float(np.clip((float((high - low).mean()) - least) / (most - least), 0, 1))
+
+
+def durations(means: NDArray[np.float32], silent: NDArray[np.bool_], config: SearchConfig) -> Durations:
+    """Gamma durations of the mean numbers of frames; silence lasts as long as it likes (geometric)."""
+    from scipy.special import gammainc
+
+    shape, weight = np.where(silent, 1.0, config.duration_shape), np.where(silent, 1, config.duration_weight)
+    edges = np.arange(CELLS + 1)
+    done = gammainc(shape[:, None], edges * (shape / means)[:, None])
+    hazard = np.clip(np.diff(done) / np.maximum(1 - done[:, :-1], 1e-12), 1e-6, 1 - 1e-4)
+    stay, leave = weight[:, None] * np.log1p(-hazard), weight[:, None] * np.log(hazard)
+    return Durations(stay.astype(np.float32), leave.astype(np.float32))

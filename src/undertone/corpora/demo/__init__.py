@@ -1,0 +1,1 @@
+"""Synthesised speech with planted emotion and exact boundaries: its script, voice and corpus."""

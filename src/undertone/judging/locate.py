@@ -1,0 +1,110 @@
+"""Which model: a folder, a run (its ``final``), a shipped name; or, unasked, the best that is at hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from undertone.errors import ModelError
+from undertone.judging.starter import MISSING, STARTER, package_folder, terms
+
+__all__ = ["Found", "is_model", "locate", "read", "starter"]
+
+CARD = "card.json"
+DEMOS = ("runs/demo", "runs/demo-quick")
+"""Where ``undertone demo`` leaves its runs."""
+PREFERRED = ("unison", "multilevel", "mgcma", "perspective")
+"""Of the demo's systems, in this order."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model folder, and how it was come by."""
+
+    path: Path
+    chosen: str | None = None
+    """Where it was not asked for by name: what to tell the user, in one line."""
+
+    @property
+    def terms(self) -> str | None:
+        """The licence of its weights in one line, where its card names one."""
+        return terms(read(self.path))
+
+
+def locate(wanted: str | Path | None = None, root: Path | None = None) -> Found:
+    """The folder of the wanted model; without a wish, the starter or the newest demo model below ``root``."""
+    if wanted is not None:
+        return Found(_named(wanted))
+    shipped = starter()
+    if shipped is not None:
+        return Found(shipped, f"using the starter model{_caution(shipped)}")
+    demo = _newest_demo(root or Path())
+    if demo is not None:
+        return Found(demo, f"using {demo.as_posix()}{_caution(demo)}")
+    raise ModelError(
+        "no model here: `undertone demo --quick` makes one in two minutes, or name one by --model"
+    )
+
+
+def _named(wanted: str | Path) -> Path:
+    path = Path(wanted)
+    if is_model(path):
+        return path
+    for inside in ("final", "model", "final/model"):
+        if is_model(path / inside):
+            return path / inside
+    if str(wanted) == STARTER:
+        shipped = starter()
+        if shipped is None:
+            raise ModelError(MISSING)
+        return shipped
+    if path.is_dir():
+        raise ModelError(f"{path}: holds no model (neither it nor its 'final' has config.toml and {CARD})")
+    raise ModelError(f"{wanted}: no such model folder or run, and not a shipped name ('{STARTER}')")
+
+
+def is_model(path: Path) -> bool:
+    """Whether the folder is a trained or an exported model; a run's own folder has but a card."""
+    network = any((path / name).is_file() for name in ("model.safetensors", "model.onnx", "model.xml"))
+    return network and (path / CARD).is_file()
+
+
+def starter() -> Path | None:
+    """The shipped model, if its distribution is installed and holds one."""
+    folder = package_folder()
+    return folder if folder is not None and is_model(folder) else None
+
+
+def _newest_demo(root: Path) -> Path | None:
+    """The preferred system of the demo that was run last."""
+    demos = [root / demo for demo in DEMOS if (root / demo).is_dir()]
+    for demo in sorted(demos, key=lambda path: path.stat().st_mtime, reverse=True):
+        models = [card.parent for card in demo.glob(f"**/final/{CARD}") if is_model(card.parent)]
+        if models:
+            return min(models, key=_preference)
+    return None
+
+
+def _preference(model: Path) -> tuple[int, str]:
+    system = str(read(model).get("system", model.parent.name))
+    return (PREFERRED.index(system) if system in PREFERRED else len(PREFERRED), model.as_posix())
+
+
+def _caution(model: Path) -> str:
+    card = read(model)
+    if card.get("synthesised"):
+        return " (trained on synthesised speech only: a demonstration; name another by --model)"
+    return f" (trained on {card['corpus']})" if card.get("corpus") else ""
+
+
+def read(model: Path) -> dict[str, Any]:
+    """The card of a model folder."""
+    try:
+        card = json.loads((model / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{model / CARD}: cannot be read: {error}") from None
+    if not isinstance(card, dict) or not card.get("labels"):
+        raise ModelError(f"{model / CARD}: names no labels")
+    return card

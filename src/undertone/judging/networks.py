@@ -1,0 +1,91 @@
+"""The network of a model folder, run by torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from undertone.errors import ModelError
+from undertone.judging.front import Front
+from undertone.judging.judge import Judge, name_of
+from undertone.judging.rows import Row
+from undertone.models import folder
+from undertone.models.batch import Batch, Example, collate
+from undertone.models.system import System
+from undertone.types import TIERS
+
+__all__ = ["TorchNetwork", "batch_of", "load_torch"]
+
+
+class TorchNetwork:
+    """A system in evaluation mode."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system.eval()
+
+    @torch.inference_mode()
+    def run(self, rows: Sequence[Row]) -> dict[str, NDArray[np.float32]]:
+        output = self.system(batch_of(rows, self.system))
+        sides = {"fused": output.logits, "speech": output.speech, "text": output.text}
+        said = {side: self.system.posteriors(logits) for side, logits in sides.items() if logits is not None}
+        return {name: values.numpy() for name, values in {**said, **self.system.asides(output)}.items()}
+
+
+def batch_of(rows: Sequence[Row], system: System) -> Batch:
+    """The rows as one batch, their gates beside them."""
+    batch = collate([_example(row) for row in rows], system.dimensions)
+    return replace(
+        batch,
+        speech_gate=_gates([row.frame_gate for row in rows], batch.speech.shape[-2]),
+        text_gate=_gates([row.token_gate for row in rows], batch.text.shape[1]),
+    )
+
+
+def _example(row: Row) -> Example:
+    parts = row.of.parts
+    return Example(
+        id=row.of.clip.id,
+        speech=row.frames,
+        text=row.tokens,
+        segments=parts["segments"] if row.speech else {},
+        segment_word=parts["segment_word"] if row.speech else {},
+        token_word=parts["token_word"] if row.tokens is not None else None,
+    )
+
+
+def _gates(gates: Sequence[NDArray[np.float32] | None], size: int) -> torch.Tensor | None:
+    """(B, size) factors, 1 where nothing is gated; None where no row gates anything."""
+    if all(gate is None for gate in gates):
+        return None
+    full = torch.ones(len(gates), size)
+    for row, gate in zip(full, gates, strict=True):
+        if gate is not None:
+            row[: len(gate)] = torch.from_numpy(gate)
+    return full
+
+
+def load_torch(path: Path) -> Judge:
+    """The model in a folder."""
+    loaded = folder.load(path)
+    settings = loaded.config.plain()
+    if settings.get("level") == "dialogue":
+        raise ModelError(f"{path}: judges whole dialogues; single recordings need a model of utterance level")
+    card = {**loaded.card, "system": loaded.name}
+    return Judge(
+        name_of(card, path / folder.WEIGHTS),
+        card,
+        Front(card, loaded.tokenizer),
+        TorchNetwork(loaded.system),
+        tiers=tiers_of(settings),
+    )
+
+
+def tiers_of(settings: Mapping[str, object]) -> tuple[str, ...]:
+    """The alignment tiers that a system's settings name; word positions alone need the word tier."""
+    text = " ".join(str(settings.get(key, "")) for key in ("tiers", "members", "positions"))
+    return tuple(tier for tier in TIERS if tier in text)

@@ -1,0 +1,150 @@
+"""Predictions as json, jsonl, csv, a TextGrid or srt captions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from undertone.errors import ConfigError
+from undertone.judging.timeline import merged
+from undertone.types import Prediction, TimelineSegment, WordScore
+
+__all__ = ["FORMATS", "write"]
+
+
+def write(predictions: Iterable[Prediction], form: str) -> Iterator[str]:
+    """The text of an output file, piece by piece as predictions come (jsonl and csv) or at the end."""
+    if form not in FORMATS:
+        raise ConfigError(f"no format '{form}'; there are: {', '.join(FORMATS)}")
+    return FORMATS[form](predictions)
+
+
+def _jsonl(predictions: Iterable[Prediction]) -> Iterator[str]:
+    for prediction in predictions:
+        yield json.dumps(prediction.plain(), ensure_ascii=False) + "\n"
+
+
+def _json(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """One object, or a list of several."""
+    plain = [prediction.plain() for prediction in predictions]
+    yield json.dumps(plain[0] if len(plain) == 1 else plain, ensure_ascii=False, indent=2) + "\n"
+
+
+def _csv(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """One line a recording: id, label, confidence, agree, modalities, then each class's probability."""
+    labels: list[str] | None = None
+    for prediction in predictions:
+        plain = prediction.plain()
+        if labels is None:
+            labels = list(plain["probabilities"])
+            yield _line(["id", "label", "confidence", "agree", "modalities", *labels])
+        yield _line(
+            [
+                _harmless(plain["id"]),
+                plain["label"] or "",
+                plain["confidence"],
+                "" if plain["agree"] is None else str(plain["agree"]).lower(),
+                "+".join(plain["modalities"]),
+                *(plain["probabilities"][label] for label in labels),
+            ]
+        )
+
+
+def _line(values: Sequence[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()
+
+
+def _harmless(text: str) -> str:
+    """A spreadsheet takes a cell that begins so for a formula; the quote makes it text."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+# ---- with times --------------------------------------------------------------------------------------
+
+
+def _one(predictions: Iterable[Prediction], form: str) -> Prediction:
+    """Formats of one timeline take one recording."""
+    found = list(predictions)
+    if len(found) != 1:
+        raise ConfigError(
+            f"{form} holds one recording, not {len(found)}: give --out a folder, or choose jsonl"
+        )
+    return found[0]
+
+
+def _srt(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """Captions: the label of each stretch; of a short recording, one."""
+    prediction = _one(predictions, "srt")
+    for number, cell in enumerate(_stretches(prediction), 1):
+        times = f"{_clock(cell.start)} --> {_clock(cell.end)}"
+        yield f"{number}\n{times}\n{cell.label} ({cell.confidence:.0%})\n\n"
+
+
+def _clock(seconds: float) -> str:
+    milliseconds = round(1000 * seconds)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02},{rest % 1000:03}"
+
+
+def _textgrid(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """Praat's long format: a tier ``emotion``, and a tier ``word`` where the words have times."""
+    prediction = _one(predictions, "textgrid")
+    stretches = _stretches(prediction)
+    words = [word for word in prediction.words if word.start is not None and word.end is not None]
+    tiers = [("emotion", [(cell.start, cell.end, cell.label) for cell in stretches])]
+    if words:
+        tiers.append(("word", [_timed(word) for word in words]))
+    end = max((last[-1][1] for _, last in tiers if last), default=0.01)
+    yield 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
+    yield f"xmin = 0\nxmax = {end:.6f}\ntiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
+    for number, (name, intervals) in enumerate(tiers, 1):
+        filled = list(_filled(intervals, end))
+        yield f'    item [{number}]:\n        class = "IntervalTier"\n        name = "{name}"\n'
+        yield f"        xmin = 0\n        xmax = {end:.6f}\n        intervals: size = {len(filled)}\n"
+        for index, (start, stop, text) in enumerate(filled, 1):
+            quoted = text.replace('"', '""')
+            yield f"        intervals [{index}]:\n            xmin = {start:.6f}\n"
+            yield f'            xmax = {stop:.6f}\n            text = "{quoted}"\n'
+
+
+def _timed(word: WordScore) -> tuple[float, float, str]:
+    assert word.start is not None and word.end is not None
+    return word.start, word.end, word.text
+
+
+def _filled(intervals: Sequence[tuple[float, float, str]], end: float) -> Iterator[tuple[float, float, str]]:
+    """The intervals with empty ones between, as Praat wants them: without gaps from 0 to the end."""
+    at = 0.0
+    for start, stop, text in intervals:
+        start = max(start, at)
+        if stop <= start:
+            continue
+        if start > at:
+            yield at, start, ""
+        yield start, stop, text
+        at = stop
+    if at < end:
+        yield at, end, ""
+
+
+def _stretches(prediction: Prediction) -> list[TimelineSegment]:
+    """The timeline with neighbours of one label merged; of a short recording, the whole as one stretch."""
+    if prediction.segments:
+        return merged(prediction.segments)
+    end = max((word.end for word in prediction.words if word.end is not None), default=1.0)
+    label = prediction.label or "unsure"
+    return [TimelineSegment(0.0, end, label, prediction.confidence, prediction.probabilities)]
+
+
+FORMATS: dict[str, Callable[[Iterable[Prediction]], Iterator[str]]] = {
+    "json": _json,
+    "jsonl": _jsonl,
+    "csv": _csv,
+    "textgrid": _textgrid,
+    "srt": _srt,
+}
+SUFFIXES = {"json": ".json", "jsonl": ".jsonl", "csv": ".csv", "textgrid": ".TextGrid", "srt": ".srt"}

@@ -1,0 +1,147 @@
+"""From samples to windows of speech, as they arrive.
+
+A region of speech [a, b) is covered by windows of length W at distance H; what is left at its end
+is covered by one more window that ends with it:
+
+    a ├──── W ────┤                       b
+          ├──── W ────┤                   │
+              ├──── W ────┤               │
+                       ├──── W ───────────┤   only if the others leave something
+
+A window is handed out as soon as speech has reached its end, so a file fed at once and a stream fed
+in crumbs give the same windows. What no future window needs is forgotten: memory does not grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from undertone.judging.settings import Segmenting
+from undertone.judging.vad import RATE, STEP, SpeechDetector, detector
+
+if TYPE_CHECKING:
+    from undertone.types import Wave
+
+__all__ = ["Segmenter", "Window"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One clip for the model; times in samples of the recording."""
+
+    start: int
+    end: int
+    wave: Wave
+    region: int
+    """Start of the region of speech it belongs to: its name."""
+    region_end: int | None = None
+    """Where the region ended, on its last window only."""
+
+
+class Segmenter:
+    """Audio of one recording in, windows of speech out. Mono at 16 kHz."""
+
+    def __init__(self, settings: Segmenting | None = None, detect: SpeechDetector | None = None) -> None:
+        self._settings = settings or Segmenting()
+        self._detect = detect or detector()
+        self._kept = np.zeros(0, np.float32)
+        self._kept_from = 0  # the recording's sample that _kept[0] is
+        self._heard = 0  # samples the detector has seen
+        self._start: int | None = None  # of the open region
+        self._speech_until = 0  # end of the last step that was speech
+        self._floor = 0  # where the region before ended: padding stops there
+        self._next = 0  # start of the open region's next window
+
+    @property
+    def received(self) -> int:
+        """Samples fed so far."""
+        return self._kept_from + len(self._kept)
+
+    @property
+    def speaking(self) -> bool:
+        return self._start is not None
+
+    def feed(self, samples: Wave) -> list[Window]:
+        """Windows that these samples complete."""
+        self._kept = np.concatenate([self._kept, np.asarray(samples, np.float32)])
+        windows: list[Window] = []
+        while self.received - self._heard >= STEP:
+            step = self._slice(self._heard, self._heard + STEP)
+            windows += self._advance(self._detect(step))
+        self._forget()
+        return windows
+
+    def close(self) -> list[Window]:
+        """The recording is over: the last windows. A rest shorter than a step counts as the step before."""
+        end = self.received
+        if self._start is not None and self._speech_until == self._heard:
+            self._speech_until = end
+        return list(self._end_region(end))
+
+    def _advance(self, probability: float) -> Iterator[Window]:
+        self._heard += STEP
+        settings = self._settings
+        if self._start is None:
+            if probability >= settings.speech_on:
+                self._open(self._heard - STEP)
+        elif probability >= settings.speech_off:
+            self._speech_until = self._heard
+        elif self._heard - self._speech_until >= _samples(settings.min_silence):
+            yield from self._end_region(self._speech_until + _samples(settings.pad))
+        if self._start is not None:
+            yield from self._full_windows(self._speech_until)
+
+    def _open(self, at: int) -> None:
+        self._start = self._next = max(self._floor, at - _samples(self._settings.pad))
+        self._speech_until = self._heard
+
+    def _full_windows(self, reached: int) -> Iterator[Window]:
+        length, hop = _samples(self._settings.window), _samples(self._settings.hop)
+        while self._next + length <= reached:
+            yield self._window(self._next, self._next + length)
+            self._next += hop
+
+    def _end_region(self, limit: int) -> Iterator[Window]:
+        """The open region ends, padded as far as ``limit``: its remaining windows, the last one marked."""
+        start, length = self._start, _samples(self._settings.window)
+        if start is None:
+            return
+        end = min(self._speech_until + _samples(self._settings.pad), limit)
+        spoken = self._speech_until - start
+        windows = list(self._full_windows(end))
+        covered = self._next - _samples(self._settings.hop) + length if self._next > start else start
+        if covered < end and spoken >= _samples(self._settings.min_speech):
+            windows.append(self._window(max(start, end - length), end))
+        if windows:
+            tail = windows.pop()
+            windows.append(Window(tail.start, tail.end, tail.wave, start, end))
+        elif self._next > start:  # all its windows are out already: an empty one tells the end
+            windows.append(Window(end, end, np.zeros(0, np.float32), start, end))
+        self._start, self._floor = None, end
+        yield from windows
+
+    def _window(self, start: int, end: int) -> Window:
+        assert self._start is not None
+        return Window(start, end, self._slice(start, end).copy(), self._start)
+
+    def _slice(self, start: int, end: int) -> Wave:
+        return self._kept[start - self._kept_from : end - self._kept_from]
+
+    def _forget(self) -> None:
+        """Drop what no window can start in: before the region's tail window, or the next one's padding."""
+        if self._start is None:
+            needed = self._heard - _samples(self._settings.pad)
+        else:
+            needed = min(self._next, max(self._start, self._speech_until - _samples(self._settings.window)))
+        drop = max(0, needed - self._kept_from)
+        if drop:
+            self._kept = self._kept[drop:].copy()
+            self._kept_from += drop
+
+
+def _samples(seconds: float) -> int:
+    return round(seconds * RATE)

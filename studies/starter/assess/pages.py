@@ -1,0 +1,55 @@
+"""The pages that figures are read on; all of them are written from the one JSON, and a test holds them to it.
+
+DOCS/model-card.md            the card
+DOCS/results/starter.json     the figures
+DOCS/results/starter.md       what was to be reached and what was, and how to measure it again
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from studies.starter.assess.card import card
+from studies.starter.assess.prose import MEASURED, SEE
+from studies.starter.assess.words import bar_lines, filled
+
+__all__ = ["CARD", "FIGURES", "RESULTS", "results", "write_pages"]
+
+CARD, FIGURES, RESULTS = Path("model-card.md"), Path("results/starter.json"), Path("results/starter.md")
+
+
+def write_pages(found: Mapping[str, Any], docs: Path) -> None:
+    """The card, the figures and the results page below a folder."""
+    pages = {
+        CARD: card(found),
+        FIGURES: json.dumps(found, ensure_ascii=False, indent=1) + "\n",
+        RESULTS: results(found),
+    }
+    for name, text in pages.items():
+        path = docs / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
+
+
+def results(found: Mapping[str, Any]) -> str:
+    """The results page: bars first, then how they were measured."""
+    met = sum(bar["met"] for bar in found["bars"])
+    training = found["model"].get("training", {})
+    commands = [
+        training.get("command", "python -m studies.starter train"),
+        "python -m studies.starter evaluate --pages docs",
+    ]
+    how = filled(f"{met} of {len(found['bars'])} figures reach what was asked of them.", SEE)
+    lines = "\n".join(commands)
+    return (
+        "# The starter: what the model in the box reaches\n\n"
+        "<!-- written by `python -m studies.starter evaluate`: do not edit -->\n\n"
+        f"{how}\n\n```sh\n{lines}\n```\n\n{bar_lines(found['bars'])}\n\n"
+        f"{MEASURED}\n\n"
+        f"Machine: {found['machine']}. Code: {found['code']}.\n"
+    )

@@ -1,0 +1,41 @@
+"""A tiny copy of the data, folds of planted models, and one assessment of them that all tests look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studies.starter.assess.run import assess
+from trees.oracle import Oracle
+from trees.starter import write_data, write_folds
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_sounds() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("studies.starter.assess.questions.SOUNDS", 4)
+        yield
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folds(tmp_path_factory.mktemp("runs") / "starter")
+
+
+@pytest.fixture(scope="session")
+def assessed(data: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    out = tmp_path_factory.mktemp("out")
+    return assess(run, data, out, Oracle().open), out
+
+
+@pytest.fixture
+def oracle() -> Oracle:
+    return Oracle()

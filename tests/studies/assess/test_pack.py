@@ -1,0 +1,80 @@
+"""From a run into the distribution: complete, small enough, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studies.starter.assess import pack as packing
+from studies.starter.assess.pack import INSIDE, pack
+from undertone.errors import ConfigError, DataError, ModelError
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    package = tmp_path / "box"
+    package.mkdir()
+    (package / "pyproject.toml").write_text('[project]\nversion = "3.2.1"\nlicense = "CC-BY-NC-SA-4.0"\n')
+    return package
+
+
+@pytest.fixture
+def trained(assessed: tuple[dict[str, Any], Path], tmp_path: Path) -> tuple[Path, Path]:
+    """A run with a final model, and its figures."""
+    model = tmp_path / "run" / "final" / "model"
+    model.mkdir(parents=True)
+    (model / "config.toml").write_text("")
+    (model / "model.safetensors").write_bytes(b"weights")
+    (model / "leftover.part").write_text("not to be shipped")
+    training = {"command": "python -m studies.starter train", "seed": 0, "data": {"ravdess": "ab" * 32}}
+    card = {"labels": ["angry"], "corpus": "RAVDESS", "training": training}
+    (model / "card.json").write_text(json.dumps(card))
+    return tmp_path / "run", assessed[1]
+
+
+def test_the_packed_card_is_complete(box: Path, trained: tuple[Path, Path]) -> None:
+    done = pack(trained[0], box, trained[1])
+    assert done.folder == box / INSIDE
+    assert done.version == "3.2.1"
+    about = json.loads((done.folder / "card.json").read_text(encoding="utf-8"))
+    assert about["version"] == "3.2.1"
+    assert about["licence"] == "CC-BY-NC-SA-4.0"
+    assert about["training"]["data"] == {"ravdess": "ab" * 32}
+    assert about["figures"]["RAVDESS, 4 classes, UA"] == 1.0
+    assert "`abababababababab`" in (done.folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_only_what_makes_a_model_is_packed_and_what_lay_there_goes(
+    box: Path, trained: tuple[Path, Path]
+) -> None:
+    (box / INSIDE).mkdir(parents=True)
+    (box / INSIDE / "old.bin").write_text("of an earlier model")
+    done = pack(trained[0], box, trained[1])
+    names = sorted(path.name for path in done.folder.iterdir())
+    assert names == ["README.md", "card.json", "config.toml", "model.safetensors"]
+    assert done.size == sum(path.stat().st_size for path in done.folder.iterdir())
+
+
+def test_a_model_that_is_too_large_is_refused_and_the_old_one_stays(
+    box: Path, trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pack(trained[0], box, trained[1])
+    monkeypatch.setattr(packing, "LARGEST", 100)
+    with pytest.raises(ModelError, match="more than the"):
+        pack(trained[0], box, trained[1])
+    assert (before.folder / "card.json").is_file()
+    assert [path.name for path in before.folder.parent.iterdir()] == ["model"]
+
+
+def test_without_figures_or_package_the_message_says_what_is_wanted(
+    box: Path, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"python -m studies\.starter evaluate"):
+        pack(trained[0], box, tmp_path / "nowhere")
+    shutil.rmtree(box)
+    with pytest.raises(ConfigError, match=r"pyproject\.toml"):
+        pack(trained[0], box, trained[1])

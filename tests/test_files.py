@@ -1,0 +1,75 @@
+"""Files are written whole or not at all; workers have one thread."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from undertone.errors import OutputError
+from undertone.files import one_thread, spawned_pool, whole, write_json, write_lines, write_whole
+
+
+def test_text_and_bytes_arrive_as_they_are(tmp_path: Path) -> None:
+    write_whole(tmp_path / "new" / "a.txt", "ä\nb\n")
+    write_whole(tmp_path / "b.bin", b"\0\r\n")
+    assert (tmp_path / "new" / "a.txt").read_bytes() == "ä\nb\n".encode()
+    assert (tmp_path / "b.bin").read_bytes() == b"\0\r\n"
+
+
+def test_json_and_lines_can_be_read_again(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"ö": [1, 2]}, indent=1)
+    write_lines(tmp_path / "a.jsonl", ({"n": n} for n in range(3)))
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"ö": [1, 2]}
+    assert [json.loads(line)["n"] for line in (tmp_path / "a.jsonl").read_text().splitlines()] == [0, 1, 2]
+
+
+def test_what_fails_half_way_leaves_the_file_before_it_and_nothing_else(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a.txt", "before")
+    with pytest.raises(ZeroDivisionError), whole(tmp_path / "a.txt") as part:
+        part.write_text(f"half {1 // 0}" if part.write_text("half") else "")
+    assert (tmp_path / "a.txt").read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_the_temporary_name_has_the_same_suffix(tmp_path: Path) -> None:
+    with whole(tmp_path / "a.npz") as part:
+        assert part.suffix == ".npz" and part.parent == tmp_path
+        part.write_bytes(b"x")
+
+
+@pytest.mark.parametrize("taken", ["by a folder", "by a file where a folder is wanted"])
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, taken: str) -> None:
+    place = tmp_path / "folder" / "a.txt"
+    if taken == "by a folder":
+        place.mkdir(parents=True)
+    else:
+        place.parent.write_text("a file")
+    with pytest.raises(OutputError, match=r"a\.txt: cannot be written"):
+        write_whole(place, "x")
+
+
+def _threads(_: int) -> tuple[int, str]:
+    import torch
+
+    return torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]
+
+
+def test_workers_compute_with_one_thread() -> None:
+    with spawned_pool(2) as pool:
+        assert set(pool.map(_threads, range(2))) == {(1, "1")}
+
+
+def test_one_thread_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "7")
+    try:
+        one_thread()
+        assert (torch.get_num_threads(), os.environ["MKL_NUM_THREADS"]) == (1, "1")
+    finally:
+        torch.set_num_threads(before)
