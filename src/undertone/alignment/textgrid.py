@@ -8,15 +8,20 @@ them, which are skipped. Tier names are those of the Montreal Forced Aligner (``
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from undertone.alignment.given import is_silence
 from undertone.alignment.nesting import nest
 from undertone.errors import AlignmentError
+from undertone.files import write_whole
 from undertone.types import TIERS, Alignment, Seconds, Segment, Tier
 
-__all__ = ["read_textgrid", "write_textgrid"]
+__all__ = ["Interval", "read_textgrid", "textgrid", "write_textgrid"]
+
+Interval: TypeAlias = tuple[Seconds, Seconds, str]
+"""Start, end and text."""
 
 NAMES: dict[Tier, tuple[str, ...]] = {
     "word": ("words", "word", "ort", "ort-mau", "orthography"),
@@ -93,36 +98,42 @@ def _tier(name: str) -> Tier | None:
 
 
 def write_textgrid(path: Path | str, alignment: Alignment, duration: Seconds | None = None) -> None:
-    """Write the tiers there are as interval tiers in the long form, gaps as empty intervals."""
-    path = Path(path)
-    tiers = [(NAMES[name][0], alignment.tier(name)) for name in alignment.tiers]
-    end = max([duration or 0.0, *(s.end for _, segments in tiers for s in segments)])
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_text(end)}"]
+    """Write the tiers that have segments, named ``words``, ``syllables``, ``phones``."""
+    tiers = {
+        NAMES[name][0]: [(s.start, s.end, s.text) for s in alignment.tier(name)] for name in alignment.tiers
+    }
+    ends = [end for intervals in tiers.values() for _, end, _ in intervals]
+    write_whole(Path(path), textgrid(tiers, max([duration or 0.0, *ends])))
+
+
+def textgrid(tiers: Mapping[str, Sequence[Interval]], xmax: Seconds) -> str:
+    """The long form of interval tiers from 0 to ``xmax``, by name.
+
+    Intervals are in order of time; what overlaps the one before is cut off, gaps become empty intervals.
+    """
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {xmax:.6f}"]
     lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
-    for number, (name, segments) in enumerate(tiers, 1):
-        intervals = list(_filled(segments, end))
+    for number, (name, intervals) in enumerate(tiers.items(), 1):
+        filled = list(_filled(intervals, xmax))
         lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
-        lines += ["        xmin = 0", f"        xmax = {_text(end)}"]
-        lines += [f"        intervals: size = {len(intervals)}"]
-        for i, segment in enumerate(intervals, 1):
-            quoted = segment.text.replace('"', '""')
-            lines += [f"        intervals [{i}]:", f"            xmin = {_text(segment.start)}"]
-            lines += [f"            xmax = {_text(segment.end)}", f'            text = "{quoted}"']
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    partial.replace(path)
+        lines += ["        xmin = 0", f"        xmax = {xmax:.6f}"]
+        lines += [f"        intervals: size = {len(filled)}"]
+        for index, (start, end, text) in enumerate(filled, 1):
+            quoted = text.replace('"', '""')
+            lines += [f"        intervals [{index}]:", f"            xmin = {start:.6f}"]
+            lines += [f"            xmax = {end:.6f}", f'            text = "{quoted}"']
+    return "\n".join(lines) + "\n"
 
 
-def _filled(segments: Sequence[Segment], end: Seconds) -> Iterator[Segment]:
+def _filled(intervals: Sequence[Interval], xmax: Seconds) -> Iterator[Interval]:
     clock = 0.0
-    for segment in segments:
-        if segment.start > clock:
-            yield Segment("", clock, segment.start)
-        yield segment
-        clock = segment.end
-    if clock < end:
-        yield Segment("", clock, end)
-
-
-def _text(seconds: Seconds) -> str:
-    return f"{seconds:.6f}".rstrip("0").rstrip(".") or "0"
+    for start, end, text in intervals:
+        start = max(start, clock)
+        if end <= start:
+            continue
+        if start > clock:
+            yield clock, start, ""
+        yield start, end, text
+        clock = end
+    if clock < xmax:
+        yield clock, xmax, ""

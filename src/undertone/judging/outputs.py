@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from undertone.alignment.textgrid import textgrid
 from undertone.errors import ConfigError
 from undertone.judging.timeline import merged
 from undertone.types import Prediction, TimelineSegment, WordScore
@@ -95,40 +96,15 @@ def _textgrid(predictions: Iterable[Prediction]) -> Iterator[str]:
     prediction = _one(predictions, "textgrid")
     stretches = _stretches(prediction)
     words = [word for word in prediction.words if word.start is not None and word.end is not None]
-    tiers = [("emotion", [(cell.start, cell.end, cell.label) for cell in stretches])]
+    tiers = {"emotion": [(cell.start, cell.end, cell.label) for cell in stretches]}
     if words:
-        tiers.append(("word", [_timed(word) for word in words]))
-    end = max((last[-1][1] for _, last in tiers if last), default=0.01)
-    yield 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
-    yield f"xmin = 0\nxmax = {end:.6f}\ntiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
-    for number, (name, intervals) in enumerate(tiers, 1):
-        filled = list(_filled(intervals, end))
-        yield f'    item [{number}]:\n        class = "IntervalTier"\n        name = "{name}"\n'
-        yield f"        xmin = 0\n        xmax = {end:.6f}\n        intervals: size = {len(filled)}\n"
-        for index, (start, stop, text) in enumerate(filled, 1):
-            quoted = text.replace('"', '""')
-            yield f"        intervals [{index}]:\n            xmin = {start:.6f}\n"
-            yield f'            xmax = {stop:.6f}\n            text = "{quoted}"\n'
+        tiers["word"] = [_timed(word) for word in words]
+    yield textgrid(tiers, max((own[-1][1] for own in tiers.values() if own), default=0.01))
 
 
 def _timed(word: WordScore) -> tuple[float, float, str]:
     assert word.start is not None and word.end is not None
     return word.start, word.end, word.text
-
-
-def _filled(intervals: Sequence[tuple[float, float, str]], end: float) -> Iterator[tuple[float, float, str]]:
-    """The intervals with empty ones between, as Praat wants them: without gaps from 0 to the end."""
-    at = 0.0
-    for start, stop, text in intervals:
-        start = max(start, at)
-        if stop <= start:
-            continue
-        if start > at:
-            yield at, start, ""
-        yield start, stop, text
-        at = stop
-    if at < end:
-        yield at, end, ""
 
 
 def _stretches(prediction: Prediction) -> list[TimelineSegment]:
