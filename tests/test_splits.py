@@ -1,4 +1,4 @@
-"""No speaker on two sides, ever, unless the split says so in so many words."""
+"""No speaker in two parts, ever, unless the split says so in so many words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from undertone import splits
 from undertone.errors import ProtocolError
-from undertone.splits import SIDES, Split
+from undertone.splits import PARTS, Split
 from undertone.types import Utterance
 
 
@@ -51,11 +51,11 @@ def shared(utterances: Sequence[Utterance], split: Split, what: str) -> set[tupl
     return {
         (fold.name, one, two)
         for fold in split.folds
-        for one in SIDES
-        for two in SIDES
+        for one in PARTS
+        for two in PARTS
         if one < two
-        for i in fold.side(one)
-        for j in fold.side(two)
+        for i in fold.part(one)
+        for j in fold.part(two)
         if name[i] is not None and name[i] == name[j]
     }
 
@@ -133,16 +133,16 @@ def test_parts_of_one_recording_stay_in_one_fold() -> None:
 
 
 def test_a_corpus_own_split_is_taken_as_it_is_and_stamped_where_speakers_overlap() -> None:
-    sides = {0: "train", 1: "dev", 2: "test"}
-    people = [replace(u, extra={"split": sides[int(u.id[-1]) % 3]}) for u in alone()]
+    parts = {0: "train", 1: "dev", 2: "test"}
+    people = [replace(u, extra={"split": parts[int(u.id[-1]) % 3]}) for u in alone()]
     split = splits.make(people, "fixed")
     assert split.stamps == (splits.SPEAKERS,)
     assert len(split.folds) == 1
-    clean = [replace(u, extra={"split": sides[int(u.speaker or 0) % 3]}) for u in alone()]
+    clean = [replace(u, extra={"split": parts[int(u.speaker or 0) % 3]}) for u in alone()]
     assert splits.make(clean, "fixed").stamps == ()
 
 
-def test_a_fixed_split_without_validation_carves_it_from_training_speakers() -> None:
+def test_a_fixed_split_without_validation_takes_it_from_training_speakers() -> None:
     people = [replace(u, extra={"split": "test" if u.speaker == "00" else "train"}) for u in alone()]
     split = splits.make(people, "fixed")
     assert split.stamps == ()
@@ -162,7 +162,7 @@ def test_the_dialogue_level_allows_only_whole_conversations() -> None:
     for protocol in ("lospo", "kfold-speaker", "leaky-random-utterance"):
         with pytest.raises(ProtocolError, match="loso"):
             splits.make(dyads(), protocol, level="dialogue")
-    cut = [replace(u, extra={"split": SIDES[i % 3]}) for i, u in enumerate(dyads())]
+    cut = [replace(u, extra={"split": PARTS[i % 3]}) for i, u in enumerate(dyads())]
     with pytest.raises(ProtocolError, match="cuts conversations"):
         splits.make(cut, "fixed", level="dialogue")
 
@@ -176,9 +176,9 @@ def test_the_dialogue_level_allows_only_whole_conversations() -> None:
         (alone(1), "lospo", "too few speakers"),
         (alone(), "fixed", "00-0: extra.split is ''"),
         ([*alone(), *alone(1)], "lospo", "'00-0' stands twice"),
-        ([replace(u, speaker="everyone") for u in dyads()], "loso", "'everyone' would be on two sides"),
-        ([replace(u, dialogue="all") for u in dyads()], "lospo", "nothing on its train side"),
-        ([Utterance("a", "a.wav")], "leaky-random-utterance", "cannot be dealt"),
+        ([replace(u, speaker="everyone") for u in dyads()], "loso", "'everyone' would be in two parts"),
+        ([replace(u, dialogue="all") for u in dyads()], "lospo", "the train part of fold '.*' is empty"),
+        ([Utterance("a", "a.wav")], "leaky-random-utterance", "too few for 5 random folds"),
     ],
 )
 def test_a_split_that_cannot_be_honest_is_refused(
@@ -253,7 +253,7 @@ def corpora(draw: st.DrawFn) -> list[Utterance]:
     seed=st.integers(0, 5),
     folds=st.integers(2, 6),
 )
-def test_no_speaker_is_ever_on_two_sides(
+def test_no_speaker_is_ever_in_two_parts(
     utterances: list[Utterance], protocol: str, strict: bool, seed: int, folds: int
 ) -> None:
     try:
@@ -267,6 +267,6 @@ def test_no_speaker_is_ever_on_two_sides(
     tested = [i for fold in split.folds for i in fold.test]
     assert sorted(tested) == sorted(u.id for u in utterances)
     for fold in split.folds:
-        sides = [set(fold.side(side)) for side in SIDES]
-        assert all(sides)
-        assert sum(map(len, sides)) == len(set.union(*sides))
+        parts = [set(fold.part(part)) for part in PARTS]
+        assert all(parts)
+        assert sum(map(len, parts)) == len(set.union(*parts))

@@ -1,4 +1,4 @@
-"""Label spaces, and the map from each corpus' own words to them. An unmapped label is an error.
+"""Label spaces, and the map from each corpus' own labels to them. An unmapped label is an error.
 
 Classes have one name each across corpora (``angry``, never ``ang`` or ``anger``), and sets that
 share classes list them in the same order, so that a model's outputs mean the same thing.
@@ -139,7 +139,7 @@ LABEL_SETS: dict[str, LabelSet] = {s.name: s for s in _SETS}
 
 
 def label_set(name: str) -> LabelSet:
-    """A label set by name; an unknown name says which there are."""
+    """A label set by name; the error of an unknown name lists the known ones."""
     try:
         return LABEL_SETS[name]
     except KeyError:

@@ -5,14 +5,13 @@
 >>> [fold.name for fold in split.folds]
 ['session-0', 'session-1', 'session-2']
 
-Every protocol keeps a speaker, a dialogue and a recording on one side, or carries a *stamp* that says
-what it shares. Validation always comes from the training side and holds other speakers than training.
+Every protocol keeps a speaker, a dialogue and a recording in one part of a fold, or carries a *stamp* that
+names what the parts share. Validation is always taken from training and holds other speakers than training.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 from collections import defaultdict
@@ -24,36 +23,37 @@ from typing import Any, Literal
 
 from undertone.config import fingerprint
 from undertone.errors import ProtocolError
+from undertone.files import write_json
 from undertone.types import Utterance
 
-__all__ = ["PROTOCOLS", "SIDES", "Fold", "Split", "make", "read", "write"]
+__all__ = ["PARTS", "PROTOCOLS", "Fold", "Split", "make", "read", "write"]
 
-SIDES = ("train", "validation", "test")
+PARTS = ("train", "validation", "test")
 SCHEMA = 1
 PARTNER = "validation shares dialogues with test"
 SPEAKERS = "speaker-dependent"
-DIALOGUES = "dialogues on both sides"
-RECORDINGS = "recordings on both sides"
+DIALOGUES = "dialogues in several parts"
+RECORDINGS = "recordings in several parts"
 UNKNOWN = "speakers unknown"
 LEAKING = "leaking: utterances split at random"
 SHARE = 0.1
-"""Least part of the training side that becomes validation where no session does."""
+"""Least share of the training utterances that becomes validation where no session does."""
 
 _SPELLINGS = {"dev": "validation", "val": "validation", "valid": "validation", "training": "train"}
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One training: ids of the three sides, sorted; ``name`` is safe as a folder's name."""
+    """One training: the ids of its three parts, sorted; ``name`` is safe as a folder's name."""
 
     name: str
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
 
-    def side(self, name: str) -> tuple[str, ...]:
-        ids: tuple[str, ...] = getattr(self, name)
-        return ids
+    def part(self, name: str) -> tuple[str, ...]:
+        """The ids of one of ``PARTS``."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +68,15 @@ class Split:
 
     @property
     def hash(self) -> str:
-        """Of the protocol and of who is where; the order of a manifest does not enter."""
+        """Over the protocol and the ids of each part, whatever the order of the manifest."""
         return fingerprint({"protocol": self.protocol, "folds": [asdict(fold) for fold in self.folds]})
 
     def check(self, ids: Iterable[str]) -> None:
         """Refuse a manifest whose utterances are not those that were split."""
-        here, split = set(ids), {i for fold in self.folds for side in SIDES for i in fold.side(side)}
-        if strangers := sorted(split - here):
+        split = {i for fold in self.folds for part in PARTS for i in fold.part(part)}
+        if lacking := sorted(split - set(ids)):
             raise ProtocolError(
-                f"the split names {len(strangers)} utterances that the manifest lacks, first '{strangers[0]}'"
+                f"the split names {len(lacking)} utterances that the manifest lacks, first '{lacking[0]}'"
             )
 
 
@@ -89,6 +89,7 @@ class _Options:
 
 Group = list[Utterance]
 Made = tuple[list[Fold], set[str]]
+"""Folds and their stamps."""
 
 
 def make(
@@ -105,8 +106,8 @@ def make(
 
     ``strict`` leaves the test speaker's partner out of ``lospo`` altogether; ``folds`` counts those of
     ``kfold-speaker`` and of the random split. At ``level="dialogue"`` a sample is a conversation, so only
-    ``loso``, or a corpus' own split that keeps conversations whole, is let through. Folds that leak are
-    refused; ``refuse=False`` returns them, stamped, for the audit to look at.
+    ``loso``, or a corpus' own split that keeps conversations whole, is allowed. Folds that leak are
+    refused; ``refuse=False`` returns them, stamped, for the audit.
     """
     if protocol not in PROTOCOLS:
         raise ProtocolError(f"no protocol '{protocol}'; there are: {', '.join(PROTOCOLS)}")
@@ -141,64 +142,64 @@ def _loso(utterances: Group, options: _Options) -> Made:
 
 
 def _lospo(utterances: Group, options: _Options) -> Made:
-    """One speaker out; who talked with them validates, or is left out when strict; never trains."""
+    """One speaker out; their partners in dialogue validate, or are left out when strict; they never train."""
     speakers = _by(utterances, "speaker", "lospo")
-    circles = _circles(utterances)
+    groups = _connected(utterances)
     folds, stamps = [], set()
     for name in sorted(speakers, key=_natural):
-        circle = next(c for c in circles if any(u.speaker == name for u in c))
-        partners = [u for u in circle if u.speaker != name]
-        others = [c for c in circles if c is not circle]
+        own = next(group for group in groups if any(u.speaker == name for u in group))
+        partners = [u for u in own if u.speaker != name]
+        others = [group for group in groups if group is not own]
         if partners and not options.strict:
-            train, validation = [u for c in others for u in c], partners
+            train, validation = [u for group in others for u in group], partners
             stamps.add(PARTNER)
         else:
-            train, validation = _carve(others, f"{options.seed}/{name}")
+            train, validation = _divide(others, f"{options.seed}/{name}")
         folds.append(_fold(f"speaker-{name}", train, validation, speakers[name]))
     return folds, stamps
 
 
 def _kfold_speaker(utterances: Group, options: _Options) -> Made:
-    """Groups of speakers who never share a dialogue or recording, dealt out evenly by size."""
+    """Groups of speakers who share no dialogue or recording, distributed over the folds evenly by size."""
     _by(utterances, "speaker", "kfold-speaker")
-    circles = _circles(utterances)
-    if options.folds < 2 or len(circles) < max(3, options.folds):
+    groups = _connected(utterances)
+    if options.folds < 2 or len(groups) < max(3, options.folds):
         raise ProtocolError(
             f"kfold-speaker with {options.folds} folds needs at least {max(3, options.folds)} groups of "
-            f"speakers who share no dialogue or recording, there are {len(circles)}: ask for other folds"
+            f"speakers who share no dialogue or recording, there are {len(groups)}: choose other folds"
         )
-    random.Random(f"{options.seed}").shuffle(circles)
-    dealt: list[list[Group]] = [[] for _ in range(options.folds)]
-    for circle in sorted(circles, key=len, reverse=True):
-        min(dealt, key=lambda hand: (sum(map(len, hand)), len(hand))).append(circle)
+    random.Random(f"{options.seed}").shuffle(groups)
+    tests: list[list[Group]] = [[] for _ in range(options.folds)]
+    for group in sorted(groups, key=len, reverse=True):
+        min(tests, key=lambda test: (sum(map(len, test)), len(test))).append(group)
     folds = []
-    for index, hand in enumerate(dealt):
-        rest = [c for other in dealt if other is not hand for c in other]
-        train, validation = _carve(rest, f"{options.seed}/{index}")
-        folds.append(_fold(f"fold-{index + 1}", train, validation, [u for c in hand for u in c]))
+    for index, test in enumerate(tests):
+        rest = [group for other in tests if other is not test for group in other]
+        train, validation = _divide(rest, f"{options.seed}/{index}")
+        folds.append(_fold(f"fold-{index + 1}", train, validation, [u for group in test for u in group]))
     return folds, set()
 
 
 def _fixed(utterances: Group, options: _Options) -> Made:
-    """The corpus' own ``extra.split``; without a validation part one is carved from training."""
-    sides: dict[str, Group] = {side: [] for side in SIDES}
+    """The corpus' own ``extra.split``; where it has no validation part, one is taken from training."""
+    parts: dict[str, Group] = {part: [] for part in PARTS}
     for utterance in utterances:
-        said = str(utterance.extra.get("split", "")).lower()
-        side = _SPELLINGS.get(said, said)
-        if side not in sides:
+        given = str(utterance.extra.get("split", "")).lower()
+        part = _SPELLINGS.get(given, given)
+        if part not in parts:
             raise ProtocolError(
-                f"{utterance.id}: extra.split is '{said}', a fixed split wants train, validation or test"
+                f"{utterance.id}: extra.split is '{given}', a fixed split needs train, validation or test"
             )
-        sides[side].append(utterance)
-    if not sides["validation"] and sides["train"]:
-        sides["train"], sides["validation"] = _carve(_circles(sides["train"]), f"{options.seed}")
-    return [_fold("fixed", *(sides[side] for side in SIDES))], set()
+        parts[part].append(utterance)
+    if not parts["validation"] and parts["train"]:
+        parts["train"], parts["validation"] = _divide(_connected(parts["train"]), f"{options.seed}")
+    return [_fold("fixed", *(parts[part] for part in PARTS))], set()
 
 
 def _leaky(utterances: Group, options: _Options) -> Made:
-    """Utterances at random: the same speakers everywhere. To show what that does, never to report."""
+    """Utterances at random: the same speakers in every part. To show the effect, never to report."""
     if options.folds < 2 or len(utterances) < 3 * options.folds:
-        raise ProtocolError(f"{len(utterances)} utterances cannot be dealt into {options.folds} random folds")
+        raise ProtocolError(f"{len(utterances)} utterances are too few for {options.folds} random folds")
     shuffled = list(utterances)
     random.Random(f"{options.seed}").shuffle(shuffled)
     folds = []
@@ -225,14 +226,12 @@ def _by(utterances: Group, what: str, protocol: str) -> dict[str, Group]:
         groups[getattr(utterance, what)].append(utterance)
     if None in groups:
         lacking = groups[None]  # type: ignore[index]
-        raise ProtocolError(
-            f"{protocol} needs the {what} of every utterance; {len(lacking)} have none, "
-            f"first '{lacking[0].id}'"
-        )
+        first = f"{len(lacking)} have none, first '{lacking[0].id}'"
+        raise ProtocolError(f"{protocol} needs the {what} of every utterance; {first}")
     return dict(groups)
 
 
-def _circles(utterances: Group) -> list[Group]:
+def _connected(utterances: Group) -> list[Group]:
     """The smallest groups that share no speaker, dialogue or recording with each other."""
     parent = list(range(len(utterances)))
 
@@ -244,24 +243,19 @@ def _circles(utterances: Group) -> list[Group]:
 
     first: dict[tuple[str, str], int] = {}
     for index, utterance in enumerate(utterances):
-        for tie in _ties(utterance):
-            parent[root(index)] = root(first.setdefault(tie, index))
+        for kind in ("speaker", "dialogue", "audio"):
+            if name := getattr(utterance, kind):
+                parent[root(index)] = root(first.setdefault((kind, name), index))
     groups: dict[int, Group] = defaultdict(list)
     for index, utterance in enumerate(utterances):
         groups[root(index)].append(utterance)
     return sorted(groups.values(), key=lambda group: group[0].id)
 
 
-def _ties(utterance: Utterance) -> list[tuple[str, str]]:
-    """What holds an utterance to others: two that share one of these belong together."""
-    ties = {"speaker": utterance.speaker, "dialogue": utterance.dialogue, "audio": utterance.audio}
-    return [(kind, name) for kind, name in ties.items() if name]
+def _divide(groups: list[Group], seed: str) -> tuple[Group, Group]:
+    """(training, validation): whole groups validate, until these hold two speakers, every class and a tenth.
 
-
-def _carve(groups: list[Group], seed: str) -> tuple[Group, Group]:
-    """(training, validation): whole groups go over until they hold two speakers, every class and a tenth.
-
-    At most half of the groups go, so training keeps its share; one group alone cannot be carved.
+    At most half of the groups validate; one group alone cannot be divided.
     """
     if len(groups) < 2:
         raise ProtocolError("too few speakers are left to train and to validate on different ones")
@@ -269,34 +263,33 @@ def _carve(groups: list[Group], seed: str) -> tuple[Group, Group]:
     random.Random(seed).shuffle(order)
     total, labels = sum(map(len, groups)), {u.label for group in groups for u in group}
     validation: Group = []
-    taken = 0
-    while taken < max(1, len(order) // 2):
-        validation += order[taken]
-        taken += 1
+    least = len(groups) - max(1, len(groups) // 2)
+    while len(order) > least:
+        validation += order.pop(0)
         enough = len(validation) >= SHARE * total and len({u.speaker for u in validation}) >= 2
         if enough and labels == {u.label for u in validation}:
             break
-    return [u for group in order[taken:] for u in group], validation
+    return [u for group in order for u in group], validation
 
 
 def _fold(name: str, train: Group, validation: Group, test: Group) -> Fold:
     safe = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)
-    return Fold(safe, *(tuple(sorted(u.id for u in side)) for side in (train, validation, test)))
+    return Fold(safe, *(tuple(sorted(u.id for u in part)) for part in (train, validation, test)))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sorts ``2`` before ``10``."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", name)]
 
 
 def _refuse_empty(folds: list[Fold], protocol: str) -> None:
     names = [fold.name for fold in folds]
-    if twins := [name for name in names if names.count(name) > 1]:
-        raise ProtocolError(f"{protocol}: two folds would be called '{twins[0]}'; rename the groups")
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ProtocolError(f"{protocol}: two folds would be called '{repeated[0]}'; rename the groups")
     for fold in folds:
-        for side in SIDES:
-            if not fold.side(side):
-                raise ProtocolError(f"{protocol}: fold '{fold.name}' has nothing on its {side} side")
+        for part in PARTS:
+            if not fold.part(part):
+                raise ProtocolError(f"{protocol}: the {part} part of fold '{fold.name}' is empty")
 
 
 def _leaks(utterances: Group, folds: list[Fold], protocol: str, refuse: bool) -> set[str]:
@@ -305,7 +298,7 @@ def _leaks(utterances: Group, folds: list[Fold], protocol: str, refuse: bool) ->
     stamps: set[str] = set()
     for fold in folds:
         for what, stamp in (("speaker", SPEAKERS), ("dialogue", DIALOGUES), ("audio", RECORDINGS)):
-            names = {side: {getattr(by_id[i], what) for i in fold.side(side)} - {None, ""} for side in SIDES}
+            names = {part: {getattr(by_id[i], what) for i in fold.part(part)} - {None, ""} for part in PARTS}
             shared = names["train"] & (names["validation"] | names["test"])
             if what == "speaker" or protocol != "lospo":
                 shared |= names["validation"] & names["test"]
@@ -313,7 +306,7 @@ def _leaks(utterances: Group, folds: list[Fold], protocol: str, refuse: bool) ->
                 continue
             if refuse and protocol not in ("fixed", "leaky-random-utterance"):
                 raise ProtocolError(
-                    f"{protocol}: {what} '{min(shared)}' would be on two sides of fold '{fold.name}'; "
+                    f"{protocol}: {what} '{min(shared)}' would be in two parts of fold '{fold.name}'; "
                     "use kfold-speaker, which keeps such groups together"
                 )
             stamps.add(stamp)
@@ -323,7 +316,7 @@ def _leaks(utterances: Group, folds: list[Fold], protocol: str, refuse: bool) ->
 
 
 def write(path: Path, split: Split) -> None:
-    """One JSON file, whole or not at all."""
+    """Write a split as one JSON file, whole or not at all."""
     values = {
         "schema": SCHEMA,
         "protocol": split.protocol,
@@ -332,18 +325,15 @@ def write(path: Path, split: Split) -> None:
         "hash": split.hash,
         "folds": [asdict(fold) for fold in split.folds],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_json(path, values, indent=1)
 
 
 def read(path: Path) -> Split:
-    """A split file; one whose folds no longer fit its hash is refused."""
+    """The split of a file; one whose folds no longer fit its hash is refused."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         folds = tuple(
-            Fold(str(fold["name"]), *(tuple(map(str, fold[side])) for side in SIDES))
+            Fold(str(fold["name"]), *(tuple(map(str, fold[part])) for part in PARTS))
             for fold in values["folds"]
         )
         split = Split(str(values["protocol"]), folds, tuple(values["stamps"]), values.get("options", {}))

@@ -117,7 +117,7 @@ def test_a_class_that_a_side_lacks_is_named() -> None:
     spoken = [replace(u, label="sad" if u.session == "2" else u.label) for u in people()]
     found = examine(spoken, splits.make(spoken, "loso"))
     (gap,) = of(found, "label")
-    assert "angry is missing from the test side of session-2" in gap.examples
+    assert "angry is missing from the test part of session-2" in gap.examples
 
 
 def test_a_recording_on_both_sides_leaks_and_quarrelling_labels_are_counted(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_recording_on_both_sides_leaks_and_quarrelling_labels_are_counted(tmp_
     ]
     split = Split("kfold-speaker", (Fold("f", ("a",), ("c",), ("b",)),))
     (leak,) = examine(spoken, split).leaks
-    assert leak.says == "1 group of identical audio, 1 on two sides of a fold, 1 with different labels"
+    assert leak.says == "1 group of identical audio, 1 in two parts of a fold, 1 with different labels"
     assert leak.examples == ("a = b",)
 
 

@@ -46,7 +46,7 @@ def test_a_report_is_printed_and_leaks_do_not_change_the_status(manifest: Path) 
     )
     assert done.returncode == 0, done.stderr
     assert "24 utterances · leaky-random-utterance, 3 folds" in done.stdout
-    assert "✗ leak 6 speakers on both the train and the test side of a fold" in done.stdout
+    assert "✗ leak 6 speakers in both the train and the test part of a fold" in done.stdout
     assert "[bold] number" in done.stdout
     assert "random-1" in done.stdout
 

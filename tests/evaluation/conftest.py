@@ -111,7 +111,7 @@ def make_run(
         code="0.1.0+55332da833",
         machine="2 cores · AMD EPYC · Linux · Python 3.11.7",
         audit=(
-            "warning: 24.5% of 2,123 scripted utterances stand word for word on another side of the split",
+            "warning: 24.5% of 2,123 scripted utterances occur word for word in another part of the split",
         ),
         notes=("reconstruction: no code was published",),
     )

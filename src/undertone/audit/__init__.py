@@ -1,4 +1,4 @@
-"""What would make a result too good to be true: who, which recording, which words stand on both sides."""
+"""What would make a result too good to be true: speakers, recordings, words that parts of a fold share."""
 
 from undertone.audit.examine import Audit, Finding, examine
 from undertone.audit.sounds import Twins, twins

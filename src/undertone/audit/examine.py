@@ -1,4 +1,4 @@
-"""The audit: a manifest, and a split where there is one, looked through for whatever leaks."""
+"""The audit: what leaks in a manifest, and in a split of it where there is one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from undertone.audit.seen import Seen, seen_texts
 from undertone.audit.sounds import Twins, twins
-from undertone.splits import SIDES, Fold, Split
+from undertone.splits import PARTS, Fold, Split
 from undertone.types import Utterance
 
 __all__ = ["Audit", "Finding", "examine"]
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything that was found, worst first, and who is where."""
+    """All findings, worst first, and how many utterances of each label every part of a fold has."""
 
     utterances: int
     protocol: str | None
@@ -41,7 +41,7 @@ class Audit:
     stamps: tuple[str, ...]
     findings: tuple[Finding, ...]
     balance: Mapping[str, Mapping[str, Mapping[str, int]]]
-    """Fold → side → label → utterances."""
+    """Fold → part → label → utterances."""
 
     @property
     def leaks(self) -> tuple[Finding, ...]:
@@ -65,80 +65,80 @@ def examine(
     jobs: int = 1,
     watch: Callable[[], None] | None = None,
 ) -> Audit:
-    """Look through utterances whose audio paths are absolute.
+    """The findings about utterances whose audio paths are absolute.
 
     Without a split, texts are compared between sessions where the corpus has them. ``recordings=False``
     leaves the audio unopened; ``watch`` is called after each recording.
     """
     folds = split.folds if split else ()
-    found: list[Finding] = []
+    findings: list[Finding] = []
     if split:
         split.check(u.id for u in utterances)
-        found += _crossings(utterances, split)
+        findings += _crossings(utterances, split)
     if recordings:
-        found += _audio(utterances, folds, twins(utterances, jobs=jobs, watch=watch))
-    found += [_text(seen) for seen in seen_texts(utterances, folds)]
+        findings += _audio(utterances, folds, twins(utterances, jobs=jobs, watch=watch))
+    findings += [_text(counts) for counts in seen_texts(utterances, folds)]
     balance = _balance(utterances, folds)
-    found += _gaps(balance)
+    findings += _gaps(balance)
     order = ("leak", "warning", "note")
     return Audit(
         utterances=len(utterances),
         protocol=split.protocol if split else None,
         split=split.hash if split else None,
         stamps=split.stamps if split else (),
-        findings=tuple(sorted(found, key=lambda f: order.index(f.level))),
+        findings=tuple(sorted(findings, key=lambda f: order.index(f.level))),
         balance=balance,
     )
 
 
 def _crossings(utterances: Sequence[Utterance], split: Split) -> list[Finding]:
-    """Speakers, dialogues and recordings on two sides of a fold."""
+    """Speakers, dialogues and recordings that two parts of a fold share."""
     level: Literal["leak", "warning"] = "warning" if split.protocol in ("fixed", "lospo") else "leak"
-    found = []
+    findings = []
     for kind, attribute in (("speaker", "speaker"), ("dialogue", "dialogue"), ("recording", "audio")):
         names = {u.id: getattr(u, attribute) for u in utterances if getattr(u, attribute)}
         crossing: dict[tuple[str, str], set[str]] = defaultdict(set)
         for fold in split.folds:
-            sides = {side: {names[i] for i in fold.side(side) if i in names} for side in SIDES}
+            inside = {part: {names[i] for i in fold.part(part) if i in names} for part in PARTS}
             for one, two in (("train", "validation"), ("train", "test"), ("validation", "test")):
-                crossing[one, two] |= sides[one] & sides[two]
+                crossing[one, two] |= inside[one] & inside[two]
         for (one, two), shared in crossing.items():
             if shared:
-                says = f"{_count(len(shared), kind)} on both the {one} and the {two} side of a fold"
-                found.append(Finding(kind, level, says, _some(sorted(shared)), {"count": len(shared)}))
-    return found
+                says = f"{_count(len(shared), kind)} in both the {one} and the {two} part of a fold"
+                findings.append(Finding(kind, level, says, _some(sorted(shared)), {"count": len(shared)}))
+    return findings
 
 
-def _audio(utterances: Sequence[Utterance], folds: Iterable[Fold], found: Twins) -> list[Finding]:
-    sides = [{i: side for side in SIDES for i in fold.side(side)} for fold in folds]
+def _audio(utterances: Sequence[Utterance], folds: Iterable[Fold], same: Twins) -> list[Finding]:
+    parts = [{i: part for part in PARTS for i in fold.part(part)} for fold in folds]
     by_id = {u.id: u for u in utterances}
 
     def finding(groups: list[list[str]], how: str) -> Finding:
-        crossing = [g for g in groups if any(len({s[i] for i in g if i in s}) > 1 for s in sides)]
-        quarrel = [g for g in groups if len({by_id[i].label for i in g}) > 1]
+        crossing = [g for g in groups if any(len({p[i] for i in g if i in p}) > 1 for p in parts)]
+        differing = [g for g in groups if len({by_id[i].label for i in g}) > 1]
         says = f"{_count(len(groups), 'group')} of {how} audio"
-        says += f", {len(crossing)} on two sides of a fold" if sides else ""
-        says += f", {len(quarrel)} with different labels" if quarrel else ""
-        numbers = {"groups": len(groups), "crossing": len(crossing), "different_labels": len(quarrel)}
+        says += f", {len(crossing)} in two parts of a fold" if parts else ""
+        says += f", {len(differing)} with different labels" if differing else ""
+        numbers = {"groups": len(groups), "crossing": len(crossing), "different_labels": len(differing)}
         examples = _some([" = ".join(g) for g in (crossing or groups)])
         return Finding("audio", "leak" if crossing else "warning", says, examples, numbers)
 
     findings = []
-    if found.identical:
-        findings.append(finding(found.identical, "identical"))
-    if found.near:
-        findings.append(finding([[a, b] for a, b, _ in found.near], "nearly identical"))
-    if found.unread:
-        says = f"{_count(len(found.unread), 'recording')} could not be read"
-        findings.append(Finding("audio", "warning", says, _some(sorted(found.unread.values()))))
+    if same.identical:
+        findings.append(finding(same.identical, "identical"))
+    if same.near:
+        findings.append(finding([[a, b] for a, b, _ in same.near], "nearly identical"))
+    if same.unread:
+        says = f"{_count(len(same.unread), 'recording')} could not be read"
+        findings.append(Finding("audio", "warning", says, _some(sorted(same.unread.values()))))
     return findings
 
 
 def _text(seen: Seen) -> Finding:
-    """What part of one kind of utterances says what also stands elsewhere."""
+    """What share of one kind of utterances has words that occur elsewhere too."""
     says = (
         f"{seen.exact / seen.total:.1%} of {seen.total:,} {seen.kind} of at least {seen.least} words "
-        f"stand word for word {seen.where}, {seen.near / seen.total:.1%} at least nearly"
+        f"occur word for word {seen.where}, {seen.near / seen.total:.1%} at least nearly"
     )
     if seen.labelled:
         says += f"; copying the twin's label is right {seen.copied / seen.labelled:.0%} of the time"
@@ -154,21 +154,21 @@ def _balance(utterances: Sequence[Utterance], folds: Iterable[Fold]) -> dict[str
     label = {u.id: u.label for u in utterances if u.label is not None}
     order = sorted(set(label.values()))
     counts = {
-        fold.name: {side: Counter(label[i] for i in fold.side(side) if i in label) for side in SIDES}
+        fold.name: {part: Counter(label[i] for i in fold.part(part) if i in label) for part in PARTS}
         for fold in folds
     }
     return {
-        name: {side: {c: count[c] for c in order} for side, count in sides.items()}
-        for name, sides in counts.items()
+        name: {part: {c: count[c] for c in order} for part, count in parts.items()}
+        for name, parts in counts.items()
     }
 
 
 def _gaps(balance: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[Finding]:
-    """Classes that a side lacks: nothing is learnt, chosen or measured of them there."""
+    """Classes that a part lacks: there nothing is learnt, chosen or measured of them."""
     gaps = [
-        f"{label} is missing from the {side} side of {name}"
-        for name, sides in balance.items()
-        for side, counts in sides.items()
+        f"{label} is missing from the {part} part of {name}"
+        for name, parts in balance.items()
+        for part, counts in parts.items()
         for label, count in counts.items()
         if not count
     ]

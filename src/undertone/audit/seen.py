@@ -1,4 +1,4 @@
-"""How much of what is tested was also said on the other sides, word for word or nearly."""
+"""How many tested texts also occur in the other parts of the split, word for word or nearly."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ class Seen:
 
 
 def seen_texts(utterances: Sequence[Utterance], folds: Iterable[Fold] = ()) -> list[Seen]:
-    """One count for each kind of utterance that has text; nothing for a corpus without."""
+    """Counts for each kind of utterance that has text; none for a corpus without."""
     spoken = {u.id: u for u in utterances if u.text and same_words(u.text)}
     if not spoken:
         return []
     words = {i: same_words(u.text or "") for i, u in spoken.items()}
     nearby = _neighbours(sorted({w for w in words.values() if len(w.split()) >= LEAST}))
-    found: dict[str, Seen] = {}
-    for where, tested, others in _worlds(spoken, list(folds)):
+    counts: dict[str, Seen] = {}
+    for where, tested, others in _comparisons(spoken, list(folds)):
         elsewhere: dict[str, list[Utterance]] = defaultdict(list)
         for i in others:
             elsewhere[words[i]].append(spoken[i])
         for i in tested:
-            seen = found.setdefault(kind := _kind(spoken[i]), Seen(kind, where))
-            _look(spoken[i], words[i], elsewhere, nearby, seen)
-    return [found[kind] for kind in sorted(found) if found[kind].total]
+            seen = counts.setdefault(kind := _kind(spoken[i]), Seen(kind, where))
+            _count(spoken[i], words[i], elsewhere, nearby, seen)
+    return [counts[kind] for kind in sorted(counts) if counts[kind].total]
 
 
-def _look(
+def _count(
     utterance: Utterance,
     words: str,
     elsewhere: dict[str, list[Utterance]],
@@ -69,23 +69,25 @@ def _look(
         seen.short += bool(twins)
         return
     seen.total += 1
-    likes = [u for other in nearby.get(words, ()) for u in elsewhere.get(other, ())]
-    seen.near += bool(twins or likes)
+    similar = [u for other in nearby.get(words, ()) for u in elsewhere.get(other, ())]
+    seen.near += bool(twins or similar)
     seen.exact += bool(twins)
     seen.verbatim += any(u.text == utterance.text for u in twins)
-    ballot = Counter(u.label for u in sorted(twins, key=lambda u: u.id) if u.label is not None)
-    if ballot and utterance.label is not None:
+    labels = Counter(u.label for u in sorted(twins, key=lambda u: u.id) if u.label is not None)
+    if labels and utterance.label is not None:
         seen.labelled += 1
-        seen.copied += ballot.most_common(1)[0][0] == utterance.label
+        seen.copied += labels.most_common(1)[0][0] == utterance.label
     if twins:
         seen.examples.append(f"{utterance.id} = {twins[0].id}: {utterance.text}")
 
 
-def _worlds(spoken: dict[str, Utterance], folds: list[Fold]) -> Iterator[tuple[str, list[str], list[str]]]:
+def _comparisons(
+    spoken: dict[str, Utterance], folds: list[Fold]
+) -> Iterator[tuple[str, list[str], list[str]]]:
     """(where the others are, who is tested, who the others are)."""
     for fold in folds:
         others = [i for i in (*fold.train, *fold.validation) if i in spoken]
-        yield "on another side of the split", [i for i in fold.test if i in spoken], others
+        yield "in another part of the split", [i for i in fold.test if i in spoken], others
     if folds:
         return
     sessions: dict[str | None, list[str]] = defaultdict(list)

@@ -50,7 +50,7 @@ class Twins:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _Sound:
     digest: str
     length: int
     shape: Print
@@ -64,48 +64,49 @@ def twins(
     An utterance without audio of its own is passed over; silence alone has no twin.
     """
     spoken = [u for u in utterances if u.audio]
-    heard: dict[str, _Heard] = {}
+    sounds: dict[str, _Sound] = {}
     unread: dict[str, str] = {}
-    with ThreadPoolExecutor(max(1, jobs)) as pool:  # decoding and the FFT let go of the interpreter
-        for utterance, found in zip(spoken, pool.map(_hear, spoken), strict=True):
-            if isinstance(found, _Heard):
-                heard[utterance.id] = found
+    with ThreadPoolExecutor(max(1, jobs)) as pool:  # decoding and the FFT release the interpreter's lock
+        for utterance, sound in zip(spoken, pool.map(_read, spoken), strict=True):
+            if isinstance(sound, _Sound):
+                sounds[utterance.id] = sound
             else:
-                unread[utterance.id] = found
+                unread[utterance.id] = sound
             if watch is not None:
                 watch()
     groups: dict[str, list[str]] = defaultdict(list)
-    for name, one in heard.items():
-        groups[one.digest].append(name)
+    for name, sound in sounds.items():
+        groups[sound.digest].append(name)
     identical = [sorted(group) for group in groups.values() if len(group) > 1]
-    firsts = {group[0]: heard[group[0]] for group in groups.values()}
+    firsts = {group[0]: sounds[group[0]] for group in groups.values()}
     return Twins(sorted(identical), _near(firsts), unread)
 
 
-def _hear(utterance: Utterance) -> _Heard | str:
+def _read(utterance: Utterance) -> _Sound | str:
+    """The sound of an utterance, or why it cannot be read."""
     try:
         wave = audio.load(utterance.audio, utterance.start, utterance.end, rate=RATE)
     except AudioError as error:
         return str(error)
     length, shape = fingerprint(wave)
-    return _Heard(hashlib.sha256(wave.tobytes()).hexdigest(), length, shape)
+    return _Sound(hashlib.sha256(wave.tobytes()).hexdigest(), length, shape)
 
 
 def fingerprint(wave: Wave) -> tuple[int, Print]:
-    """(frames of the audible part, ``BANDS × STEPS`` unit vector); all zeros where nothing is heard."""
+    """(frames of the audible part, ``BANDS × STEPS`` unit vector); all zeros for silence."""
     nothing = np.zeros(BANDS * STEPS, np.float32)
     if len(wave) < FRAME:
         return 0, nothing
     frames = np.lib.stride_tricks.sliding_window_view(wave, FRAME)[::HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(FRAME).astype(np.float32), axis=1)) ** 2
     bands = power @ _filters()
-    heard = np.cumsum(bands.sum(axis=1))
-    if heard[-1] <= 0:
+    energy = np.cumsum(bands.sum(axis=1))
+    if energy[-1] <= 0:
         return 0, nothing
-    first, last = np.interp([EDGE * heard[-1], (1 - EDGE) * heard[-1]], heard, np.arange(len(heard)))
+    first, last = np.interp([EDGE * energy[-1], (1 - EDGE) * energy[-1]], energy, np.arange(len(energy)))
     spectrogram = np.log(bands + 1e-3 * bands.mean(axis=0))  # the floor hides added noise
     steps = np.array([spectrogram[_cell(first, last, step)].mean(axis=0) for step in range(STEPS)])
-    steps -= steps.mean(axis=0)  # level and the channel's colour go
+    steps -= steps.mean(axis=0)  # takes out level and the channel's colour
     norm = np.linalg.norm(steps)
     return round(last - first) + 1, (steps / norm if norm > 0 else steps).astype(np.float32).ravel()
 
@@ -125,19 +126,19 @@ def _filters() -> Print:
     return np.asarray(inside, np.float32)
 
 
-def _near(heard: dict[str, _Heard]) -> list[tuple[str, str, float]]:
+def _near(sounds: dict[str, _Sound]) -> list[tuple[str, str, float]]:
     """Pairs with like fingerprints; only recordings of about the same length are compared."""
-    names = sorted((n for n, one in heard.items() if one.length), key=lambda n: heard[n].length)
+    names = sorted((n for n, sound in sounds.items() if sound.length), key=lambda n: sounds[n].length)
     if not names:
         return []
-    lengths = np.array([heard[n].length for n in names])
-    shapes = np.stack([heard[n].shape for n in names])
-    found = []
+    lengths = np.array([sounds[n].length for n in names])
+    shapes = np.stack([sounds[n].shape for n in names])
+    pairs = []
     for start in range(0, len(names), 256):
         block = slice(start, min(start + 256, len(names)))
         end = int(np.searchsorted(lengths, lengths[block][-1] * (1 + STRETCH) + 2, side="right"))
         cosine = shapes[block] @ shapes[start:end].T
         for i, j in np.argwhere(np.triu(cosine, k=1) >= NEAR):
             if lengths[start + j] <= lengths[start + i] * (1 + STRETCH) + 2:
-                found.append((names[start + i], names[start + j], float(cosine[i, j])))
-    return sorted((min(a, b), max(a, b), similarity) for a, b, similarity in found)
+                pairs.append((names[start + i], names[start + j], float(cosine[i, j])))
+    return sorted((min(a, b), max(a, b), similarity) for a, b, similarity in pairs)

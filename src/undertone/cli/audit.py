@@ -100,19 +100,19 @@ def _show(found: Audit, split: Split | None) -> None:
 
 
 def _table(balance: Mapping[str, Mapping[str, Mapping[str, int]]]) -> object:
-    """Labels per fold and side."""
+    """Labels per fold and part."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     labels = list(next(iter(next(iter(balance.values())).values())))
     table = Table(title="who is where", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("fold", "side"):
+    for name in ("fold", "part"):
         table.add_column(name, no_wrap=True)
     for name in (*labels, "all"):
         table.add_column(name, justify="right")
-    for name, sides in balance.items():
-        for side, counts in sides.items():
+    for name, parts in balance.items():
+        for part, counts in parts.items():
             row = [f"{counts[label]:,}" for label in labels]
-            table.add_row(name if side == "train" else "", side, *row, f"{sum(counts.values()):,}")
+            table.add_row(name if part == "train" else "", part, *row, f"{sum(counts.values()):,}")
         table.add_section()
     return table

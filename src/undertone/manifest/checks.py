@@ -1,4 +1,4 @@
-"""What is wrong with a manifest: all of it, with ids, not the first thing."""
+"""Every problem of a manifest, with the utterance it concerns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Kind = Literal["id", "audio", "time", "label", "alignment"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, and with which utterance."""
+    """What is wrong with one utterance."""
 
     id: str
     what: str
@@ -55,12 +55,12 @@ def _problems(manifest: Manifest, recordings: bool) -> Iterator[Problem]:
         if isinstance(length, AudioError):
             yield Problem(utterance.id, str(length), "audio")
             length = None
-        for kind, found in _wrong(utterance, length, manifest.meta.classes):
-            yield from (Problem(utterance.id, what, kind) for what in found)
+        for kind, problems in _wrong(utterance, length, manifest.meta.classes):
+            yield from (Problem(utterance.id, what, kind) for what in problems)
 
 
 def _length(ref: str, known: dict[str, Seconds | AudioError]) -> Seconds | AudioError:
-    """The duration of a recording, asked for once however many utterances are cut from it."""
+    """The duration of a recording, read once however many utterances are cut from it."""
     if ref not in known:
         try:
             known[ref] = audio.check(ref).duration

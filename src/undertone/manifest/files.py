@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from undertone.errors import ManifestError
+from undertone.files import whole, write_json
 from undertone.manifest.meta import SCHEMA, Meta, read_meta, sidecar
 from undertone.manifest.records import from_plain, to_line, upgrade
 from undertone.types import Utterance
@@ -21,14 +20,14 @@ SUFFIXES = (".jsonl", ".parquet")
 
 @dataclass(frozen=True)
 class Manifest:
-    """Utterances as the file has them, and what its sidecar says."""
+    """The utterances of a file, as they are written there, and its sidecar."""
 
     path: Path
     utterances: tuple[Utterance, ...]
     meta: Meta
 
     def resolved(self) -> tuple[Utterance, ...]:
-        """The utterances with absolute audio: relative paths start at the manifest's folder."""
+        """The utterances with absolute audio paths: relative ones start at the manifest's folder."""
         folder = self.path.absolute().parent
         return tuple(
             u if _absolute(u.audio) else replace(u, audio=str(folder / u.audio)) for u in self.utterances
@@ -36,7 +35,7 @@ class Manifest:
 
 
 def read(path: str | Path) -> Manifest:
-    """A manifest from disk; a ManifestError names the file, the line and what is wrong there."""
+    """The manifest of a file; a ManifestError names the file, the line and what is wrong in it."""
     path = Path(path)
     refuse_name(path)
     if not path.is_file():
@@ -53,17 +52,16 @@ def write(path: str | Path, utterances: Iterable[Utterance], meta: Meta) -> None
     """
     path = Path(path)
     refuse_name(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.absolute().parent
     placed = [_placed(u, folder) for u in utterances]
-    with _replacing(path) as partial, _replacing(sidecar(path)) as partial_meta:
+    with whole(path) as part:
         if path.suffix == ".parquet":
             from undertone.manifest.parquet import write_rows
 
-            write_rows(partial, placed)
+            write_rows(part, placed)
         else:
-            _write_lines(partial, placed)
-        partial_meta.write_text(json.dumps(meta.plain(), ensure_ascii=False, indent=2) + "\n", "utf-8")
+            _write_lines(part, placed)
+        write_json(sidecar(path), meta.plain(), indent=2)
 
 
 def _utterances(path: Path, rows: Iterable[tuple[str, object]], meta: Meta) -> Iterator[Utterance]:
@@ -112,21 +110,10 @@ def _absolute(audio: str) -> bool:
 
 
 def refuse_name(path: Path) -> None:
-    """Raise what ``write`` would raise for such a name, before the work is done."""
+    """Refuse a name that ``write`` would refuse, before the work is done."""
     if path.suffix not in SUFFIXES:
         raise ManifestError(f"{path}: a manifest's name ends in {' or '.join(SUFFIXES)}")
     if path.suffix == ".parquet":
         from undertone.manifest.parquet import pyarrow
 
         pyarrow()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A place to write to; takes the name of ``path`` when all went well and vanishes when not."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ SCHEMA = (1, 0)
 
 @dataclass(frozen=True)
 class Meta:
-    """What a manifest's lines don't say."""
+    """What holds for all lines of a manifest."""
 
     corpus: str | None = None
     label_set: str | None = None
@@ -29,16 +29,16 @@ class Meta:
     provenance: tuple[Mapping[str, Any], ...] = ()
     """One entry a stage, the first first: ``{"stage": "prepare", "undertone": "0.1.0", …}``."""
     notes: tuple[str, ...] = ()
-    """What the reader of the corpus found different from its release."""
+    """How the corpus on disk differed from its release."""
     schema: tuple[int, int] = SCHEMA
 
     def after(self, stage: str, **settings: Any) -> Meta:
-        """This record with one more stage that the manifest has gone through."""
+        """This record with one more stage of processing."""
         step = {"stage": stage, "undertone": __version__, **settings}
         return replace(self, provenance=(*self.provenance, step))
 
     def plain(self) -> dict[str, Any]:
-        """Plain JSON-able values, the schema that is written being always the present one."""
+        """Plain JSON values, always in the present schema."""
         values = asdict(self)
         return {"schema": "{}.{}".format(*SCHEMA)} | {k: v for k, v in values.items() if k != "schema"}
 
@@ -49,7 +49,7 @@ def sidecar(manifest: Path) -> Path:
 
 
 def read_meta(manifest: Path) -> Meta:
-    """What the sidecar says; a manifest without one is taken as written by hand today."""
+    """The sidecar of a manifest; one without a sidecar counts as written by hand in the present schema."""
     path = sidecar(manifest)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -51,7 +51,7 @@ def write_rows(path: Path, utterances: Iterable[Utterance]) -> None:
 
 
 def pyarrow() -> Any:
-    """The library, or how to get it."""
+    """The library; a MissingExtra with the install line where it is missing."""
     try:
         import pyarrow as pa
     except ImportError:
@@ -94,14 +94,14 @@ def schema(pa: Any) -> Any:
 
 def to_row(utterance: Utterance) -> dict[str, Any]:
     """An utterance as a row of the table."""
-    row: dict[str, Any] = json.loads(to_line(utterance))  # what JSONL refuses is refused here too
+    row: dict[str, Any] = json.loads(to_line(utterance))  # the table refuses what JSONL refuses
     row["extra"] = json.dumps(row["extra"], ensure_ascii=False) if "extra" in row else None
     row["votes"] = list(row["votes"].items()) if "votes" in row else None
     return row
 
 
 def lean(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with what Parquet had to fill in taken out again."""
+    """A row without the nulls that Parquet fills in."""
     plain = {key: value for key, value in row.items() if value is not None}
     if "extra" in plain:
         plain["extra"] = json.loads(plain["extra"])

@@ -1,4 +1,4 @@
-"""One utterance as plain JSON values, and back; old schemas are lifted to the present one."""
+"""One utterance as plain JSON values, and back; old schemas are upgraded to the present one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def to_line(utterance: Utterance) -> bytes:
     """The utterance's line of JSONL, without the line feed."""
     try:
         return _encode(to_plain(utterance)).encode("utf-8")
-    except (ValueError, TypeError) as error:  # a NaN, a lone surrogate, an object JSON has no word for
+    except (ValueError, TypeError) as error:  # a NaN, a lone surrogate, an object that JSON cannot express
         raise ManifestError(f"{utterance.id!r}: cannot be written to a manifest: {error}") from None
 
 
@@ -61,7 +61,7 @@ def _segment_to_plain(segment: Segment) -> Plain:
 
 
 def from_plain(values: object, lenient: bool = False) -> Utterance:
-    """The utterance of a line; a ValueError says what is wrong with it.
+    """The utterance of a line; a ValueError where something is wrong with it.
 
     ``lenient`` leaves out keys of a newer minor schema instead of refusing them.
     """
