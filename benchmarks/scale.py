@@ -39,11 +39,11 @@ from undertone.features.speech import speech_encoder
 from undertone.features.work import Item, start_worker, work_chunk
 from undertone.scale.cluster import require
 from undertone.scale.extract import extract
-from undertone.scale.parts import Part, open_source
+from undertone.scale.parts import WorkPart, open_source
 from undertone.scale.predict import predict, predictions
 from undertone.scale.results import check_folder, finished, read_results, result_files, write_result
 from undertone.scale.stage import Staged
-from undertone.scale.stream import Account, Done, Make, run
+from undertone.scale.stream import Account, Make, PartSummary, run
 from undertone.scale.workers import Workers
 from undertone.store import Store
 
@@ -357,7 +357,7 @@ class Loudness:
     out: str
     identity: str = "loudness"
 
-    def finished(self) -> Callable[[Part], bool]:
+    def finished(self) -> Callable[[WorkPart], bool]:
         return finished(self.out, self.identity)
 
     def start(self) -> Make:
@@ -366,11 +366,11 @@ class Loudness:
 
         pa = pyarrow()
 
-        def make(part: Part, rows: Sequence[Staged]) -> Done:
-            levels = [float(np.abs(load(one.here.audio)).mean()) for one in rows]
+        def make(part: WorkPart, rows: Sequence[Staged]) -> PartSummary:
+            levels = [float(np.abs(load(one.local.audio)).mean()) for one in rows]
             ids = [one.utterance.id for one in rows]
             write_result(self.out, part, self.identity, pa.table({"id": ids, "level": levels}))
-            return Done(len(rows))
+            return PartSummary(len(rows))
 
         return make
 

@@ -69,7 +69,7 @@ def test_two_workers_share_the_parts_and_a_second_run_has_nothing_to_do(
     assert sum(account.workers.values()) == 12
     assert each_once(out, 24)
     assert not account.failed
-    assert account.figures["sum"] == pytest.approx(sum(r["level"] for r in read_results(str(out))))
+    assert account.totals["sum"] == pytest.approx(sum(r["level"] for r in read_results(str(out))))
     again = run(own_cluster, source, Levels(str(out)), Workers(workers=2, cpus=0.5))
     assert (again.resumed, again.workers) == (24, {})
     assert not ray._private.worker.get_dashboard_url()  # not started, so not exposed

@@ -28,7 +28,7 @@ def waves(place: str) -> dict[str, np.ndarray]:
     for part in open_source(place, 4).parts:
         with staged(part) as rows:
             for one in rows:
-                here = one.here
+                here = one.local
                 found[one.utterance.id] = audio.load(here.audio, here.start, here.end)
     return found
 
@@ -117,9 +117,9 @@ def test_no_name_in_a_shard_leaves_the_folder(tmp_path: Path) -> None:
         writer.write_table(table(pa, rows, {u.audio: sound.getvalue() for u in rows}))
     (part,) = open_source(str(tmp_path / "shard.parquet"), 8).parts
     with staged(part) as found:
-        folders = {Path(one.here.audio).parent for one in found}
+        folders = {Path(one.local.audio).parent for one in found}
         assert len(folders) == 1
-        assert all(len(audio.load(one.here.audio)) == 160 for one in found)
+        assert all(len(audio.load(one.local.audio)) == 160 for one in found)
         assert {p.parent for p in Path(folders.copy().pop()).iterdir()} == folders
     assert not folders.pop().exists()
 

@@ -14,11 +14,11 @@ from undertone import audio
 from undertone import manifest as manifests
 from undertone.errors import ManifestError
 from undertone.scale.pack import pack
-from undertone.scale.parts import Part, open_source
+from undertone.scale.parts import WorkPart, open_source
 from undertone.scale.stage import staged
 
 
-def ids(part: Part) -> list[str]:
+def ids(part: WorkPart) -> list[str]:
     with staged(part) as rows:
         return [one.utterance.id for one in rows]
 
@@ -94,7 +94,7 @@ def test_packed_shards_keep_their_names_wherever_they_lie(make_corpus: Any, tmp_
 
 def test_a_part_travels_as_text(make_corpus: Any) -> None:
     for part in open_source(str(make_corpus(5)), 2).parts:
-        assert Part.parse(part.text()) == part
+        assert WorkPart.parse(part.text()) == part
 
 
 def test_what_is_no_source_is_refused(tmp_path: Path, make_corpus: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from undertone.errors import ConfigError, DataError
+from undertone.errors import ConfigError, DataError, OutputError
 from undertone.scale import places
 
 
@@ -56,7 +56,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
         raise OSError("no space")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(OutputError, match="no space"):
         places.write(place, b"two")
     monkeypatch.undo()
     assert places.read(place) == b"one"

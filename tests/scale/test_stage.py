@@ -24,7 +24,7 @@ def test_a_manifest_in_an_object_store_names_recordings_beside_it(make_corpus: A
     with staged(part) as rows:
         assert [one.utterance.audio for one in rows] == ["memory://calls/0.wav", "memory://calls/1.wav"]
         for number, one in enumerate(rows):
-            assert (audio.load(one.here.audio) == audio.load(path.parent / f"{number}.wav")).all()
+            assert (audio.load(one.local.audio) == audio.load(path.parent / f"{number}.wav")).all()
 
 
 def test_an_archive_in_an_object_store_is_fetched_once_a_part(make_corpus: Any, monkeypatch: Any) -> None:
@@ -34,7 +34,7 @@ def test_an_archive_in_an_object_store_is_fetched_once_a_part(make_corpus: Any, 
     monkeypatch.setattr(places, "fetch", lambda place, to: fetched.append(place) or fetch(place, to))
     (part,) = open_source("memory://tars/manifest.jsonl", 8).parts
     with staged(part) as rows:
-        assert all(len(audio.load(one.here.audio)) for one in rows)
+        assert all(len(audio.load(one.local.audio)) for one in rows)
     assert len(fetched) == 1
 
 
@@ -43,7 +43,7 @@ def test_one_recording_that_is_not_there_fails_alone_and_in_the_sources_words(tm
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (part,) = open_source(str(tmp_path / "m.jsonl"), 8).parts
     with staged(part) as rows:
-        errors = [attempt(one, lambda one: audio.load(one.here.audio))[1] for one in rows]
+        errors = [attempt(one, lambda one: audio.load(one.local.audio))[1] for one in rows]
     assert errors[0] is not None
     assert errors[0].startswith("memory://none/a.wav: cannot be read")
     assert errors[1] == f"{tmp_path / 'b.wav'}: no such file"
@@ -56,9 +56,9 @@ def test_an_error_about_a_file_here_speaks_of_the_file_there(make_corpus: Any, t
     (part,) = open_source(str(tmp_path / "shards"), 8).parts
 
     def fail(one: Any) -> None:
-        raise AudioError(f"{one.here.audio}: cannot be read")
+        raise AudioError(f"{one.local.audio}: cannot be read")
 
     with staged(part) as (one,):
         _, error = attempt(one, fail)
-        assert one.here.audio not in str(error)
+        assert one.local.audio not in str(error)
         assert str(error) == f"{one.utterance.audio}: cannot be read"

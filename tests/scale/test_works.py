@@ -49,7 +49,7 @@ def do(work: Any, source: Any) -> list[Any]:
 
 
 def extraction(store: Path | str) -> extracting.Extracting:
-    found = extracting._look(SETTINGS, None)
+    found = extracting._resolve(SETTINGS, None)
     assert isinstance(found, extracting.Encoders)
     return extracting.Extracting("x", str(store), found)
 
@@ -72,13 +72,13 @@ def test_features_are_the_local_ones_packed_or_not(make_corpus: Any, tmp_path: P
 def test_a_part_done_twice_is_there_once(make_corpus: Any, tmp_path: Path) -> None:
     source = open_source(str(make_corpus(5)), 2)
     first = do(extraction(tmp_path / "store"), source)
-    assert [done.figures["computed"] for done in first] == [2, 2, 1]
+    assert [done.totals["computed"] for done in first] == [2, 2, 1]
     shards = sorted(p.name for p in (tmp_path / "store" / "shards").iterdir())
     assert len(shards) == 3
     work = extraction(tmp_path / "store")
     assert all(map(work.finished(), source.parts))
     again = do(work, source)  # as a worker does that was thought dead
-    assert [done.figures["hits"] for done in again] == [2, 2, 1]
+    assert [done.totals["hits"] for done in again] == [2, 2, 1]
     assert sorted(p.name for p in (tmp_path / "store" / "shards").iterdir()) == shards
     assert Store(tmp_path / "store").verify() == []
 
@@ -95,7 +95,7 @@ def test_a_store_behind_a_url_gets_the_same_shards(make_corpus: Any, tmp_path: P
     assert all(map(extraction("memory://features").finished(), source.parts))
 
 
-def test_a_clip_that_cannot_be_heard_fails_alone(make_corpus: Any, tmp_path: Path) -> None:
+def test_a_clip_that_cannot_be_read_fails_alone(make_corpus: Any, tmp_path: Path) -> None:
     manifest = make_corpus(4)
     (manifest.parent / "2.wav").write_bytes(b"noise")
     done = do(extraction(tmp_path / "store"), open_source(str(manifest), 4))
@@ -233,25 +233,25 @@ def test_a_run_goes_on_with_what_is_missing(
     do(work, source)
     for name in result_files(out)[1:3]:
         (tmp_path / "out" / name).unlink()
-    asked: list[int] = []
+    numbers: list[int] = []
 
-    def here(_ray: Any, parts: Any, *_: Any) -> Any:
+    def local(_ray: Any, parts: Any, *_: Any) -> Any:
         for part in parts:
-            asked.append(part.number)
+            numbers.append(part.number)
             yield {
                 "utterances": part.utterances,
                 "failed": [],
-                "figures": {"n": 1},
+                "totals": {"n": 1},
                 "worker": "w",
                 "began": 0,
             }
 
-    monkeypatch.setattr(stream, "_stream", here)
+    monkeypatch.setattr(stream, "_stream", local)
     seen: list[tuple[int, int]] = []
     account = stream.run(None, source, work, Workers(), lambda done, total: seen.append((done, total)))
-    assert asked == [1, 2]
+    assert numbers == [1, 2]
     assert account.resumed == 5
-    assert account.figures == {"n": 2}
+    assert account.totals == {"n": 2}
     assert seen == [(7, 9), (9, 9)]
 
 
@@ -267,12 +267,12 @@ def test_a_part_that_never_came_back_is_an_error(
         stream.run(None, source, extraction(tmp_path / "store"), Workers())
 
 
-def test_a_worker_that_cannot_start_says_so_and_is_not_started_for_ever() -> None:
+def test_a_worker_that_cannot_start_reports_it_and_is_not_started_for_ever() -> None:
     class Broken:
         def start(self) -> Any:
             raise ModelError("no weights")
 
     actor = stream._Actor(Broken(), 1)  # type: ignore[arg-type]
-    part = stream.Part(0, "x", "lines", 0, 0, 0, "")
+    part = stream.WorkPart(0, "x", "lines", 0, 0, 0, "")
     (summary,) = actor({"part": [part.text()]})["summary"]
     assert json.loads(summary) == {"problem": "no weights"}

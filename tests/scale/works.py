@@ -13,10 +13,10 @@ import numpy as np
 
 from undertone.audio import load
 from undertone.errors import TrainingError
-from undertone.scale.parts import Part
+from undertone.scale.parts import WorkPart
 from undertone.scale.results import finished, write_result
 from undertone.scale.stage import Staged
-from undertone.scale.stream import Done, Failed, Make, attempt
+from undertone.scale.stream import FailedUtterance, Make, PartSummary, attempt
 from undertone.training.jobs import Job, mark_done
 
 
@@ -31,13 +31,13 @@ class Levels:
     """Path of a note: the worker whose part finds none writes it and kills itself."""
     identity: str = "levels"
 
-    def finished(self) -> Callable[[Part], bool]:
+    def finished(self) -> Callable[[WorkPart], bool]:
         return finished(self.out, self.identity)
 
     def start(self) -> Make:
         import pyarrow as pa
 
-        def make(part: Part, rows: Sequence[Staged]) -> Done:
+        def make(part: WorkPart, rows: Sequence[Staged]) -> PartSummary:
             time.sleep(self.seconds)
             if self.dies is not None and part.number == 2 and not Path(self.dies).exists():
                 Path(self.dies).write_text("once")
@@ -46,14 +46,14 @@ class Levels:
             ids = [one.utterance.id for one in rows]
             table = pa.table({"id": ids, "level": [level for level, _ in found]})
             write_result(self.out, part, self.identity, table)
-            failed = [Failed(name, why) for name, (_, why) in zip(ids, found, strict=True) if why]
-            return Done(len(rows), tuple(failed), {"sum": sum(level or 0.0 for level, _ in found)})
+            failed = [FailedUtterance(name, why) for name, (_, why) in zip(ids, found, strict=True) if why]
+            return PartSummary(len(rows), tuple(failed), {"sum": sum(level or 0.0 for level, _ in found)})
 
         return make
 
 
 def _level(one: Staged) -> float:
-    return float(np.abs(load(one.here.audio)).mean())
+    return float(np.abs(load(one.local.audio)).mean())
 
 
 def all_but_the_first(job: Job) -> None:

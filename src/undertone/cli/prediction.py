@@ -1,12 +1,11 @@
-"""``predict``: what a model says of recordings and transcripts, one or a thousand."""
+"""``predict``: the emotion in recordings and transcripts, one or a thousand."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,7 +35,7 @@ def predict(
         list[str], typer.Argument(help="Files, folders, globs, manifests; - for a sound file on stdin.")
     ],
     model: Model = None,
-    text: Annotated[str | None, typer.Option(help="What is said; for one recording.")] = None,
+    text: Annotated[str | None, typer.Option(help="The transcript; for one recording.")] = None,
     asr: Annotated[
         str | None, typer.Option(help="Recognise the words: a recogniser's hub name or folder.")
     ] = None,
@@ -65,10 +64,10 @@ def predict(
     address: Address = None,
     ray: Ray = None,
 ) -> None:
-    """Say what emotion is heard in recordings.
+    """Predict the emotion in recordings.
 
     Words come from --text, from a .TextGrid, .lab or .txt beside the recording, from --asr, or not at all:
-    then the sound decides, and the result says so. Without --format one recording is shown for reading.
+    then the speech decides, and the result states it. Without --format one recording is shown for reading.
 
     Example: undertone predict clip.wav --text "I can't believe it"
 
@@ -110,7 +109,7 @@ def _on_cluster(
     model: str | None,
     form: str | None,
     out: str | None,
-    asked: tuple[bool, float | None, str],
+    options: tuple[bool, float | None, str],
     address: str | None,
     workers: Workers,
     skip_bad: bool,
@@ -127,15 +126,15 @@ def _on_cluster(
         raise ConfigError(
             "--engine ray writes Parquet shards into --out FOLDER, or lines into --out FILE.jsonl"
         )
-    found = locate(model)
-    if found.chosen:
-        print(f"undertone: {found.chosen}", file=sys.stderr)
-    explain, abstain, align = asked
+    chosen = locate(model)
+    if chosen.chosen:
+        print(f"undertone: {chosen.chosen}", file=sys.stderr)
+    explain, abstain, align = options
     with bar("judging") as watch:
         account = place(
             paths[0],
             out,
-            found.path,
+            chosen.path,
             address=address,
             workers=workers,
             explain=explain,
@@ -165,15 +164,15 @@ def _predictor(model: str | None, align: str) -> Predictor:
     from undertone.judging.predictor import Predictor, load_model
     from undertone.judging.words import words_for
 
-    found = locate(model)
-    say(found)
-    ready = load_model(found.path)
+    chosen = locate(model)
+    print_choice(chosen)
+    ready = load_model(chosen.path)
     return Predictor(ready, words=words_for(ready, align))
 
 
-def say(found: Found) -> None:
-    """On stderr: which model it is where none was named, and on what terms its weights come."""
-    for line in (found.chosen, found.terms):
+def print_choice(chosen: Found) -> None:
+    """Print on stderr which model was chosen where none was named, and the licence of its weights."""
+    for line in (chosen.chosen, chosen.terms):
         if line:
             print(f"undertone: {line}", file=sys.stderr)
 
@@ -181,7 +180,7 @@ def say(found: Found) -> None:
 def _answers(
     judge: Predictor, pending: Sequence[Pending], explain: bool, threshold: float | None, failures: list[str]
 ) -> Iterator[Prediction]:
-    """Every recording's answer; one that cannot be judged is said on stderr and the rest go on."""
+    """Every recording's prediction; one that fails is reported on stderr and the others follow."""
     for one in _bar(pending):
         try:
             yield judge.judge(one.open(), explain, threshold)
@@ -200,7 +199,7 @@ def _bar(pending: Sequence[Pending]) -> Iterable[Pending]:
 
 
 def _form_of(out: Path | None) -> str:
-    """The format that a file's name asks for, else JSON lines."""
+    """The format by a file's suffix, else JSON lines."""
     from undertone.judging.outputs import SUFFIXES
 
     suffix = out.suffix.lower() if out else ""
@@ -208,6 +207,7 @@ def _form_of(out: Path | None) -> str:
 
 
 def _write(answers: Iterable[Prediction], form: str, out: Path | None, several: bool) -> None:
+    from undertone.files import whole
     from undertone.judging import outputs
 
     if form not in outputs.FORMATS:
@@ -217,22 +217,18 @@ def _write(answers: Iterable[Prediction], form: str, out: Path | None, several: 
             name = Path(answer.id.replace("\\", "/")).name or "clip"
             _write([answer], form, out / (Path(name).stem + outputs.SUFFIXES[form]), several=False)
         return
-    with ExitStack() as stack:
-        file: TextIO = sys.stdout
-        part: Path | None = None
-        if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            part = out.with_name(out.name + ".part")
-            file = stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
-        for piece in outputs.write(answers, form):
-            file.write(piece)
-            file.flush()
-    if part is not None and out is not None:
-        part.replace(out)
+    pieces = outputs.write(answers, form)
+    if out is None:
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    else:
+        with whole(out) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(pieces)
 
 
 def _show(answer: Prediction) -> None:
-    """One prediction for reading."""
+    """Print one prediction for a person to read."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -241,9 +237,8 @@ def _show(answer: Prediction) -> None:
     from undertone.judging.timeline import merged
 
     console = Console(highlight=False)
-    sure = f" ({answer.confidence:.0%})" if answer.modalities else ": no speech found"
     console.print(
-        f"[bold]{answer.label or 'unsure'}[/]{sure}, by {decided_by(answer)}"
+        f"[bold]{answer.label or 'unsure'}[/] ({answer.confidence:.0%}), by {decided_by(answer)}"
         if answer.modalities
         else "unsure: no speech found"
     )

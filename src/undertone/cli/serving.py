@@ -1,4 +1,4 @@
-"""``serve``, ``export``: a model where others can ask it."""
+"""``serve`` and ``export``: a model for other programs to use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from undertone.cli.app import app
-from undertone.cli.prediction import Align, Model, say
+from undertone.cli.prediction import Align, Model, print_choice
 from undertone.cli.scale import Address, Engine, Ray, workers_of
 from undertone.errors import ConfigError
 
@@ -27,7 +27,7 @@ def serve(
     token_file: Annotated[Path | None, typer.Option(help="A file that holds the token.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Beyond loopback without a token.")] = False,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A name under which the server may be asked.")
+        list[str] | None, typer.Option(help="A host name under which the server answers.")
     ] = None,
     cors_origin: Annotated[
         list[str] | None, typer.Option(help="https://site whose pages may call; default: none.")
@@ -70,18 +70,18 @@ def serve(
         "ssl_keyfile": None if ssl_keyfile is None else str(ssl_keyfile),
     }
     settings = ServerSettings.parse(apply_overrides(values, option or []), "serve")
-    found = locate(model)
-    say(found)
+    chosen = locate(model)
+    print_choice(chosen)
     workers = workers_of(engine, address, ray)
-    ready = load_model(found.path)
+    ready = load_model(chosen.path)
     words = words_for(ready, align)
     scheme = "https" if ssl_certfile else "http"
     print(f"undertone: {ready.name} on {scheme}://{host}:{port}", file=sys.stderr)
     if workers is not None:
         from undertone.scale.deploy import serve as deploy
 
-        return deploy(found.path, ready, settings, address=address, workers=workers, align=align)
-    return run(ready, settings, words=words, examples=find_examples(found.path))
+        return deploy(chosen.path, ready, settings, address=address, workers=workers, align=align)
+    return run(ready, settings, words=words, examples=find_examples(chosen.path))
 
 
 def _token(file: Path | None) -> str | None:
@@ -104,7 +104,7 @@ def export(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: beside the model.")] = None,
     encoders: Annotated[bool, typer.Option("--encoders", help="Export its pretrained encoders too.")] = False,
 ) -> None:
-    """Write a model as a graph that runs without torch; its answers are compared, and the difference stated.
+    """Write a model as a graph that runs without torch, and compare the results.
 
     Example: undertone export runs/demo/unison --to onnx
     """

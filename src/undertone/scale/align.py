@@ -17,18 +17,18 @@ from undertone.manifest.parquet import pyarrow
 from undertone.manifest.records import from_plain
 from undertone.scale import places
 from undertone.scale.cluster import connected
-from undertone.scale.parts import Part, open_source
+from undertone.scale.parts import WorkPart, open_source
 from undertone.scale.results import check_folder, finished, read_results, remove_results, write_result
 from undertone.scale.shards import META, plain, table
 from undertone.scale.stage import Staged
-from undertone.scale.stream import Account, Done, Failed, Make, Watch, attempt, run
+from undertone.scale.stream import Account, FailedUtterance, Make, PartSummary, Watch, attempt, run
 from undertone.scale.workers import Workers
 from undertone.types import Utterance
 
 __all__ = ["Aligning", "align"]
 
 ACCOUNT = ["id", "reason", "refused", "confidence", "audio_s", "work_s"]
-"""The columns that say how it went."""
+"""The columns of the outcome."""
 
 
 @dataclass(frozen=True)
@@ -39,34 +39,36 @@ class Aligning:
     out: str
     request: Request
 
-    def finished(self) -> Callable[[Part], bool]:
+    def finished(self) -> Callable[[WorkPart], bool]:
         return finished(self.out, self.identity)
 
     def start(self) -> Make:
         align_one = start_aligner(self.request)
 
-        def make(part: Part, rows: Sequence[Staged]) -> Done:
+        def make(part: WorkPart, rows: Sequence[Staged]) -> PartSummary:
             outcomes = [_outcome(one, align_one) for one in rows]
             recordings = {one.utterance.audio: one.recording for one in rows if one.recording is not None}
-            found = table(pyarrow(), [o.utterance for o in outcomes], recordings, _columns(outcomes))
-            write_result(self.out, part, self.identity, found)
-            failed = tuple(Failed(o.utterance.id, o.reason) for o in outcomes if o.reason is not None)
-            return Done(len(rows), failed)
+            rows_out = table(pyarrow(), [o.utterance for o in outcomes], recordings, _columns(outcomes))
+            write_result(self.out, part, self.identity, rows_out)
+            failed = tuple(
+                FailedUtterance(o.utterance.id, o.reason) for o in outcomes if o.reason is not None
+            )
+            return PartSummary(len(rows), failed)
 
         return make
 
 
 def _outcome(one: Staged, align_one: Callable[[Utterance], Outcome]) -> Outcome:
-    """As on one machine, in the source's words."""
-    found, error = attempt(one, lambda one: align_one(one.here))
+    """The local aligner's outcome, with the source's paths."""
+    local, error = attempt(one, lambda one: align_one(one.local))
     if error is not None:
         return Outcome(replace(one.utterance, alignment=None), error)
-    said: Outcome = replace(
-        found,
-        utterance=replace(one.utterance, alignment=found.utterance.alignment),
-        reason=None if found.reason is None else one.said(found.reason),
+    outcome: Outcome = replace(
+        local,
+        utterance=replace(one.utterance, alignment=local.utterance.alignment),
+        reason=None if local.reason is None else one.with_source_path(local.reason),
     )
-    return said
+    return outcome
 
 
 def _columns(outcomes: Sequence[Outcome]) -> dict[str, tuple[Any, list[Any]]]:
@@ -89,17 +91,17 @@ def align(
     workers: Workers | None = None,
     watch: Watch | None = None,
 ) -> Summary:
-    """Align every utterance of a manifest or a folder of shards.
+    """The summary of aligning every utterance of a manifest or a folder of shards.
 
     ``out`` is a manifest (``.jsonl``, ``.parquet``), or a folder or URL that gets shards which, like those
     that came in, later stages take in a manifest's place: with their recordings, if those came packed.
     """
     chosen = workers or Workers()
     pyarrow()
-    whole = out.endswith((".jsonl", ".parquet"))
-    if whole and places.is_url(out):
+    one_file = out.endswith((".jsonl", ".parquet"))
+    if one_file and places.is_url(out):
         raise ConfigError(f"--out {out}: an object store takes a folder of shards: leave the suffix away")
-    folder = f"{out}.parts" if whole else out
+    folder = f"{out}.parts" if one_file else out
     opened = open_source(source, chosen.rows)
     identity = fingerprint(["align", request.stamp()])
     check_folder(folder, opened, identity)
@@ -107,7 +109,7 @@ def align(
         account = run(ray, opened, Aligning(identity, folder, request), chosen, watch)
     summary = _summary(out, folder, account)
     meta = after_aligning(opened.meta, request, summary)
-    if whole:
+    if one_file:
         manifests.write(out, _utterances(folder), meta)
         remove_results(folder)
     else:

@@ -1,4 +1,4 @@
-"""The door to Ray: connect, say nothing to anyone, and leave nothing behind."""
+"""The door to Ray: connect without telemetry, disconnect and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from undertone.scale.workers import Workers
 
 __all__ = ["connected", "most", "quiet", "require"]
 
-log = logging.getLogger(__name__)
-
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_DISABLE_IMPORT_WARNING": "1",
@@ -22,11 +20,11 @@ QUIET = {
     "RAY_TRAIN_V2_ENABLED": "1",
 }
 STORE_BYTES = 256 << 20
-"""Object store of a cluster that we start ourselves: parts' names and summaries travel, recordings do not."""
+"""Object store of a cluster that we start ourselves: it carries parts and summaries, no recordings."""
 
 
 def require(feature: str) -> Any:
-    """The library, or how to get it."""
+    """The library; a MissingExtra with the install line where it is not installed."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
@@ -40,14 +38,14 @@ def require(feature: str) -> Any:
 def connected(address: str | None = None, feature: str = "--engine ray") -> Iterator[Any]:
     """Ray: the cluster at ``address``, else at RAY_ADDRESS, else one of this machine's own cores.
 
-    A connection that is there already is used and left as it is.
+    A connection that is open already is used and left open.
     """
     ray = require(feature)
     if ray.is_initialized():
         yield ray
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
-    # a cluster that Ray starts itself asks for a token unless RAY_AUTH_MODE says otherwise
+    # a cluster that Ray starts itself requires a token unless RAY_AUTH_MODE is set otherwise
     own = {"include_dashboard": False, "object_store_memory": STORE_BYTES} if where == "local" else {}
     quietly = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
     try:
@@ -62,7 +60,7 @@ def connected(address: str | None = None, feature: str = "--engine ray") -> Iter
 
 
 def quiet() -> None:
-    """Ray Data's own bars and remarks go to its log files; ours is the bar on the screen."""
+    """Keep Ray Data's own progress bars and messages off the screen; they go to its log files."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
@@ -72,7 +70,7 @@ def quiet() -> None:
 
 
 def most(ray: Any, workers: Workers) -> int:
-    """As many workers as are wanted, else as there is room for now; a ConfigError where there is none."""
+    """How many workers to use: the number given, else what fits now; a ConfigError where none fits."""
     have = ray.cluster_resources()
     room = have.get("CPU", 0.0) / workers.cpus
     if workers.gpus:
@@ -81,6 +79,6 @@ def most(ray: Any, workers: Workers) -> int:
         wanted = f"{workers.cpus:g} cores" + (f" and {workers.gpus:g} GPUs" if workers.gpus else "")
         raise ConfigError(
             f"the cluster has no room for one worker of {wanted}: it has {have.get('CPU', 0):g} cores and "
-            f"{have.get('GPU', 0):g} GPUs; where machines come later by themselves, say --ray workers=N"
+            f"{have.get('GPU', 0):g} GPUs; where machines are added later, give --ray workers=N"
         )
     return workers.workers or int(room)

@@ -3,7 +3,7 @@
     proxy ─▶ Door × n        the same ASGI application as ``undertone serve`` on one machine: limits, token,
                │             decoding, page; it holds no model
                ▼
-             Judge × m       the model; Ray gathers what waits into one batch
+             Model × m       the model; Ray gathers what waits into one batch
 
 Both scale by themselves between one replica and as many as there is room for.
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from undertone.errors import MissingExtra, ModelError, UndertoneError
+from undertone.files import one_thread
 from undertone.judging.clips import Clip, Model
 from undertone.scale.cluster import connected, most
 from undertone.scale.predict import laid_out, pack_model
@@ -33,14 +34,14 @@ log = logging.getLogger(__name__)
 
 APP = "undertone"
 DOOR_CPUS = 0.5
-"""Cores of a door: it waits more than it works, and decodes in a process of its own."""
+"""Cores of a door: it mostly waits, and decodes in a process of its own."""
 BUSY = 2
 """Requests a replica should have under way on average, in batches; more, and there is another replica."""
 
 
 @dataclass
 class Described:
-    """What the application asks a model beside its judgement."""
+    """What the application reads of a model besides its predictions."""
 
     name: str
     labels: tuple[str, ...]
@@ -53,55 +54,54 @@ class Described:
         return cls(model.name, model.labels, model.rate, model.tiers, dict(model.card))
 
     def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
-        """Never asked: the application's clips go to the batcher."""
+        """Never called: the application's clips go to the batcher."""
         raise ModelError(f"{self.name}: {len(clips)} clips for a model that is elsewhere ({explain=})")
 
 
 class FarBatcher:
-    """In a door: clips to the judges, wherever they are."""
+    """In a door: sends clips to the replicas of the model."""
 
     def __init__(self, handle: Any) -> None:
         self._judge = handle.judge
 
     def start(self) -> None:
-        """The judges run already."""
+        """The replicas run already."""
 
     async def stop(self) -> None:
         """Ray drains a replica before it stops it."""
 
     async def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
-        """The answers, in the order of the clips."""
-        told = await asyncio.gather(*(self._judge.remote(clip, explain) for clip in clips))
-        for _, error in told:
+        """The predictions, in the order of the clips."""
+        results = await asyncio.gather(*(self._judge.remote(clip, explain) for clip in clips))
+        for _, error in results:
             if error is not None:
                 raise ModelError(error)
-        return [answer for answer, _ in told]
+        return [prediction for prediction, _ in results]
 
 
-def judges(serve: Any, files: Any, workers: Workers, settings: ServerSettings) -> Any:
-    """The model's deployment; one clip in, one answer out, and many at once between."""
+def model_replicas(serve: Any, files: Any, workers: Workers, settings: ServerSettings) -> Any:
+    """The model's deployment: it takes one clip a call and computes the waiting ones as one batch."""
 
-    class Judge:
+    class Replica:
         def __init__(self, files: Mapping[str, bytes]) -> None:
             from undertone.judging.predictor import load_model
-            from undertone.scale.stream import alone
 
-            alone(workers.threads)
+            one_thread(workers.threads)
             self._model = load_model(laid_out(files))
 
-        # an idle model takes what is there and waits for no company, as on one machine
+        # an idle model takes what is there and does not wait for more, as on one machine
         @serve.batch(max_batch_size=settings.max_batch, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
         async def judge(self, clips: list[Clip], explain: list[bool]) -> list[tuple[Any, str | None]]:
             return await asyncio.to_thread(answers, self._model, clips, explain)
 
     scaling = {
         "min_replicas": 1,
-        "max_replicas": max(1, most_judges(workers)),
+        "max_replicas": max(1, most_replicas(workers)),
         "target_ongoing_requests": BUSY * settings.max_batch,
     }
     made = serve.deployment(
-        Judge,
-        name="Judge",
+        Replica,
+        name="Model",
         autoscaling_config=scaling,
         max_ongoing_requests=2 * BUSY * settings.max_batch,
         ray_actor_options={"num_cpus": workers.cpus, "num_gpus": workers.gpus},
@@ -111,39 +111,41 @@ def judges(serve: Any, files: Any, workers: Workers, settings: ServerSettings) -
 
 
 QUIET_LOG = {"log_level": "WARNING", "enable_access_log": False}
-"""The application writes its own line a request, without what was said."""
+"""The application writes its own line a request, without transcripts."""
 
 
-def most_judges(workers: Workers) -> int:
-    """Replicas there is room for beside one door."""
+def most_replicas(workers: Workers) -> int:
+    """How many replicas fit beside one door."""
     import ray
 
-    here = most(ray, workers)
+    count = most(ray, workers)
     if workers.workers:
-        return here
+        return count
     return int((ray.cluster_resources().get("CPU", 1.0) - DOOR_CPUS) / workers.cpus) or 1
 
 
 def answers(
     model: Model, clips: Sequence[Clip], explain: Sequence[bool]
 ) -> list[tuple[Prediction | None, str | None]]:
-    """One answer or error a clip; a batch that fails is tried clip by clip, so one bad clip fails alone."""
-    found: list[tuple[Prediction | None, str | None]] = [(None, None)] * len(clips)
+    """One prediction or error a clip; a batch that fails is tried clip by clip, so a bad clip fails alone."""
+    results: list[tuple[Prediction | None, str | None]] = [(None, None)] * len(clips)
     for wanted in (False, True):
         places = [i for i, one in enumerate(explain) if one is wanted]
-        for place, answer in zip(places, _ask(model, [clips[i] for i in places], wanted), strict=True):
-            found[place] = answer
-    return found
+        for place, answer in zip(places, _predict(model, [clips[i] for i in places], wanted), strict=True):
+            results[place] = answer
+    return results
 
 
-def _ask(model: Model, clips: Sequence[Clip], explain: bool) -> list[tuple[Prediction | None, str | None]]:
+def _predict(
+    model: Model, clips: Sequence[Clip], explain: bool
+) -> list[tuple[Prediction | None, str | None]]:
     if not clips:
         return []
     try:
         return [(answer, None) for answer in model.predict(clips, explain)]
     except Exception as error:
         if len(clips) > 1:
-            return [answer for clip in clips for answer in _ask(model, [clip], explain)]
+            return [answer for clip in clips for answer in _predict(model, [clip], explain)]
         if isinstance(error, UndertoneError):
             return [(None, str(error))]
         log.exception("the model failed")
@@ -157,7 +159,7 @@ def deploy(
     try:
         from ray import serve
 
-        from undertone.serving.server.app import build  # noqa: F401  its extra is needed in every door
+        from undertone.serving.server.app import build  # noqa: F401  every door needs its extra
     except ImportError as error:
         raise MissingExtra("the server on a cluster", "serve") from error
 
@@ -169,7 +171,7 @@ def deploy(
         from undertone.serving.server.run import log_requests
 
         log_requests()
-        handle = serve.get_deployment_handle("Judge", APP)
+        handle = serve.get_deployment_handle("Model", APP)
         inside = settings.model_copy(update={"ssl_certfile": None, "ssl_keyfile": None})
         return build(ready, inside, words=words_for(ready, align), batcher=FarBatcher(handle))
 
@@ -182,7 +184,7 @@ def deploy(
         logging_config=QUIET_LOG,
     )
     serve.start(proxy_location="EveryNode", http_options=_http(settings), logging_config=QUIET_LOG)
-    application = front.bind(judges(serve, pack_model(model), workers, settings))
+    application = front.bind(model_replicas(serve, pack_model(model), workers, settings))
     return serve.run(application, name=APP, route_prefix="/")
 
 

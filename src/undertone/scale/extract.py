@@ -17,9 +17,9 @@ from undertone.features.keys import speech_key, text_key
 from undertone.features.work import Item, work
 from undertone.scale import places
 from undertone.scale.cluster import connected, most
-from undertone.scale.parts import Part, open_source
+from undertone.scale.parts import WorkPart, open_source
 from undertone.scale.stage import Staged
-from undertone.scale.stream import Account, Done, Failed, Make, Watch, attempt, run
+from undertone.scale.stream import Account, FailedUtterance, Make, PartSummary, Watch, attempt, run
 from undertone.scale.workers import Workers
 from undertone.store import Store, default_root
 from undertone.types import SpeechEncoder, TextEncoder
@@ -32,7 +32,7 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Encoders:
-    """Both encoders' settings as a worker resolved them, and who they are."""
+    """Both encoders' settings as a worker resolved them, and their identities."""
 
     speech: Settings | None
     text: Settings | None
@@ -41,48 +41,48 @@ class Encoders:
     """A line each: the encoder and its precision."""
 
     def load(self) -> tuple[SpeechEncoder | None, TextEncoder | None]:
-        """The encoders themselves, made sure to be the ones that were planned with."""
-        hear, read = _build(self.speech, self.text)
-        found = _identities(hear, read)
-        if found != self.identities:
+        """The encoders, checked to be those of the plan."""
+        speech, text = _build(self.speech, self.text)
+        identities = _identities(speech, text)
+        if identities != self.identities:
             raise ModelError(
-                f"this machine's encoders are {found}, the run was planned with {self.identities}: "
+                f"this machine's encoders are {identities}, the run was planned with {self.identities}: "
                 "other weights, settings or code; give all machines the same image"
             )
-        return hear, read
+        return speech, text
 
 
 def _build(
     speech: Mapping[str, Any] | None, text: Mapping[str, Any] | None
 ) -> tuple[SpeechEncoder | None, TextEncoder | None]:
-    hear = speech_encoders.build(speech_encoders.SpeechConfig.parse(speech)) if speech else None
-    read = text_encoders.build(text_encoders.TextConfig.parse(text)) if text else None
-    return hear, read
-
-
-def _look(speech: Settings | None, text: Settings | None) -> Encoders | str:
-    """In a worker, which has the GPU and the weights that a driver may lack: what ``auto`` comes to there."""
-    try:
-        hear, read = _build(speech, text)
-    except UndertoneError as error:
-        return str(error)
-    found = [e for e in (hear, read) if e is not None]
-    return Encoders(
-        speech and _settings(hear, speech),
-        text and _settings(read, text),
-        _identities(hear, read),
-        tuple(f"{e.name}: {getattr(e, 'precision', 'fp32')}" for e in found),
+    return (
+        speech_encoders.build(speech_encoders.SpeechConfig.parse(speech)) if speech else None,
+        text_encoders.build(text_encoders.TextConfig.parse(text)) if text else None,
     )
 
 
-def _identities(hear: SpeechEncoder | None, read: TextEncoder | None) -> tuple[str | None, str | None]:
-    return (None if hear is None else hear.identity, None if read is None else read.identity)
+def _resolve(speech: Settings | None, text: Settings | None) -> Encoders | str:
+    """What the settings resolve to in a worker, which has the GPU and weights that a driver may lack."""
+    try:
+        encoders = _build(speech, text)
+    except UndertoneError as error:
+        return str(error)
+    return Encoders(
+        speech and _settings(encoders[0], speech),
+        text and _settings(encoders[1], text),
+        _identities(*encoders),
+        tuple(f"{e.name}: {getattr(e, 'precision', 'fp32')}" for e in encoders if e is not None),
+    )
 
 
-def _settings(encoder: Any, asked: Settings) -> Settings:
-    """As the encoder resolved them (which precision, which revision), where it says so."""
+def _identities(speech: SpeechEncoder | None, text: TextEncoder | None) -> tuple[str | None, str | None]:
+    return (None if speech is None else speech.identity, None if text is None else text.identity)
+
+
+def _settings(encoder: Any, given: Settings) -> Settings:
+    """The settings as the encoder resolved them (precision, revision), where it keeps them."""
     config = getattr(encoder, "config", None)
-    settings: Settings = config.plain() if isinstance(config, Config) else asked
+    settings: Settings = config.plain() if isinstance(config, Config) else given
     return settings
 
 
@@ -94,22 +94,22 @@ class Extracting:
     store: str
     encoders: Encoders
 
-    def finished(self) -> Callable[[Part], bool]:
-        there = set(places.names(places.join(self.store, "shards")))
-        return lambda part: part.name(self.identity) + SUFFIX in there
+    def finished(self) -> Callable[[WorkPart], bool]:
+        shards = set(places.names(places.join(self.store, "shards")))
+        return lambda part: part.name(self.identity) + SUFFIX in shards
 
     def start(self) -> Make:
-        hear, read = self.encoders.load()
+        encoders = self.encoders.load()
         shared = None if places.is_url(self.store) else Store(self.store)
 
-        def make(part: Part, rows: Sequence[Staged]) -> Done:
+        def make(part: WorkPart, rows: Sequence[Staged]) -> PartSummary:
             if shared is not None:
-                return self._keep(part, rows, shared, hear, read)
+                return self._keep(part, rows, shared, *encoders)
             with tempfile.TemporaryDirectory(prefix="undertone-store-") as folder:
                 store = Store(folder)
-                done = self._keep(part, rows, store, hear, read)
+                summary = self._keep(part, rows, store, *encoders)
                 self._upload(store)
-            return done
+            return summary
 
         return make
 
@@ -120,43 +120,43 @@ class Extracting:
 
     def _keep(
         self,
-        part: Part,
+        part: WorkPart,
         rows: Sequence[Staged],
         store: Store,
-        hear: SpeechEncoder | None,
-        read: TextEncoder | None,
-    ) -> Done:
-        items, failed, hits = _missing(rows, store, hear, read)
+        speech: SpeechEncoder | None,
+        text: TextEncoder | None,
+    ) -> PartSummary:
+        items, failed, hits = _missing(rows, store, speech, text)
         staged = {one.utterance.id: one for one in rows}
-        figures = {"computed": 0.0, "hits": float(hits), "audio_seconds": 0.0}
+        totals = {"computed": 0.0, "hits": float(hits), "audio_seconds": 0.0}
         with store.writer(name=part.name(self.identity)) as writer:
-            for done in work(items, writer, hear, read):
+            for done in work(items, writer, speech, text):
                 if done.error is not None:
-                    failed.append(Failed(done.id, staged[done.id].said(done.error)))
+                    failed.append(FailedUtterance(done.id, staged[done.id].with_source_path(done.error)))
                 else:
-                    figures["computed"] += 1
-                    figures["audio_seconds"] += done.seconds
-        return Done(len(rows), tuple(failed), figures)
+                    totals["computed"] += 1
+                    totals["audio_seconds"] += done.seconds
+        return PartSummary(len(rows), tuple(failed), totals)
 
 
 def _missing(
-    rows: Sequence[Staged], store: Store, hear: SpeechEncoder | None, read: TextEncoder | None
-) -> tuple[list[Item], list[Failed], int]:
-    """What the store lacks of a part, each key once; what cannot be read; what was there."""
+    rows: Sequence[Staged], store: Store, speech: SpeechEncoder | None, text: TextEncoder | None
+) -> tuple[list[Item], list[FailedUtterance], int]:
+    """What the store lacks of a part, each key once; what cannot be read; how many entries it has."""
     wanted: list[Item] = []
-    failed: list[Failed] = []
+    failed: list[FailedUtterance] = []
     for one in rows:
-        if hear is not None:
-            key, error = attempt(one, lambda one: speech_key(one.here, hear))
+        if speech is not None:
+            key, error = attempt(one, lambda one: speech_key(one.local, speech))
             if error is None:
-                wanted.append(Item("speech", key, one.here))
+                wanted.append(Item("speech", key, one.local))
             else:
-                failed.append(Failed(one.utterance.id, error))
-        if read is not None:
-            wanted.append(Item("text", text_key(one.here, read), one.here))
+                failed.append(FailedUtterance(one.utterance.id, error))
+        if text is not None:
+            wanted.append(Item("text", text_key(one.local, text), one.local))
     items = {item.key: item for item in reversed(wanted)}
-    sound = {key for key in store.present(items) if store.get(key) is not None}
-    missing = [item for key, item in reversed(items.items()) if key not in sound]
+    intact = {key for key in store.present(items) if store.get(key) is not None}
+    missing = [item for key, item in reversed(items.items()) if key not in intact]
     return missing, failed, len(wanted) - len(missing)
 
 
@@ -182,24 +182,24 @@ def extract(
     root = root if places.is_url(root) else str(Path(root).absolute())
     with connected(address) as ray:
         most(ray, chosen)
-        look = ray.remote(num_cpus=chosen.cpus, num_gpus=chosen.gpus)(_look)
-        found = ray.get(look.remote(speech, text))
-        if isinstance(found, str):
-            raise ModelError(found)
-        for line in found.names:
+        resolve = ray.remote(num_cpus=chosen.cpus, num_gpus=chosen.gpus)(_resolve)
+        encoders = ray.get(resolve.remote(speech, text))
+        if isinstance(encoders, str):
+            raise ModelError(encoders)
+        for line in encoders.names:
             say(line)
-        identity = fingerprint(["extract", *found.identities])
+        identity = fingerprint(["extract", *encoders.identities])
         if not places.is_url(root):
             Store(root).create()
-        return run(ray, opened, Extracting(identity, root, found), chosen, watch)
+        return run(ray, opened, Extracting(identity, root, encoders), chosen, watch)
 
 
 def report_of(account: Account) -> Report:
-    """The account as the local extraction's report: what parts of an earlier run hold counts as there."""
+    """The account as the local extraction's report: utterances of an earlier run's parts count as hits."""
     return Report(
-        computed=int(account.figures.get("computed", 0)),
-        hits=int(account.figures.get("hits", 0)) + account.resumed,
+        computed=int(account.totals.get("computed", 0)),
+        hits=int(account.totals.get("hits", 0)) + account.resumed,
         bad=[Bad(one.id, one.why) for one in account.failed],
-        audio_seconds=account.figures.get("audio_seconds", 0.0),
+        audio_seconds=account.totals.get("audio_seconds", 0.0),
         wall_seconds=account.seconds,
     )

@@ -1,7 +1,7 @@
 """``undertone pack``: recordings into shards, so that a cluster reads few large files.
 
 Parquet shards carry the manifest's columns and the recordings' bytes. A tar shard carries recordings
-alone, beside a manifest that names them ``shard.tar#member``, which every other command reads too.
+only, beside a manifest that names them ``shard.tar#member``, which every other command reads too.
 Members are named by a hash of their bytes: no name from a manifest is ever a path in a shard.
 """
 
@@ -28,21 +28,21 @@ from undertone.scale import places
 from undertone.scale.shards import META, columns, table
 from undertone.types import Utterance
 
-__all__ = ["Packed", "pack"]
+__all__ = ["PackedShards", "pack"]
 
 OURS = re.compile(r"shard-\d{5}-[0-9a-f]{16}\.(parquet|tar)")
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What came of it."""
+class PackedShards:
+    """What was written."""
 
     shards: tuple[str, ...]
     utterances: int
     bytes: int
     """Of all shards."""
     manifest: str
-    """What to give to the next command: the folder of Parquet shards, or the manifest beside tars."""
+    """The input of the next command: the folder of Parquet shards, or the manifest beside tars."""
 
 
 def pack(
@@ -52,7 +52,7 @@ def pack(
     form: Literal["parquet", "tar"] = "parquet",
     megabytes: float = 256,
     rows: int = 64,
-) -> Packed:
+) -> PackedShards:
     """Write a manifest and its recordings as shards of about ``megabytes`` each.
 
     ``rows`` utterances make a row group, which is what a worker takes at once. Killed, it starts again;
@@ -78,7 +78,7 @@ def pack(
         places.write(places.join(out, "manifest.meta.json"), _plain(meta))
     _clear(out, {name for name, _ in made})
     places.write(places.join(out, META), _plain(meta))
-    return Packed(tuple(name for name, _ in made), len(utterances), sum(size for _, size in made), into)
+    return PackedShards(tuple(name for name, _ in made), len(utterances), sum(size for _, size in made), into)
 
 
 def _plain(meta: manifests.Meta) -> bytes:
@@ -86,7 +86,7 @@ def _plain(meta: manifests.Meta) -> bytes:
 
 
 def _clear(out: str, kept: set[str]) -> None:
-    """Shards of an earlier pack that was never finished, made otherwise than now."""
+    """Remove shards that an unfinished earlier pack left and this one does not have."""
     for name in places.names(out):
         if OURS.fullmatch(name) and name not in kept:
             places.remove(places.join(out, name))
@@ -108,7 +108,7 @@ def _parquet(utterances: Sequence[Utterance], out: str, limit: int, rows: int) -
 
 
 class _Shard:
-    """One Parquet file on its way."""
+    """One Parquet file while it is written."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -176,7 +176,7 @@ def _tars(
 def _tar(path: Path, audios: Iterable[str], limit: int) -> dict[str, str]:
     """As many recordings as fit, in order; the member of each."""
     members: dict[str, str] = {}
-    there: set[str] = set()
+    written: set[str] = set()
     size = 0
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for audio in audios:
@@ -184,11 +184,11 @@ def _tar(path: Path, audios: Iterable[str], limit: int) -> dict[str, str]:
                 break
             data = _recording(audio)
             member = _member(audio, data)
-            if member not in there:
-                about = tarfile.TarInfo(member)  # no owner, no date: the same recordings, the same bytes
-                about.size = len(data)
-                tar.addfile(about, io.BytesIO(data))
-            there.add(member)
+            if member not in written:
+                entry = tarfile.TarInfo(member)  # no owner, no date: the same recordings, the same bytes
+                entry.size = len(data)
+                tar.addfile(entry, io.BytesIO(data))
+            written.add(member)
             members[audio] = member
             size += len(data)
     return members

@@ -2,7 +2,7 @@
 
 A part is the unit of everything that follows: one call of a worker, one file of results, what is lost
 when a machine goes and what is skipped when a driver comes back. Its mark is a hash of what it is made
-of, so a file of results that bears the mark cannot be of other utterances.
+of, so a file of results named after the mark cannot be of other utterances.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from undertone.manifest.meta import SCHEMA, Meta, read_meta, sidecar
 from undertone.scale import places
 from undertone.scale.shards import META, row_groups, utterance_rows
 
-__all__ = ["Part", "Source", "open_source"]
+__all__ = ["PartedSource", "WorkPart", "open_source"]
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ FOOTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WorkPart:
     """Some neighbouring utterances of a source."""
 
     number: int
@@ -55,26 +55,26 @@ class Part:
     """Of the manifest."""
 
     def name(self, work: str) -> str:
-        """Of its file of results, by what is done with it: in the order of the source, and unmistakable."""
+        """The name of its file of results for that work; names sort in the order of the source."""
         return f"part-{self.number:07}-{_hash(self.mark, work)}"
 
     def text(self) -> str:
-        """For the journey to a worker."""
+        """As JSON, to be sent to a worker."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def parse(cls, text: str) -> Part:
+    def parse(cls, text: str) -> WorkPart:
         values = json.loads(text)
         return cls(**{**values, "schema": tuple(values["schema"])})
 
 
 @dataclass(frozen=True)
-class Source:
-    """Everything that is to be worked on."""
+class PartedSource:
+    """A manifest or a folder of shards, with its parts."""
 
     place: str
     meta: Meta
-    parts: tuple[Part, ...]
+    parts: tuple[WorkPart, ...]
     packed: bool
     """Whether recordings lie in the shards themselves."""
 
@@ -83,16 +83,16 @@ class Source:
         return sum(part.utterances for part in self.parts)
 
 
-def open_source(place: str, rows: int) -> Source:
+def open_source(place: str, rows: int) -> PartedSource:
     """A manifest (``M.jsonl``, ``M.parquet``) or a folder of Parquet shards, by path or URL, in parts."""
     place = place if places.is_url(place) else str(Path(place).absolute())
     meta = _meta(place)
-    parts: list[Part] = []
-    for found in _cut(place, rows):
-        parts.append(Part(len(parts), *found, schema=meta.schema))
+    parts: list[WorkPart] = []
+    for cut in _cut(place, rows):
+        parts.append(WorkPart(len(parts), *cut, schema=meta.schema))
     if not parts:
         raise ManifestError(f"{place}: holds no utterances")
-    return Source(place, meta, tuple(parts), packed=parts[0].kind == "group")
+    return PartedSource(place, meta, tuple(parts), packed=parts[0].kind == "group")
 
 
 Cut = tuple[str, Literal["lines", "rows", "group"], int, int, int, str]
@@ -116,7 +116,7 @@ def _cut(place: str, rows: int) -> Iterator[Cut]:
 
 
 def _lines(place: str, rows: int) -> Iterator[Cut]:
-    """Stretches of bytes, so that a worker reads its own lines and nobody holds them all."""
+    """Ranges of bytes, so that a worker reads its own lines and no process holds them all."""
     folder = places.parent(place)
     with places.opened(place) as file:
         at = 0
@@ -142,10 +142,10 @@ def _table(place: str, rows: int, groups: tuple[bool, tuple[int, ...]]) -> Itera
 
 
 def _rows(place: str, rows: int, count: int) -> Iterator[Cut]:
-    """A Parquet manifest: its rows are read once here for their mark, a batch at a time."""
+    """A Parquet manifest: its rows are read once for their mark, a batch at a time."""
     folder = places.parent(place)
-    found = utterance_rows(place)
-    for first, some in zip(range(0, count, rows), _batched(found, rows), strict=True):
+    batches = _batched(utterance_rows(place), rows)
+    for first, some in zip(range(0, count, rows), batches, strict=True):
         lines = (json.dumps(row, sort_keys=True, ensure_ascii=False, default=str) for row in some)
         marks = (_recording(folder, str(row.get("audio"))) for row in some)
         yield place, "rows", first, first + len(some), len(some), _hash(*lines, *marks)
@@ -160,7 +160,7 @@ def _audio(place: str, line: bytes) -> str:
 
 
 def _recording(folder: str, audio: str) -> str:
-    """Of a local recording, size and date; what lies in an object store is taken never to change."""
+    """Size and date of a local recording; an object in a store is taken never to change."""
     place = places.join(folder, audio)
     return "" if places.is_url(place) else _local(place)
 

@@ -1,18 +1,17 @@
 """Files by local path or URL: the door to fsspec.
 
-A path without ``://`` is a path. Local files are written under another name and moved into place;
-an object store's own ``put`` is already whole or not at all.
+A place without ``://`` is a path. Local files are written whole or not at all; so are an object
+store's, by its own ``put``.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from undertone.errors import ConfigError, DataError, MissingExtra
+from undertone.files import whole, write_whole
 
 __all__ = [
     "exists",
@@ -85,14 +84,7 @@ def write(place: str, data: bytes) -> None:
         system.makedirs(path.rpartition("/")[0], exist_ok=True)
         system.pipe_file(path, data)
         return
-    whole = Path(place)
-    whole.parent.mkdir(parents=True, exist_ok=True)
-    part = whole.with_name(f".{whole.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        part.write_bytes(data)
-        part.replace(whole)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(Path(place), data)
 
 
 def put(file: Path, place: str) -> None:
@@ -102,14 +94,8 @@ def put(file: Path, place: str) -> None:
         system.makedirs(path.rpartition("/")[0], exist_ok=True)
         system.put_file(str(file), path)
         return
-    whole = Path(place)
-    whole.parent.mkdir(parents=True, exist_ok=True)
-    part = whole.with_name(f".{whole.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
+    with whole(Path(place)) as part:
         shutil.copyfile(file, part)  # the temporary folder may be on another disk
-        part.replace(whole)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def remove(place: str) -> None:
@@ -122,14 +108,14 @@ def remove(place: str) -> None:
 
 
 def names(folder: str) -> list[str]:
-    """Names of the files in a folder, sorted; those being written aside. Empty where there is no folder."""
+    """Names of the files in a folder, sorted, without those being written; empty where there is no folder."""
     if is_url(folder):
         system, path = _remote(folder)
         try:
-            found = [entry["name"] for entry in system.ls(path, detail=True) if entry["type"] == "file"]
+            files = [entry["name"] for entry in system.ls(path, detail=True) if entry["type"] == "file"]
         except FileNotFoundError:
             return []
-        return sorted(name.rpartition("/")[2] for name in found)
+        return sorted(name.rpartition("/")[2] for name in files)
     if not Path(folder).is_dir():
         return []
     return sorted(p.name for p in Path(folder).iterdir() if p.is_file() and not p.name.startswith("."))
@@ -144,7 +130,7 @@ def exists(place: str) -> bool:
 
 
 def mark(place: str) -> str:
-    """Changes when the file does: size and date of a local one, what the object store says of another."""
+    """A text that changes when the file does: size and date, or the object store's checksum."""
     if is_url(place):
         system, path = _remote(place)
         try:

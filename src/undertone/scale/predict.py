@@ -18,10 +18,10 @@ from undertone.errors import ConfigError
 from undertone.manifest.parquet import pyarrow
 from undertone.scale import places
 from undertone.scale.cluster import connected
-from undertone.scale.parts import Part, open_source
+from undertone.scale.parts import WorkPart, open_source
 from undertone.scale.results import check_folder, finished, read_results, remove_results, write_result
 from undertone.scale.stage import Staged
-from undertone.scale.stream import Account, Done, Failed, Make, Watch, attempt, run
+from undertone.scale.stream import Account, FailedUtterance, Make, PartSummary, Watch, attempt, run
 from undertone.scale.workers import Workers
 from undertone.types import Prediction
 
@@ -39,17 +39,17 @@ LINES = ".jsonl"
 
 @dataclass(frozen=True)
 class Predicting:
-    """The work: a model, what is asked of it, and where answers go."""
+    """The work: a model, how it is used, and where predictions go."""
 
     identity: str
     out: str
     model: Any
-    """The object of the model's files in the cluster, so that no machine needs the folder itself."""
+    """The model's files as an object of the cluster, so that no machine needs the folder itself."""
     explain: bool
     threshold: float | None
     align: str
 
-    def finished(self) -> Callable[[Part], bool]:
+    def finished(self) -> Callable[[WorkPart], bool]:
         return finished(self.out, self.identity)
 
     def start(self) -> Make:
@@ -61,20 +61,22 @@ class Predicting:
         ready = load_model(laid_out(ray.get(self.model)))
         judge = Predictor(ready, words=words_for(ready, self.align))
 
-        def make(part: Part, rows: Sequence[Staged]) -> Done:
+        def make(part: WorkPart, rows: Sequence[Staged]) -> PartSummary:
             answers = [attempt(one, lambda one: self._judge(judge, one)) for one in rows]
             table = _table(rows, answers)
             write_result(self.out, part, self.identity, table)
-            failed = [Failed(o.utterance.id, why) for o, (_, why) in zip(rows, answers, strict=True) if why]
-            return Done(len(rows), tuple(failed))
+            failed = [
+                FailedUtterance(o.utterance.id, why) for o, (_, why) in zip(rows, answers, strict=True) if why
+            ]
+            return PartSummary(len(rows), tuple(failed))
 
         return make
 
     def _judge(self, judge: Any, one: Staged) -> Prediction:
         from undertone.judging.inputs import item_of
 
-        said: Prediction = judge.judge(item_of(one.here), self.explain, self.threshold)
-        return replace(said, id=one.utterance.id)
+        prediction: Prediction = judge.judge(item_of(one.local), self.explain, self.threshold)
+        return replace(prediction, id=one.utterance.id)
 
 
 def predict(
@@ -92,8 +94,8 @@ def predict(
     """Judge every utterance of a manifest or a folder of shards; answers go to the folder ``out``.
 
     ``out`` holds ``part-….parquet`` with the columns id, label, confidence, prediction (the line that
-    ``--format jsonl`` has) and error. Stopped, the same call goes on with the parts that are missing.
-    Where ``out`` is a ``.jsonl``, the parts lie beside it until they are all there, and then become it.
+    ``--format jsonl`` has) and error. Stopped, the same call continues with the missing
+    parts. Where ``out`` is a ``.jsonl``, the parts are in a folder beside it until all of them are done.
     """
     if out.endswith(LINES):
         account = predict(
@@ -118,15 +120,15 @@ def predict(
     with connected(address) as ray:
         work = Predicting(identity, out, ray.put(files), explain, threshold, align)
         account = run(ray, opened, work, chosen, watch)
-    if account.resumed:  # what an earlier run could not judge belongs to the account too
+    if account.resumed:  # the failures of an earlier run belong to the account too
         account.failed = [
-            Failed(r["id"], r["error"]) for r in read_results(out, ["id", "error"]) if r["error"]
+            FailedUtterance(r["id"], r["error"]) for r in read_results(out, ["id", "error"]) if r["error"]
         ]
     return account
 
 
 def join(parts: str, out: str) -> None:
-    """Shards of results as one file of lines; the shards are removed when it is there."""
+    """Write shards of results as one file of lines; then remove the shards."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lines.jsonl"
         with path.open("w", encoding="utf-8", newline="\n") as file:
@@ -144,7 +146,7 @@ def predictions(out: str) -> Iterator[str]:
 
 def _table(rows: Sequence[Staged], answers: Sequence[tuple[Prediction | None, str | None]]) -> Any:
     pa = pyarrow()
-    plain = [None if said is None else said.plain() for said, _ in answers]
+    plain = [None if prediction is None else prediction.plain() for prediction, _ in answers]
     columns = {
         "id": (pa.string(), [one.utterance.id for one in rows]),
         "label": (pa.string(), [p and p["label"] for p in plain]),
@@ -169,14 +171,14 @@ def pack_model(folder: Path) -> dict[str, bytes]:
 
 
 def laid_out(files: Mapping[str, bytes]) -> Path:
-    """The model folder again, for as long as this process lives: weights may stay mapped."""
+    """A temporary model folder with these files, kept until this process ends: weights may be mapped."""
     folder = Path(tempfile.mkdtemp(prefix="undertone-model-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return unpack(files, folder)
 
 
 def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
-    """Lay a model folder's files into a folder."""
+    """The folder, with a model folder's files written into it."""
     for name, data in files.items():
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:

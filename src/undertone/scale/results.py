@@ -11,7 +11,7 @@ from typing import Any
 from undertone.errors import DataError
 from undertone.manifest.parquet import pyarrow
 from undertone.scale import places
-from undertone.scale.parts import Part, Source
+from undertone.scale.parts import PartedSource, WorkPart
 
 __all__ = [
     "SUFFIX",
@@ -32,16 +32,16 @@ def result_files(folder: str) -> list[str]:
     return [name for name in places.names(folder) if OURS.fullmatch(name)]
 
 
-def finished(folder: str, work: str) -> Callable[[Part], bool]:
-    """Whether a part's shard is there, as of now."""
+def finished(folder: str, work: str) -> Callable[[WorkPart], bool]:
+    """A test whether a part's shard exists, from one listing of the folder."""
     there = set(result_files(folder))
     return lambda part: part.name(work) + SUFFIX in there
 
 
-def check_folder(folder: str, source: Source, work: str) -> None:
+def check_folder(folder: str, source: PartedSource, work: str) -> None:
     """A DataError where the folder holds results of other utterances, another model or other settings.
 
-    Whoever reads the whole folder then finds each utterance once.
+    So a reader of the whole folder gets each utterance once.
     """
     planned = {part.name(work) + SUFFIX for part in source.parts}
     foreign = [name for name in result_files(folder) if name not in planned]
@@ -52,7 +52,7 @@ def check_folder(folder: str, source: Source, work: str) -> None:
         )
 
 
-def write_result(folder: str, part: Part, work: str, table: Any) -> None:
+def write_result(folder: str, part: WorkPart, work: str, table: Any) -> None:
     """A part's shard, whole or not at all."""
     import pyarrow.parquet as pq
 

@@ -1,7 +1,7 @@
 """The format of a shard: a Parquet manifest with a column of recordings.
 
-A recording's bytes stand in the first row of a row group that needs them; further utterances of the
-same recording in that group name it only. So a row group is readable alone, and is what a worker takes.
+A recording's bytes are in the first row of a row group that needs them; further utterances of the same
+recording in that group only name it. So a row group can be read alone: it is what a worker takes.
 """
 
 from __future__ import annotations

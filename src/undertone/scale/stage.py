@@ -1,7 +1,7 @@
-"""One part's utterances, with their recordings as local files for as long as they are worked on.
+"""One part's utterances, with their recordings as local files while they are worked on.
 
 Everything below this room reads recordings by path. So bytes out of shards and objects behind URLs are
-laid into a temporary folder under names of our own, never under names that a manifest or archive chose.
+written into a temporary folder under names of our own, never under names that a manifest or archive chose.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from undertone.errors import DataError, ManifestError
 from undertone.manifest.meta import SCHEMA
 from undertone.manifest.records import from_plain, upgrade
 from undertone.scale import places
-from undertone.scale.parts import Part
+from undertone.scale.parts import WorkPart
 from undertone.scale.shards import read_group, utterance_rows
 from undertone.types import Utterance
 
@@ -30,32 +30,32 @@ __all__ = ["Staged", "staged"]
 
 @dataclass(frozen=True)
 class Staged:
-    """One utterance at hand."""
+    """One utterance with its recording as a local file."""
 
     utterance: Utterance
     """As the source has it, a relative path resolved against the source's folder."""
-    here: Utterance
+    local: Utterance
     """With ``audio`` a local file, or a member of a local archive."""
     recording: bytes | None = None
-    """Where it came out of a shard."""
+    """Its bytes, if they came out of a shard."""
     error: str | None = None
-    """Why its recording is not at hand."""
+    """Why there is no local file."""
 
-    def said(self, message: str) -> str:
-        """A message about the file here, in the source's words."""
-        return message.replace(self.here.audio, self.utterance.audio)
+    def with_source_path(self, message: str) -> str:
+        """The same message with the source's path in place of the local one."""
+        return message.replace(self.local.audio, self.utterance.audio)
 
 
 @contextmanager
-def staged(part: Part) -> Iterator[list[Staged]]:
-    """The utterances of a part, in order; their files are gone afterwards."""
+def staged(part: WorkPart) -> Iterator[list[Staged]]:
+    """The utterances of a part, in order; their files are removed afterwards."""
     utterances, recordings = _read(part)
     with tempfile.TemporaryDirectory(prefix="undertone-") as folder:
-        room = _Room(Path(folder), places.parent(part.place), recordings)
-        yield [room.stage(utterance) for utterance in utterances]
+        files = _Folder(Path(folder), places.parent(part.place), recordings)
+        yield [files.stage(utterance) for utterance in utterances]
 
 
-def _read(part: Part) -> tuple[Sequence[Utterance], Mapping[str, bytes]]:
+def _read(part: WorkPart) -> tuple[Sequence[Utterance], Mapping[str, bytes]]:
     recordings: Mapping[str, bytes] = {}
     rows: Sequence[object]
     if part.kind == "lines":
@@ -66,15 +66,15 @@ def _read(part: Part) -> tuple[Sequence[Utterance], Mapping[str, bytes]]:
         rows, recordings = read_group(part.place, part.first)
     try:
         lenient = part.schema > SCHEMA
-        found = [from_plain(upgrade(row, part.schema[0], SCHEMA[0]), lenient) for row in rows]
+        utterances = [from_plain(upgrade(row, part.schema[0], SCHEMA[0]), lenient) for row in rows]
     except ValueError as error:
         raise ManifestError(f"{part.place}, {part.kind} {part.first} to {part.last}: {error}") from None
-    if len(found) != part.utterances:
+    if len(utterances) != part.utterances:
         raise ManifestError(f"{part.place}: has changed since the run was planned; start it again")
-    return found, recordings
+    return utterances, recordings
 
 
-def _lines(part: Part) -> list[Any]:
+def _lines(part: WorkPart) -> list[Any]:
     with places.opened(part.place) as file:
         file.seek(part.first)
         text = file.read(part.last - part.first)
@@ -84,24 +84,24 @@ def _lines(part: Part) -> list[Any]:
         raise ManifestError(f"{part.place}: a line is not valid JSON: {error}") from None
 
 
-class _Room:
+class _Folder:
     """The temporary folder of one part."""
 
     def __init__(self, folder: Path, source: str, recordings: Mapping[str, bytes]) -> None:
         self._folder, self._source, self._recordings = folder, source, recordings
-        self._laid: dict[str, Path] = {}
+        self._written: dict[str, Path] = {}
 
     def stage(self, utterance: Utterance) -> Staged:
         data = self._recordings.get(utterance.audio)
         if data is not None:
-            path = self._lay(utterance.audio, data)
+            path = self._write(utterance.audio, data)
             return Staged(utterance, replace(utterance, audio=str(path)), data)
         utterance = replace(utterance, audio=places.join(self._source, utterance.audio))
         try:
-            here = self._local(utterance.audio)
+            local = self._local(utterance.audio)
         except DataError as error:
             return Staged(utterance, utterance, error=str(error))
-        return Staged(utterance, replace(utterance, audio=here))
+        return Staged(utterance, replace(utterance, audio=local))
 
     def _local(self, place: str) -> str:
         """The path itself, or that of a copy; of an archive, with the member that was named."""
@@ -113,16 +113,16 @@ class _Room:
         return str(self._fetched(place))
 
     def _fetched(self, place: str) -> Path:
-        if place not in self._laid:
-            self._laid[place] = places.fetch(place, self._free(place))
-        return self._laid[place]
+        if place not in self._written:
+            self._written[place] = places.fetch(place, self._free(place))
+        return self._written[place]
 
-    def _lay(self, audio: str, data: bytes) -> Path:
-        if audio not in self._laid:
+    def _write(self, audio: str, data: bytes) -> Path:
+        if audio not in self._written:
             path = self._free(audio)
             path.write_bytes(data)
-            self._laid[audio] = path
-        return self._laid[audio]
+            self._written[audio] = path
+        return self._written[audio]
 
     def _free(self, name: str) -> Path:
         """A path of our own; of the name only a harmless suffix is kept, by which formats are known."""

@@ -1,4 +1,4 @@
-"""Parts through a pool of actors: Ray Data places, feeds, retries and replaces; we say what a part is.
+"""Parts through a pool of actors: Ray Data places, feeds, retries and replaces; ``parts`` defines a part.
 
 The rows of the dataset are parts, not utterances: a worker reads its part from where it lies, so neither
 the driver nor the object store ever holds a recording, and both stay small however many there are. Each
@@ -9,30 +9,27 @@ twice (a worker that died after writing, a machine that was only out of reach) a
 from __future__ import annotations
 
 import json
-import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from undertone.errors import DataError, UndertoneError
+from undertone.files import one_thread
 from undertone.scale.cluster import most, quiet
-from undertone.scale.parts import Part, Source
+from undertone.scale.parts import PartedSource, WorkPart
 from undertone.scale.stage import Staged, staged
 from undertone.scale.workers import Workers
 
-__all__ = ["Account", "Done", "Failed", "Make", "Watch", "Work", "alone", "attempt", "run", "worker"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Account", "FailedUtterance", "Make", "PartSummary", "PartWork", "Watch", "attempt", "run"]
 
 BLOCKS = 2_000
 """Blocks of the dataset: more parts than that share blocks, whose finished parts a retry passes over."""
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedUtterance:
     """An utterance that could not be worked on."""
 
     id: str
@@ -40,23 +37,23 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of one part."""
+class PartSummary:
+    """What came of one part."""
 
     utterances: int
-    failed: tuple[Failed, ...] = ()
-    figures: dict[str, float] = field(default_factory=dict)
+    failed: tuple[FailedUtterance, ...] = ()
+    totals: dict[str, float] = field(default_factory=dict)
     """Whatever adds up over parts."""
 
 
-Make = Callable[[Part, Sequence[Staged]], Done]
+Make = Callable[[WorkPart, Sequence[Staged]], PartSummary]
 """Does a part and leaves its file."""
 
 
-class Work(Protocol):
+class PartWork(Protocol):
     """What is done with parts; travels to the workers, so it holds no models, only how to get them."""
 
-    def finished(self) -> Callable[[Part], bool]:
+    def finished(self) -> Callable[[WorkPart], bool]:
         """Whether a part's file is there; looks once, at the time of the call."""
 
     def start(self) -> Make:
@@ -64,7 +61,7 @@ class Work(Protocol):
 
 
 Watch = Callable[[int, int], None]
-"""Told how many utterances of how many are done."""
+"""Called with how many utterances of how many are done."""
 
 
 @dataclass
@@ -74,9 +71,10 @@ class Account:
     utterances: int
     resumed: int = 0
     """Utterances in parts that an earlier run had finished."""
-    failed: list[Failed] = field(default_factory=list)
+    failed: list[FailedUtterance] = field(default_factory=list)
     """Of the parts that were done now."""
-    figures: dict[str, float] = field(default_factory=dict)
+    totals: dict[str, float] = field(default_factory=dict)
+    """Sums over those parts."""
     workers: dict[str, int] = field(default_factory=dict)
     """Parts by ``node:process`` that did them."""
     seconds: float = 0.0
@@ -85,13 +83,15 @@ class Account:
     """Of those, from the first part begun to the last one back: without workers' start and end."""
 
 
-def run(ray: Any, source: Source, work: Work, workers: Workers, watch: Watch | None = None) -> Account:
-    """Every part done exactly once, those of an earlier run not again."""
+def run(
+    ray: Any, source: PartedSource, work: PartWork, workers: Workers, watch: Watch | None = None
+) -> Account:
+    """The account of a run that does every part once, and those of an earlier run not again."""
     account = Account(source.utterances)
     is_done = work.finished()
     waiting = [part for part in source.parts if not is_done(part)]
     account.resumed = account.utterances - sum(part.utterances for part in waiting)
-    asked, first, seen = time.time(), float("inf"), account.resumed
+    started, first, seen = time.time(), float("inf"), account.resumed
     for summary in _stream(ray, waiting, work, workers) if waiting else ():
         if "problem" in summary:
             raise UndertoneError(summary["problem"])
@@ -101,20 +101,32 @@ def run(ray: Any, source: Source, work: Work, workers: Workers, watch: Watch | N
         _add(account, summary)
         if watch is not None:
             watch(seen, account.utterances)
-    account.seconds = time.time() - asked
+    account.seconds = time.time() - started
     if seen != account.utterances:
         raise DataError(f"{seen} of {account.utterances} utterances came back; run again to go on")
     return account
 
 
+def attempt(one: Staged, do: Callable[[Staged], Any]) -> tuple[Any, str | None]:
+    """The result for one utterance, or why there is none."""
+    if one.error is not None:
+        return None, one.error
+    try:
+        return do(one), None
+    except UndertoneError as error:
+        return None, one.with_source_path(str(error))
+
+
 def _add(account: Account, summary: dict[str, Any]) -> None:
-    account.failed += [Failed(*one) for one in summary["failed"]]
-    for name, value in summary["figures"].items():
-        account.figures[name] = account.figures.get(name, 0) + value
+    account.failed += [FailedUtterance(*one) for one in summary["failed"]]
+    for name, value in summary["totals"].items():
+        account.totals[name] = account.totals.get(name, 0) + value
     account.workers[summary["worker"]] = account.workers.get(summary["worker"], 0) + 1
 
 
-def _stream(ray: Any, parts: Sequence[Part], work: Work, workers: Workers) -> Iterator[dict[str, Any]]:
+def _stream(
+    ray: Any, parts: Sequence[WorkPart], work: PartWork, workers: Workers
+) -> Iterator[dict[str, Any]]:
     """A summary a part, in the order in which they end."""
     from ray.data import ActorPoolStrategy, from_items
 
@@ -135,10 +147,10 @@ def _stream(ray: Any, parts: Sequence[Part], work: Work, workers: Workers) -> It
 
 
 class _Actor:
-    """In each worker process: the work, started once."""
+    """A worker process: the work, started once."""
 
-    def __init__(self, work: Work, threads: int) -> None:
-        alone(threads)
+    def __init__(self, work: PartWork, threads: int) -> None:
+        one_thread(threads)
         self._problem: str | None = None
         try:
             self._make = work.start()
@@ -146,9 +158,9 @@ class _Actor:
             self._problem = str(error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        return {"summary": [json.dumps(self._one(Part.parse(str(text)))) for text in batch["part"]]}
+        return {"summary": [json.dumps(self._one(WorkPart.parse(str(text)))) for text in batch["part"]]}
 
-    def _one(self, part: Part) -> dict[str, Any]:
+    def _one(self, part: WorkPart) -> dict[str, Any]:
         if self._problem is not None:
             return {"problem": self._problem}
         began = time.time()
@@ -160,32 +172,14 @@ class _Actor:
         return {
             "utterances": done.utterances,
             "failed": [[one.id, one.why] for one in done.failed],
-            "figures": done.figures,
-            "worker": worker(),
+            "totals": done.totals,
+            "worker": _worker_name(),
             "began": began,
         }
 
 
-def worker() -> str:
+def _worker_name() -> str:
     """This process, by node and number."""
     import ray
 
     return f"{ray.get_runtime_context().get_node_id()[:8]}:{os.getpid()}"
-
-
-def alone(threads: int) -> None:
-    """As many threads as cores were given: more would slow the neighbours down, and themselves."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)  # what is imported later goes by these
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
-
-
-def attempt(one: Staged, do: Callable[[Staged], Any]) -> tuple[Any, str | None]:
-    """What comes of one utterance, or why nothing does."""
-    if one.error is not None:
-        return None, one.error
-    try:
-        return do(one), None
-    except UndertoneError as error:
-        return None, one.said(str(error))

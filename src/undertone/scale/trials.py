@@ -1,7 +1,7 @@
 """Cross-validation and search as Ray Tune trials, over the plan that the local runner has.
 
-A job is a folder that all machines share and what makes it (``training.crossval``): a trial does the job,
-and a job whose folder is whole is no trial. So a run begun here goes on on one machine, and the other way.
+A job is a folder that all machines share and what fills it (``training.jobs``): a trial does one job, and
+a finished job gets no trial. So a run begun on a cluster can be continued on one machine, and the reverse.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from undertone.errors import MissingExtra, TrainingError
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.search import Trying
+from undertone.files import one_thread
 from undertone.scale.cluster import connected, most
-from undertone.scale.stream import alone
 from undertone.scale.workers import Workers
 from undertone.training.jobs import Failure, Job, Work, attempt, finished
 from undertone.training.search import Found, Range
@@ -25,7 +25,7 @@ from undertone.training.search import Found, Range
 __all__ = ["run_jobs", "search"]
 
 FOLDER = ".tune"
-"""Beside the runs: Tune's own records, gone when it is done."""
+"""Beside the runs: Tune's own records; removed at the end."""
 
 
 def run_jobs(
@@ -36,7 +36,7 @@ def run_jobs(
     workers: Workers | None = None,
     watch: Callable[[Job, Failure | None], None] | None = None,
 ) -> list[Failure]:
-    """As ``training.crossval.run_jobs``, each job a trial somewhere on the cluster."""
+    """As ``training.jobs.run_jobs``, each job a trial somewhere on the cluster."""
     waiting = [job for job in jobs if not finished(job)]
     if not waiting:
         return []
@@ -51,10 +51,10 @@ def run_jobs(
             waiting[0].folder.absolute().parents[2] / FOLDER,
             {"job": tune.grid_search(list(range(len(waiting))))},
             tune.TuneConfig(max_concurrent_trials=chosen.workers or None, reuse_actors=True),
-            [_telling(waiting, watch)] if watch is not None else [],
+            [_callback(waiting, watch)] if watch is not None else [],
         )
-        found = {result.config["job"]: _why(result) for result in grid}
-    failed = [(job, found.get(index, LOST)) for index, job in enumerate(waiting)]
+        reasons = {result.config["job"]: _why(result) for result in grid}
+    failed = [(job, reasons.get(index, LOST)) for index, job in enumerate(waiting)]
     return [Failure(job, why) for job, why in failed if why]
 
 
@@ -64,8 +64,8 @@ LOST = "its machine was lost, and again each time it was tried"
 def _job(config: Mapping[str, Any], jobs: Sequence[Job], work: Work, place: Path, threads: int) -> None:
     from ray import tune
 
-    os.chdir(place)  # recipes name manifests by paths from where the user stands
-    alone(threads)
+    os.chdir(place)  # recipes name manifests by paths relative to the user's folder
+    one_thread(threads)
     tune.report({"why": attempt(work, jobs[config["job"]]) or ""})
 
 
@@ -77,27 +77,27 @@ def _why(result: Any) -> str | None:
     return why or None
 
 
-def _telling(jobs: Sequence[Job], watch: Callable[[Job, Failure | None], None]) -> Any:
-    """What Tune calls as trials end; it stays here, though Tune writes a copy of it down."""
+def _callback(jobs: Sequence[Job], watch: Callable[[Job, Failure | None], None]) -> Any:
+    """What Tune calls when a trial ends; only in the driver, though Tune saves a copy of it."""
     from ray import tune
 
-    class Telling(tune.Callback):  # type: ignore[misc]
-        def __init__(self, tell: Callable[[int, str], None] | None) -> None:
-            self.tell = tell
+    class Ended(tune.Callback):  # type: ignore[misc]
+        def __init__(self, report: Callable[[int, str], None] | None) -> None:
+            self.report = report
 
         def __getstate__(self) -> dict[str, Any]:
-            return {"tell": None}
+            return {"report": None}
 
-        def on_trial_complete(self, **told: Any) -> None:
-            if self.tell is not None:
-                trial = told["trial"]
-                self.tell(trial.config["job"], trial.last_result.get("why", ""))
+        def on_trial_complete(self, **info: Any) -> None:
+            if self.report is not None:
+                trial = info["trial"]
+                self.report(trial.config["job"], trial.last_result.get("why", ""))
 
-        def on_trial_error(self, **told: Any) -> None:
-            if self.tell is not None:
-                self.tell(told["trial"].config["job"], LOST)
+        def on_trial_error(self, **info: Any) -> None:
+            if self.report is not None:
+                self.report(info["trial"].config["job"], LOST)
 
-    return Telling(lambda index, why: watch(jobs[index], Failure(jobs[index], why) if why else None))
+    return Ended(lambda index, why: watch(jobs[index], Failure(jobs[index], why) if why else None))
 
 
 def _fit(
@@ -139,7 +139,7 @@ def search(
     address: str | None = None,
     workers: Workers | None = None,
 ) -> Found:
-    """As ``experiment.tuning.tune``, several settings tried at once; the study on disk is the same."""
+    """As ``experiment.search``, several settings tried at once; the study on disk is the same."""
     chosen = workers or Workers()
     trying = Trying(recipe, folds)
     study = out.absolute() / recipe.title / "search.journal"
@@ -150,8 +150,8 @@ def search(
 
         searcher, done = _optuna(ranges, study)
         if done < trials:
-            told = {"out": out.absolute(), "store": store, "place": Path.cwd(), "threads": chosen.threads}
-            trial = tune.with_parameters(_setting, trying=trying, **told)
+            fixed = {"out": out.absolute(), "store": store, "place": Path.cwd(), "threads": chosen.threads}
+            trial = tune.with_parameters(_setting, trying=trying, **fixed)
             stopping = MedianStoppingRule(
                 time_attr="training_iteration", grace_period=1, min_samples_required=4
             )
@@ -170,21 +170,20 @@ def search(
 def _setting(
     config: Mapping[str, Any], trying: Trying, out: Path, store: Path | None, place: Path, threads: int
 ) -> None:
-    """One setting: its folds' validation sides, one report a fold."""
+    """One setting on the validation part of each fold; one report a fold."""
     from ray import tune
 
     from undertone.store import Store
 
     os.chdir(place)
-    alone(threads)
-    own = (
-        out / FOLDER / "folders" / tune.get_context().get_trial_id()
-    )  # settings tried at once share no folder
+    one_thread(threads)
+    # settings tried at once share no folder
+    own = out / FOLDER / "folders" / tune.get_context().get_trial_id()
     trying(dict(config), own, Store(store), lambda _step, score: tune.report({"score": score}))
 
 
 def _optuna(ranges: Sequence[Range], study: Path) -> tuple[Any, int]:
-    """Tune's searcher over the study's journal, and how many trials it has ended."""
+    """Tune's searcher over the study's journal, and how many of its trials have ended."""
     from ray.tune.search.optuna import OptunaSearch
 
     storage = _storage(study)
@@ -201,7 +200,7 @@ def _optuna(ranges: Sequence[Range], study: Path) -> tuple[Any, int]:
 
 @dataclass(frozen=True)
 class _Space:
-    """The ranges as Optuna asks for them."""
+    """The ranges as Optuna calls them."""
 
     ranges: tuple[Range, ...]
 
@@ -216,8 +215,8 @@ def _trials(ranges: Sequence[Range], storage: Any) -> Sequence[Any]:
     made = optuna.create_study(
         study_name=_name(ranges), storage=storage, direction="maximize", load_if_exists=True
     )
-    found: Sequence[Any] = made.trials
-    return found
+    trials: Sequence[Any] = made.trials
+    return trials
 
 
 def _storage(study: Path) -> Any:

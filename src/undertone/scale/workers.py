@@ -10,7 +10,7 @@ __all__ = ["Workers"]
 
 
 class Workers(Config):
-    """What one worker gets, how many there are, and how much they take at once."""
+    """How large a worker is, how many there are, and how many utterances one takes at once."""
 
     workers: int = Field(0, ge=0)
     """Most workers at once; 0: as many as the cluster has room for."""
