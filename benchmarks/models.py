@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from _timing import measure, report
-from undertone.models.batch import Batch, Dimensions, Example, collate
+from undertone.models.batch import Batch, collate
+from undertone.models.example import Dimensions, Example
 from undertone.models.system import System
 from undertone.models.table import SYSTEMS, build
 from undertone.training.batching import plan_epoch

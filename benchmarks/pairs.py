@@ -36,7 +36,7 @@ from undertone.experiment.recipe import load_recipe, recipes_folder
 from undertone.experiment.run import unweighted
 from undertone.features.acoustic import acoustic_frames
 from undertone.features.subword import Subword
-from undertone.models.batch import Dimensions, Example
+from undertone.models.example import Dimensions, Example
 from undertone.models.table import build
 from undertone.training.dataset import Dataset
 from undertone.training.inference import ask

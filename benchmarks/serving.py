@@ -85,7 +85,7 @@ def demo_sized(folder: Path) -> Path:
     from undertone.features.speech import SpeechConfig, build
     from undertone.features.subword import Subword
     from undertone.models import folder as folders
-    from undertone.models.batch import Dimensions
+    from undertone.models.example import Dimensions
     from undertone.models.table import build as build_system
 
     encoder = build(SpeechConfig())
@@ -121,7 +121,7 @@ def over_wav2vec(folder: Path, network: Path) -> Path:
     """A model folder whose speech encoder is that network."""
     from undertone.features.speech import SpeechConfig, build
     from undertone.models import folder as folders
-    from undertone.models.batch import Dimensions
+    from undertone.models.example import Dimensions
     from undertone.models.table import build as build_system
 
     config = SpeechConfig(name=str(network), precision="fp32")

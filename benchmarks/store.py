@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from _timing import measure, report
 from undertone.features.extract import extract, read_speech
 from undertone.features.speech import Acoustic, SpeechConfig
-from undertone.models.batch import Dimensions, Example, collate
+from undertone.models.batch import collate
+from undertone.models.example import Dimensions, Example
 from undertone.store import Store
 from undertone.types import Utterance
 

@@ -28,7 +28,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import torch
 
-from undertone.models.batch import Dimensions, Example
+from undertone.models.example import Dimensions, Example
 from undertone.models.system import System
 from undertone.models.table import SYSTEMS, build
 from undertone.training.config import TrainingConfig

@@ -13,9 +13,10 @@ from undertone.features.acoustic import columns
 from undertone.features.speech import SpeechConfig, speech_encoder
 from undertone.features.subword import Subword
 from undertone.models import folder
-from undertone.models.batch import Dimensions, Example, collate
+from undertone.models.batch import collate
 from undertone.models.compact import Compact, CompactConfig
 from undertone.models.compact.judges import Judge, Known, View
+from undertone.models.example import Dimensions, Example
 
 if TYPE_CHECKING:
     import numpy as np

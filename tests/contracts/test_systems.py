@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.models.synthetic import IDS, LAYERS, VARIANTS, VECTORS, batch_of, examples, make, total
-from undertone.models.batch import Example, collate
+from undertone.models.batch import collate
+from undertone.models.example import Example
 from undertone.models.folder import load, save
 from undertone.models.system import Output
 from undertone.models.table import SYSTEMS

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from undertone.models.batch import Batch, Dimensions, Example, collate
+from undertone.models.batch import Batch, collate
+from undertone.models.example import Dimensions, Example
 from undertone.models.perspective import OPERATORS
 from undertone.models.system import System
 from undertone.models.table import build

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.models.synthetic import batch_of, make
-from undertone.models.batch import IGNORE
 from undertone.models.calibration import COLDEST, HOTTEST, calibrate, fit_temperature
+from undertone.models.example import IGNORE
 from undertone.models.system import cross_entropy
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from undertone.features.acoustic import AcousticConfig, acoustic_frames
-from undertone.models.batch import Dimensions, Example, collate
+from undertone.models.batch import collate
 from undertone.models.compact import NONE, OTHER, Compact, class_scores
 from undertone.models.compact.judges import VIEWS, Known, View
 from undertone.models.compact.kinds import estranged
 from undertone.models.compact.spectrum import DECIBEL, Spectrum, _quiet, _without, spectrum
+from undertone.models.example import Dimensions, Example
 from undertone.models.table import build
 
 MEANS = (0, 1, 2, 3, 3, OTHER, NONE)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
 from tests.models.synthetic import IDS, VARIANTS, examples, make, total
-from undertone.models.batch import IGNORE, collate
+from undertone.models.batch import collate
 from undertone.models.contrast import contrast, entropy_floor, hard_negatives, negatives, wasserstein
+from undertone.models.example import IGNORE
 
 ALIGNING = [v for v in VARIANTS if v.split()[0] in ("mgcma", "unison") and v != "unison bare"]
 
@@ -123,7 +124,7 @@ def test_awkward_batches_do_not_give_nan(variant: str, kind: str) -> None:
 def test_the_first_distribution_loss_is_about_that_of_guessing() -> None:
     """At full size, unrelated speech and text: similarities neither flat nor saturated."""
     from tests.models.synthetic import VECTORS, batch_of
-    from undertone.models.batch import Dimensions
+    from undertone.models.example import Dimensions
 
     dims = Dimensions(classes=4, speech=768, text=768)
     assert VECTORS.classes == dims.classes

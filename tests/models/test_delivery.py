@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests.models.synthetic import IDS, batch_of, examples
-from undertone.models.batch import Batch, Example, collate, mask_from
+from undertone.models.batch import Batch, collate, mask_from
 from undertone.models.delivery import Delivery, contour, pace, pace_width
+from undertone.models.example import Example
 from undertone.types import TIERS
 
 

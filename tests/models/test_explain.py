@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.models.synthetic import IDS, VARIANTS, batch_of, example, make, total
-from undertone.models.batch import Batch, Example, collate
+from undertone.models.batch import Batch, collate
+from undertone.models.example import Example
 from undertone.models.explain import explain
 from undertone.models.layers import frame_words
 from undertone.models.system import System

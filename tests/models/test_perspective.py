@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from undertone.errors import ConfigError
-from undertone.models.batch import IGNORE, Batch, Dimensions, Example, collate
+from undertone.models.batch import Batch, collate
+from undertone.models.example import IGNORE, Dimensions, Example
 from undertone.models.perspective import LateFusion, PerspectiveConfig
 from undertone.models.system import Output, System
 from undertone.models.table import build

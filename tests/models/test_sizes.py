@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from undertone.models.batch import Dimensions
+from undertone.models.example import Dimensions
 from undertone.models.table import build
 
 PUBLISHED = Dimensions(classes=4, speech=768, text=768)

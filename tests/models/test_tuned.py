@@ -13,7 +13,8 @@ import torch
 from tests.features import checkpoints
 from tests.models.synthetic import SMALL, total
 from undertone.errors import ModelError
-from undertone.models.batch import Batch, Dimensions, Example, collate
+from undertone.models.batch import Batch, collate
+from undertone.models.example import Dimensions, Example
 from undertone.models.folder import load, save
 from undertone.models.table import build
 from undertone.models.tuned import SpeechTower, TextTower, TuneConfig, Tuned

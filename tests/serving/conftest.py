@@ -157,7 +157,7 @@ def make_model(folder: Path, system: str = "unison", seed: int = 0, **settings: 
     from undertone.features.speech import SpeechConfig, build
     from undertone.features.subword import Subword
     from undertone.models import folder as folders
-    from undertone.models.batch import Dimensions
+    from undertone.models.example import Dimensions
     from undertone.models.table import SYSTEMS
     from undertone.models.table import build as build_system
 

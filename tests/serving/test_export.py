@@ -126,7 +126,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from undertone.features.text import TextConfig
     from undertone.features.text import build as build_text
     from undertone.models import folder as folders
-    from undertone.models.batch import Dimensions
+    from undertone.models.example import Dimensions
     from undertone.models.table import build as build_system
 
     torch.manual_seed(0)

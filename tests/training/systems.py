@@ -9,7 +9,7 @@ import torch
 from tiny import DIMENSIONS, Tiny, dataset
 from torch import nn
 
-from undertone.models.batch import Example
+from undertone.models.example import Example
 from undertone.models.system import System
 from undertone.training.dataset import Dataset
 

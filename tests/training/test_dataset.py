@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from undertone.errors import ProtocolError, TrainingError
-from undertone.models.batch import Dimensions, Example
+from undertone.models.example import Dimensions, Example
 from undertone.training.dataset import Dataset, frame_statistics, labelled
 
 

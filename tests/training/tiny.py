@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from undertone.models.batch import Batch, Dimensions, Example
+from undertone.models.batch import Batch
+from undertone.models.example import Dimensions, Example
 from undertone.models.system import Output, System, SystemConfig
 from undertone.training.dataset import Dataset
 

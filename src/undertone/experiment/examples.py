@@ -18,7 +18,7 @@ from undertone.experiment.material import Material
 from undertone.experiment.recipe import Recipe
 from undertone.features.assemble import assemble
 from undertone.features.subword import Subword
-from undertone.models.batch import IGNORE, Dimensions, Example
+from undertone.models.example import IGNORE, Dimensions, Example
 from undertone.store import Store
 from undertone.training.dataset import Dataset
 from undertone.training.loop import Fitted

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from undertone.errors import TrainingError
-from undertone.models.batch import IGNORE
+from undertone.models.example import IGNORE
 from undertone.models.system import System
 from undertone.training.inference import softmax
 from undertone.training.loop import Fitted

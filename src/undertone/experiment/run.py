@@ -27,8 +27,8 @@ from undertone.experiment.material import Material, open_material
 from undertone.experiment.networks import wrapped
 from undertone.experiment.recipe import Recipe
 from undertone.models import folder as models
-from undertone.models.batch import IGNORE
 from undertone.models.calibration import calibrate
+from undertone.models.example import IGNORE
 from undertone.models.system import System
 from undertone.models.table import build
 from undertone.training.inference import Answers, ask

@@ -14,7 +14,7 @@ from undertone.experiment.crossval import plan
 from undertone.experiment.material import gather_features, read_corpus
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import run_job
-from undertone.models.batch import Dimensions
+from undertone.models.example import Dimensions
 from undertone.models.table import build
 from undertone.store import Store
 from undertone.training.jobs import Job, finished

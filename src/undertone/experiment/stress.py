@@ -26,7 +26,7 @@ from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
 from undertone.features.subword import Subword
 from undertone.models import folder as models
-from undertone.models.batch import Example
+from undertone.models.example import Example
 from undertone.training.dataset import Dataset
 from undertone.training.inference import ask
 from undertone.types import Alignment, Segment, SpeechEncoder, TextEncoder, Utterance

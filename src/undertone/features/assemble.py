@@ -1,4 +1,4 @@
-"""One utterance's features put together: what ``models.batch.Example`` is made of."""
+"""One utterance's features put together: what ``models.example.Example`` is made of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Assembled", "assemble"]
 
 
 class Assembled(TypedDict):
-    """Fields of ``models.batch.Example``, by their names there."""
+    """Fields of ``models.example.Example``, by their names there."""
 
     speech: NDArray[Any] | None
     text: NDArray[Any] | None

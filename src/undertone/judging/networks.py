@@ -14,8 +14,10 @@ from undertone.errors import ModelError
 from undertone.judging.front import Front
 from undertone.judging.judge import Judge, name_of
 from undertone.judging.rows import Row
+from undertone.judging.tensors import example_of
 from undertone.models import folder
-from undertone.models.batch import Batch, Example, collate
+from undertone.models.batch import Batch, collate
+from undertone.models.example import filled
 from undertone.models.system import System
 from undertone.types import TIERS
 
@@ -38,7 +40,7 @@ class TorchNetwork:
 
 def batch_of(rows: Sequence[Row], system: System) -> Batch:
     """The rows as one batch, their gates beside them."""
-    batch = collate([_example(row) for row in rows], system.dimensions)
+    batch = collate([example_of(row) for row in rows], system.dimensions)
     return replace(
         batch,
         speech_gate=_gates([row.frame_gate for row in rows], batch.speech.shape[-2]),
@@ -46,27 +48,11 @@ def batch_of(rows: Sequence[Row], system: System) -> Batch:
     )
 
 
-def _example(row: Row) -> Example:
-    parts = row.of.parts
-    return Example(
-        id=row.of.clip.id,
-        speech=row.frames,
-        text=row.tokens,
-        segments=parts["segments"] if row.speech else {},
-        segment_word=parts["segment_word"] if row.speech else {},
-        token_word=parts["token_word"] if row.tokens is not None else None,
-    )
-
-
 def _gates(gates: Sequence[NDArray[np.float32] | None], size: int) -> torch.Tensor | None:
     """(B, size) factors, 1 where nothing is gated; None where no row gates anything."""
     if all(gate is None for gate in gates):
         return None
-    full = torch.ones(len(gates), size)
-    for row, gate in zip(full, gates, strict=True):
-        if gate is not None:
-            row[: len(gate)] = torch.from_numpy(gate)
-    return full
+    return torch.from_numpy(filled(gates, size, 1.0, np.float32))
 
 
 def load_torch(path: Path) -> Judge:

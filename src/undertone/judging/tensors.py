@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.judging.rows import Row
+from undertone.models.example import Dimensions, Example, filled, padded
 from undertone.types import TIERS
 
-__all__ = ["SIDES", "arrays_of", "input_names", "output_name"]
+__all__ = ["SIDES", "arrays_of", "example_of", "input_names", "output_name"]
 
 SIDES = ("fused", "speech", "text")
 
@@ -34,66 +35,23 @@ def output_name(side: str) -> str:
     return f"{side}_posterior"
 
 
+def example_of(row: Row) -> Example:
+    """The row as an example; its gates come beside it."""
+    parts = row.of.parts
+    return Example(
+        id=row.of.clip.id,
+        speech=row.frames,
+        text=row.tokens,
+        segments=parts["segments"] if row.speech else {},
+        segment_word=parts["segment_word"] if row.speech else {},
+        token_word=parts["token_word"] if row.tokens is not None else None,
+    )
+
+
 def arrays_of(rows: Sequence[Row], sizes: dict[str, int]) -> dict[str, NDArray[Any]]:
     """The rows as padded arrays; ``sizes`` are the system's dimensions, for what no row has."""
-    frames = max(1, *(row.frame_count for row in rows))
-    tokens = max(1, *(row.token_count for row in rows))
-    found: dict[str, NDArray[Any]] = {
-        "speech": _speech(rows, frames, sizes),
-        "speech_lengths": np.array([row.frame_count for row in rows], np.int64),
-        "speech_gate": _padded([row.frame_gate for row in rows], frames, 1.0, np.float32),
-        "text": _text(rows, tokens, sizes),
-        "text_lengths": np.array([row.token_count for row in rows], np.int64),
-        "text_gate": _padded([row.token_gate for row in rows], tokens, 1.0, np.float32),
-        "token_word": _padded([_token_word(row) for row in rows], tokens, -1, np.int64),
-    }
-    for tier in TIERS:
-        found |= _tier(rows, tier)
-    return found
-
-
-def _speech(rows: Sequence[Row], frames: int, sizes: dict[str, int]) -> NDArray[np.float32]:
-    layers = (sizes["speech_layers"],) if sizes.get("speech_layers") else ()
-    out = np.zeros((len(rows), *layers, frames, sizes["speech"]), np.float32)
-    for place, row in zip(out, rows, strict=True):
-        if row.frames is not None:
-            place[..., : row.frame_count, :] = row.frames
-    return out
-
-
-def _text(rows: Sequence[Row], tokens: int, sizes: dict[str, int]) -> NDArray[Any]:
-    if sizes.get("vocabulary"):
-        return _padded([row.tokens for row in rows], tokens, 0, np.int64)
-    out = np.zeros((len(rows), tokens, sizes["text"]), np.float32)
-    for place, row in zip(out, rows, strict=True):
-        if row.tokens is not None:
-            place[: row.token_count] = row.tokens
-    return out
-
-
-def _token_word(row: Row) -> NDArray[np.int64] | None:
-    return row.of.parts["token_word"] if row.tokens is not None else None
-
-
-def _tier(rows: Sequence[Row], tier: str) -> dict[str, NDArray[Any]]:
-    spans = [row.of.parts["segments"].get(tier) if row.speech else None for row in rows]
-    words = [row.of.parts["segment_word"].get(tier) if row.speech else None for row in rows]
-    lengths = [0 if span is None else len(span) for span in spans]
-    size = max(1, *lengths)
-    out = np.zeros((len(rows), size, 2), np.int64)
-    for place, span in zip(out, spans, strict=True):
-        if span is not None:
-            place[: len(span)] = span
-    return {
-        f"{tier}_spans": out,
-        f"{tier}_lengths": np.array(lengths, np.int64),
-        f"{tier}_word": _padded(words, size, -1, np.int64),
-    }
-
-
-def _padded(items: Sequence[NDArray[Any] | None], size: int, fill: float, kind: Any) -> NDArray[Any]:
-    out = np.full((len(items), size), fill, kind)
-    for place, item in zip(out, items, strict=True):
-        if item is not None:
-            place[: len(item)] = item
-    return out
+    arrays = padded([example_of(row) for row in rows], Dimensions(**sizes), TIERS)
+    frames, tokens = arrays["speech"].shape[-2], arrays["text"].shape[1]
+    arrays["speech_gate"] = filled([row.frame_gate for row in rows], frames, 1.0, np.float32)
+    arrays["text_gate"] = filled([row.token_gate for row in rows], tokens, 1.0, np.float32)
+    return arrays

@@ -9,9 +9,10 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from undertone.models.batch import Batch, Dimensions
+from undertone.models.batch import Batch
 from undertone.models.branches import Pooled, Side, Unimodal
 from undertone.models.ensemble import Ensemble, Rule
+from undertone.models.example import Dimensions
 from undertone.models.layers import Head, PoolingKind
 from undertone.models.system import Output, System, SystemConfig, scored
 

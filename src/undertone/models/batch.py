@@ -14,60 +14,15 @@ Every sequence travels with its lengths; a mask is built from them, never guesse
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["IGNORE", "Batch", "Dimensions", "Example", "Segments", "collate", "mask_from"]
+from undertone.models.example import IGNORE, Dimensions, Example, filled, padded
 
-IGNORE = -1
-"""The label of what is not scored: unlabelled turns and padding."""
-
-
-@dataclass(frozen=True)
-class Dimensions:
-    """The sizes a system is built for; saved with the model."""
-
-    classes: int
-    speech: int = 0
-    """Ds, width of the speech frames."""
-    speech_layers: int = 0
-    """K when frames come as layers (B, K, T, D), else 0."""
-    text: int = 0
-    """Dt, width of the text vectors; with ``vocabulary``, of the embeddings learned in the graph."""
-    vocabulary: int = 0
-    """V when text comes as token ids, else 0."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """One utterance (or, at dialogue level, one dialogue) before batching, in numpy.
-
-    ``speech`` None or ``text`` None: the modality is missing. A text of no tokens is missing text.
-    """
-
-    id: str
-    speech: NDArray[Any] | None = None
-    """(T, D) frames | (K, T, D) layers | (N,) samples | (U, D) one vector a turn."""
-    text: NDArray[Any] | None = None
-    """(L, D) vectors | (L,) token ids | (U, D) one vector a turn."""
-    segments: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    """Per tier (S, 2): half-open frame spans, none empty."""
-    segment_word: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    """Per tier (S,): index of the word a segment belongs to, -1 for none."""
-    token_word: NDArray[np.int64] | None = None
-    """(L,): index of the word segment of each token, -1 for none."""
-    label: int = IGNORE
-    labels: NDArray[np.int64] | None = None
-    """(U,) at dialogue level, in place of ``label``."""
-    ids: tuple[str, ...] = ()
-    """The turns' ids at dialogue level."""
-    speakers: NDArray[np.int64] | None = None
-    """(U,) at dialogue level: who speaks, numbered within the dialogue."""
+__all__ = ["Batch", "Segments", "collate", "mask_from"]
 
 
 @dataclass(frozen=True)
@@ -168,82 +123,29 @@ def mask_from(lengths: Tensor, size: int) -> Tensor:
 def collate(examples: Sequence[Example], dimensions: Dimensions) -> Batch:
     """Pad examples into one batch. Sizes of missing modalities come from ``dimensions``."""
     assert examples, "an empty batch has no meaning"
-    speech = [e.speech for e in examples]
-    text = [e.text if e.text is not None and len(e.text) else None for e in examples]
-    speech_lengths = [0 if x is None else x.shape[0 if x.ndim < 3 else 1] for x in speech]
-    text_lengths = [0 if x is None else len(x) for x in text]
     tiers = sorted({tier for e in examples for tier in e.segments})
+    arrays = {name: torch.from_numpy(x) for name, x in padded(examples, dimensions, tiers).items()}
+    lengths = arrays["speech_lengths"], arrays["text_lengths"]
+    dialogues = bool(examples[0].ids)
     return Batch(
         ids=tuple(e.id for e in examples),
-        speech=_pad_speech(speech, max(1, *speech_lengths), dimensions),
-        speech_lengths=torch.tensor(speech_lengths),
-        text=_pad_text(text, max(1, *text_lengths), dimensions),
-        text_lengths=torch.tensor(text_lengths),
-        segments={tier: _pad_segments(examples, tier) for tier in tiers},
-        token_word=_pad_ints(
-            [e.token_word if n else None for e, n in zip(examples, text_lengths, strict=True)],
-            max(1, *text_lengths),
-            -1,
-        ),
+        speech=arrays["speech"],
+        speech_lengths=lengths[0],
+        text=arrays["text"],
+        text_lengths=lengths[1],
+        segments={
+            tier: Segments(*(arrays[f"{tier}_{part}"] for part in ("spans", "lengths", "word")))
+            for tier in tiers
+        },
+        token_word=arrays["token_word"],
         labels=_labels(examples),
-        present=torch.tensor([[n > 0, m > 0] for n, m in zip(speech_lengths, text_lengths, strict=True)]),
-        speakers=_pad_ints([e.speakers for e in examples], None, -1) if examples[0].ids else None,
-        turns=tuple(e.ids for e in examples) if examples[0].ids else (),
+        present=torch.stack(lengths, 1) > 0,
+        speakers=torch.from_numpy(filled([e.speakers for e in examples], None, -1)) if dialogues else None,
+        turns=tuple(e.ids for e in examples) if dialogues else (),
     )
 
 
 def _labels(examples: Sequence[Example]) -> Tensor:
     if examples[0].labels is None:
         return torch.tensor([e.label for e in examples])
-    return _pad_ints([e.labels for e in examples], None, IGNORE)
-
-
-def _pad_speech(items: Sequence[NDArray[Any] | None], size: int, dims: Dimensions) -> Tensor:
-    shown = next((x for x in items if x is not None), None)
-    if shown is not None and shown.ndim == 1:
-        shape: tuple[int, ...] = (size,)
-    elif dims.speech_layers:
-        shape = (dims.speech_layers, size, dims.speech)
-    else:
-        shape = (size, dims.speech)
-    out = np.zeros((len(items), *shape), np.float32)
-    for row, item in zip(out, items, strict=True):
-        if item is not None and item.ndim > 1:
-            row[..., : item.shape[-2], :] = item
-        elif item is not None:
-            row[: len(item)] = item
-    return torch.from_numpy(out)
-
-
-def _pad_text(items: Sequence[NDArray[Any] | None], size: int, dims: Dimensions) -> Tensor:
-    if dims.vocabulary:
-        return _pad_ints(items, size, 0)
-    out = np.zeros((len(items), size, dims.text), np.float32)
-    for row, item in zip(out, items, strict=True):
-        if item is not None:
-            row[: len(item)] = item
-    return torch.from_numpy(out)
-
-
-def _pad_ints(items: Sequence[NDArray[Any] | None], size: int | None, fill: int) -> Tensor:
-    width = size or max((len(x) for x in items if x is not None), default=1)
-    out = np.full((len(items), width), fill, np.int64)
-    for row, item in zip(out, items, strict=True):
-        if item is not None:
-            row[: len(item)] = item
-    return torch.from_numpy(out)
-
-
-def _pad_segments(examples: Sequence[Example], tier: str) -> Segments:
-    spans = [e.segments.get(tier, np.zeros((0, 2), np.int64)) for e in examples]
-    width = max(1, *(len(s) for s in spans))
-    padded = np.zeros((len(spans), width, 2), np.int64)
-    for row, item in zip(padded, spans, strict=True):
-        row[: len(item)] = item
-    words = [
-        e.segment_word.get(tier, np.arange(len(s)) if tier == "word" else None)
-        for e, s in zip(examples, spans, strict=True)
-    ]
-    return Segments(
-        torch.from_numpy(padded), torch.tensor([len(s) for s in spans]), _pad_ints(words, width, -1)
-    )
+    return torch.from_numpy(filled([e.labels for e in examples], None, IGNORE))

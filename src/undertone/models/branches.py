@@ -6,8 +6,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from undertone.models.batch import Batch, Dimensions
+from undertone.models.batch import Batch
 from undertone.models.ensemble import Answer
+from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Level, Pooling, PoolingKind, SegmentPool, SegmentPooling, tier_of
 

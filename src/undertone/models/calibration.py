@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from undertone.models.batch import IGNORE
+from undertone.models.example import IGNORE
 from undertone.models.system import System, cross_entropy
 
 __all__ = ["calibrate", "fit_temperature"]

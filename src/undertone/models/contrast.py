@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from undertone.models.batch import IGNORE
+from undertone.models.example import IGNORE
 
 __all__ = ["contrast", "entropy_floor", "hard_negatives", "negatives", "wasserstein"]
 

@@ -16,7 +16,8 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from undertone.models.batch import Batch, Dimensions
+from undertone.models.batch import Batch
+from undertone.models.example import Dimensions
 from undertone.models.system import Output, System, SystemConfig, scored
 
 __all__ = ["Answer", "Ensemble", "Rule", "combine", "fit_exponents", "fit_weights"]

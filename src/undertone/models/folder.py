@@ -22,7 +22,7 @@ from pydantic import Field
 
 from undertone.config import Config, dump_toml, load_toml
 from undertone.errors import ModelError
-from undertone.models.batch import Dimensions
+from undertone.models.example import Dimensions
 from undertone.models.system import System, SystemConfig
 from undertone.models.table import SYSTEMS, build
 from undertone.models.tuned import Tuned

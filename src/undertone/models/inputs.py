@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from undertone.models.batch import Batch, Dimensions
+from undertone.models.batch import Batch
+from undertone.models.example import Dimensions
 
 __all__ = ["LayerSum", "SpeechInput", "TextEmbedding", "TextInput"]
 

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undertone.models.attention import Attention, CoAttention, Codes, Positions, SelfAttention
-from undertone.models.batch import Batch, Dimensions
+from undertone.models.batch import Batch
 from undertone.models.contrast import contrast, entropy_floor, hard_negatives, negatives, wasserstein
+from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Pooling, PoolingKind, frame_words, masked_mean
 from undertone.models.system import Output, System, SystemConfig

@@ -21,9 +21,10 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from undertone.models.attention import CoAttention, Codes, Positions
-from undertone.models.batch import Batch, Dimensions
+from undertone.models.batch import Batch
 from undertone.models.branches import Pooled, Unimodal
 from undertone.models.ensemble import Answer, Ensemble, Rule
+from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Level, Pooling, PoolingKind, SegmentPool, SegmentPooling, tier_of
 from undertone.models.system import Output, SystemConfig

@@ -25,7 +25,8 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from undertone.models.attention import Attention
-from undertone.models.batch import IGNORE, Batch, Dimensions
+from undertone.models.batch import Batch
+from undertone.models.example import IGNORE, Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import masked_mean
 from undertone.models.recurrence import BiGRU

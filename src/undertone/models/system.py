@@ -20,7 +20,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from undertone.config import Config
-from undertone.models.batch import IGNORE, Batch, Dimensions
+from undertone.models.batch import Batch
+from undertone.models.example import IGNORE, Dimensions
 
 __all__ = ["Output", "Reduction", "System", "SystemConfig", "cross_entropy", "scored"]
 

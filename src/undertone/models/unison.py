@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undertone.models.attention import CoAttention, Codes
-from undertone.models.batch import Batch, Dimensions, Segments
+from undertone.models.batch import Batch, Segments
 from undertone.models.contrast import contrast, negatives, wasserstein
 from undertone.models.delivery import Delivery
+from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Pooling, SegmentPool, masked_mean, masked_softmax, tier_of
 from undertone.models.system import Output, System, SystemConfig, scored

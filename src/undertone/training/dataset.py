@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.errors import ProtocolError, TrainingError
-from undertone.models.batch import IGNORE, Batch, Dimensions, Example, collate
+from undertone.models.batch import Batch, collate
+from undertone.models.example import IGNORE, Dimensions, Example
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from undertone.config import fingerprint
 from undertone.errors import TrainingError
-from undertone.models.batch import IGNORE, Batch
+from undertone.models.batch import Batch
+from undertone.models.example import IGNORE
 from undertone.models.system import System
 from undertone.training.averaging import Average
 from undertone.training.batching import Step, deal, plan_epoch

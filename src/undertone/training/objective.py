@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undertone.models.batch import IGNORE, Batch
+from undertone.models.batch import Batch
+from undertone.models.example import IGNORE
 from undertone.models.system import System
 
 __all__ = ["Loss", "Objective", "Share", "class_weights", "classification_loss"]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from undertone.models.batch import IGNORE
+from undertone.models.example import IGNORE
 from undertone.models.system import System
 from undertone.training.dataset import Dataset
 from undertone.training.inference import Answers, ask, softmax

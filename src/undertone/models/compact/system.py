@@ -21,11 +21,12 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from undertone.models.batch import Batch, Dimensions
+from undertone.models.batch import Batch
 from undertone.models.compact.judges import VIEWS, Judge, Known, View
 from undertone.models.compact.kinds import class_scores, estranged
 from undertone.models.compact.spectrum import spectrum
 from undertone.models.compact.text import TextNet
+from undertone.models.example import Dimensions
 from undertone.models.inputs import LayerSum
 from undertone.models.system import Output, System, SystemConfig, scored
 

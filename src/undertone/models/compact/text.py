@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undertone.models.batch import Batch, Dimensions
+from undertone.models.batch import Batch
+from undertone.models.example import Dimensions
 from undertone.models.layers import masked_softmax
 from undertone.models.recurrence import BiGRU
 
