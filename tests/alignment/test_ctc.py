@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trees.tiers import is_nested
 from undertone.alignment.ctc import Token, align_emissions, ctc_topology, frame_clock, place, with_star
-from undertone.alignment.nesting import is_nested
 from undertone.alignment.tokens import STAR, Vocabulary
 from undertone.alignment.transcript import normalise
 from undertone.alignment.viterbi import best_path

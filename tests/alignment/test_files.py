@@ -8,10 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from undertone.alignment.ctm import read_ctm, write_ctm
-from undertone.alignment.nesting import disjoint, nest
+from undertone.alignment.nesting import nest
 from undertone.alignment.sources import open_source
-from undertone.alignment.table import read_table, read_tables
+from undertone.alignment.table import read_ctm, read_table, read_tables
 from undertone.alignment.textgrid import read_textgrid, write_textgrid
 from undertone.errors import AlignmentError
 from undertone.types import Alignment, Segment, Utterance
@@ -165,14 +164,6 @@ def test_a_textgrid_comes_back_as_it_went(
     assert read_textgrid(tmp_path / "a.TextGrid") == alignment
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.dictionaries(st.text("abc-_.1", min_size=1, max_size=6), segments, max_size=4))
-def test_a_ctm_comes_back_as_it_went(tmp_path: Path, recordings: dict[str, list[Segment]]) -> None:
-    written = {k: disjoint(v) for k, v in recordings.items() if v}
-    write_ctm(tmp_path / "a.ctm", written)
-    assert read_ctm(tmp_path / "a.ctm") == written
-
-
 def test_ctm_keeps_confidence_and_names_bad_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.ctm"
     path.write_text(";; made by hand\nu1 1 0.1 0.2 she 0.98\nu1 A 0.3 0.1 <sil>\nu2 1 0 1 had NA\n")
@@ -210,6 +201,13 @@ def test_tables_nest_and_gain_syllables(tmp_path: Path) -> None:
     assert [s.text for s in found.syllable] == ["hh_ae", "p_iy"]
 
 
+def test_a_folder_may_hold_ctm_and_csv(tmp_path: Path) -> None:
+    (tmp_path / "words.ctm").write_text("u1 1 0 1 happy\n")
+    (tmp_path / "phones.csv").write_text("path,start,end,phone\nu1,0,0.5,hh\nu1,0.5,1,iy\n")
+    alignment = open_source(tmp_path)(Utterance("u1", "u1.wav"))
+    assert alignment is not None and [s.text for s in alignment.syllable] == ["hh_iy"]
+
+
 def test_given_boundaries_are_found_where_they_are(tmp_path: Path) -> None:
     write_textgrid(tmp_path / "u1.TextGrid", EXPECTED)
     own = Utterance("u1", str(tmp_path / "u1.wav"), text='She said "no"')
@@ -220,7 +218,7 @@ def test_given_boundaries_are_found_where_they_are(tmp_path: Path) -> None:
     (tmp_path / "words.csv").write_text("path,start,end,word\nwav/u3.wav,0,1,happy\n")
     found = open_source(tmp_path)(Utterance("three", "/data/wav/u3.wav"))
     assert found is not None and found.word[0].text == "happy"
-    write_ctm(tmp_path / "w.ctm", {"u4": [Segment("sad", 0, 1)]})
+    (tmp_path / "w.ctm").write_text("u4 1 0 1 sad\n")
     found = open_source(tmp_path / "w.ctm")(Utterance("u4", "u4.wav"))
     assert found is not None and found.word[0].text == "sad"
     kept = open_source(None)(Utterance("u5", "u5.wav", alignment=EXPECTED))

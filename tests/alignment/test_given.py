@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from trees.tiers import is_nested
 from undertone.alignment.given import is_silence, read_iemocap
-from undertone.alignment.nesting import is_nested
 from undertone.errors import AlignmentError
 
 WORDS = """\t SFrm\t EFrm\t   SegAScr Word

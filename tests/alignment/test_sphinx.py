@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pocketsphinx", reason="the extra 'align' is not installed")
 
+from trees.tiers import is_nested
 from undertone.alignment import boundaries
-from undertone.alignment.nesting import is_nested
 from undertone.alignment.pronunciation import UNKNOWN, Lexicon, by_letters, english, stressed
 from undertone.alignment.sphinx import cepstra
 from undertone.alignment.sphinx.aligner import SphinxAligner, SphinxConfig
 from undertone.alignment.sphinx.hmm import POSITIONS, load_model
 from undertone.alignment.sphinx.lattice import build
-from undertone.alignment.sphinx.likelihood import log_likelihoods
-from undertone.alignment.sphinx.search import SearchConfig, search
+from undertone.alignment.sphinx.search import SearchConfig, log_likelihoods, search
 from undertone.errors import AlignmentError, MissingExtra, ModelError, TranscriptMismatch
 
 
@@ -153,7 +152,7 @@ def test_without_espeak_words_are_spelled_with_one_warning(
 
     monkeypatch.setattr(espeak, "pronounce", missing)
     pronunciation._espeak.cache_clear()
-    pronunciation._say_once.cache_clear()
+    pronunciation._warn_once.cache_clear()
     lexicon = Lexicon({})
     assert lexicon.variants("shblorf") == [by_letters("shblorf")]
     assert lexicon.variants("цвет") == [[UNKNOWN]]

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from undertone.alignment.nesting import disjoint, is_nested, nest, parents
+from trees.tiers import is_nested
+from undertone.alignment.nesting import disjoint, nest, parents
 from undertone.alignment.syllables import (
     ARPABET_VOWELS,
     is_nucleus,

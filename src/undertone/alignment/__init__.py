@@ -1,1 +1,1 @@
-"""Where words, syllables and phones begin and end: read, found, and checked."""
+"""Where words, syllables and phones begin and end: from files, or found in recordings by an aligner."""

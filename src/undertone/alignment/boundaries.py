@@ -1,8 +1,8 @@
-"""Where listeners put a boundary, against where a hidden Markov model puts it.
+"""Boundaries of a hidden Markov model, moved to where listeners put them.
 
 A model changes its state where the *spectrum* is half way; people mark where the *event* is: a
 vowel begins with its first clear period, a stop with its closure. The difference is systematic
-and depends on little but the kinds of the two phones, so it is taken off here.
+and depends on little but the kinds of the two phones, so ``settle`` subtracts it.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ LATENESS: Lateness = {
 """Milliseconds by which the model is late, by the kinds of the phones left and right of a boundary.
 
 Medians over 5,800 boundaries that people marked in read English, each drawn towards the common
-median as by 20 more observations; with the table of seven speakers, the eighth's median error of
-word boundaries falls from 13 to 12 ms, of phone boundaries from 11.5 to 10 ms.
+median as by 20 more observations. With a table made from seven speakers, the eighth's median error
+of word boundaries falls from 13 to 12 ms, of phone boundaries from 11.5 to 10 ms.
 """
 IN_NOISE = 5
-"""Milliseconds by which it is late in noise, whatever the phones."""
+"""Milliseconds by which the model is late in noise, whatever the phones."""
 SHORTEST: Seconds = 0.01
 """No phone becomes shorter by moving its edges."""
 
@@ -66,13 +66,13 @@ def settle(
 ) -> list[Seconds]:
     """The edges of ``phones`` (one more than phones) moved to where a listener would put them.
 
-    In noise (``contrast`` 0) the kinds of phones tell nothing and all move alike. The outermost
-    edges and the order are kept; times run on by 10 ms a phone at least.
+    In noise (``contrast`` 0) the kinds of phones carry no information and all edges move alike. The
+    outermost edges and the order are kept; each phone lasts 10 ms at least.
     """
     edges = [float(t) for t in times]
     for i, (left, right) in enumerate(pairwise(phones), 1):
-        known = lateness[kind(left)][kind(right)]
-        late = contrast * known + (1 - contrast) * IN_NOISE
+        usual = lateness[kind(left)][kind(right)]
+        late = contrast * usual + (1 - contrast) * IN_NOISE
         edges[i] = max(edges[i] - late / 1000, edges[i - 1] + SHORTEST)
     for i in range(len(edges) - 2, 0, -1):
         edges[i] = min(edges[i], edges[i + 1] - SHORTEST)

@@ -2,11 +2,11 @@
 
 A CTC path passes through the transcript's tokens in order, blanks (ø) as it likes; between two
 equal tokens there must be one. The mark between words (``|``) may be left out, so that a
-recogniser that never says it still aligns:
+recogniser that never emits it still aligns:
 
     ø? ─ c ─ ø? ─ a ─ ø? ─ t ─ ø? ─ |? ─ ø? ─ s …
 
-A word that the vocabulary cannot spell becomes a star, which any token satisfies.
+A word that the vocabulary cannot spell becomes a star, which matches any token.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ class CtcConfig(Config):
     language: str = "en"
     """How numbers are read and syllables made."""
     gate: float = 0.0
-    """An utterance of lower mean probability is refused as having another transcript; 0 lets all pass."""
+    """An utterance of lower mean probability is refused: another text is spoken; 0 accepts all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One unit of the transcript that the recogniser must say."""
+    """One unit of the transcript: a letter, a phone, or the mark between words."""
 
     column: int
-    """Its column of the emissions; ``STAR`` stands for any token."""
+    """Its column of the emissions; ``STAR`` is any token."""
     word: int
     """The word it belongs to, -1 for the mark between words."""
     text: str = ""
@@ -98,7 +98,7 @@ def ctc_topology(tokens: Sequence[Token]) -> Topology:
 
 
 def place(emissions: NDArray[Any], tokens: Sequence[Token], blank: int) -> list[TimedToken] | None:
-    """Where each token is said in ``emissions (T, V)``, log probabilities; None where T is too short."""
+    """The frames of each token in ``emissions (T, V)``, log probabilities; None where T is too short."""
     columns = np.full(2 * len(tokens) + 1, blank)
     columns[1::2] = [token.column for token in tokens]
     scores = with_star(emissions, blank)[:, columns]
@@ -155,7 +155,7 @@ def align_emissions(
 
 
 def _edge(clock: FrameClock, frame: int) -> float:
-    """Where a frame begins: it stands for the time around its centre."""
+    """When a frame begins: it covers the time around its centre."""
     return max(0.0, clock.centre(frame) - clock.hop / 2)
 
 
@@ -182,18 +182,18 @@ class CtcAligner:
         )
 
     def align(self, wave: Wave, rate: int, text: str) -> Alignment:
-        """Nested tiers with confidences of a mono wave; AlignmentError says why not."""
+        """Nested tiers with confidences of a mono wave; AlignmentError with the reason."""
         words = normalise(text, self.language)
         if not words:
             raise AlignmentError("the transcript has no words")
         emissions = self.emissions(wave, rate)
-        found = align_emissions(emissions, words, self.vocabulary, self.clock, self.language)
-        sure = float(np.mean([word.score or 0.0 for word in found.word]))
-        if sure < self.config.gate:
+        alignment = align_emissions(emissions, words, self.vocabulary, self.clock, self.language)
+        confidence, gate = float(np.mean([word.score or 0.0 for word in alignment.word])), self.config.gate
+        if confidence < gate:
             raise TranscriptMismatch(
-                f"what is heard is not the transcript (confidence {sure:.2f} < gate {self.config.gate:.2f})"
+                f"what is spoken is not the transcript (confidence {confidence:.2f} < gate {gate:.2f})"
             )
-        return found
+        return alignment
 
     def emissions(self, wave: Wave, rate: int) -> NDArray[np.float32]:
         """``(T, V)`` log probabilities."""
@@ -213,7 +213,7 @@ class CtcAligner:
 
 
 def frame_clock(settings: Any, rate: int) -> FrameClock:
-    """When an encoder's frames are, from the kernels and strides of its convolutions."""
+    """The times of an encoder's frames, from the kernels and strides of its convolutions."""
     hop, field = 1, 1
     for kernel, stride in zip(settings.conv_kernel, settings.conv_stride, strict=True):
         field += (kernel - 1) * hop

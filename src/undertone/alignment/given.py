@@ -38,7 +38,7 @@ def read_iemocap(
     """The nested tiers of one utterance; a path that is None or does not exist gives an empty tier.
 
     Silence and noise are left out. A missing syllable tier is derived from words and phones.
-    With ``text``, the transcript, every word knows its characters there.
+    With ``text``, the transcript, every word gets its characters in it.
     Raises AlignmentError, naming file and line, where a line's times cannot be read.
     """
     words = read_segments(word_path)

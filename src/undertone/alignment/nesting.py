@@ -1,23 +1,22 @@
-"""Tiers that hold together: sorted, without overlap, each finer segment inside one coarser.
+"""Nested tiers: sorted, without overlap, each finer segment inside one coarser.
 
     word      |   hello      |      |  world  |
     syllable  |  he  |  llo  |      |  world  |
     phone     |HH|AH | L |OW |      |W|ER|L|D |
 
-Whatever a boundary file or an aligner says, ``nest`` makes it so: segments are ordered, an
-overlap goes to the later segment's loss, a child is clipped to the parent that it shares most
-time with, and what lies in no parent (silence, noise) is dropped.
+``nest`` makes any boundary file's or aligner's tiers so: segments are ordered, the later of two
+that overlap is cut, a child is clipped to the parent that it shares most time with, and what lies
+in no parent (silence, noise) is dropped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 from undertone.types import Alignment, Segment
 
-__all__ = ["disjoint", "is_nested", "nest", "parents", "within"]
+__all__ = ["disjoint", "nest", "parents", "within"]
 
 RESOLUTION = 6
 """Decimals of a second that are kept: sums of 10 ms frames come out as they are written."""
@@ -65,7 +64,7 @@ def parents(children: Sequence[Segment], coarser: Sequence[Segment]) -> list[int
 
 
 def within(children: Sequence[Segment], coarser: Sequence[Segment]) -> list[Segment]:
-    """The children clipped to their parents; all of them, as they are, where there is no coarser tier."""
+    """The children clipped to their parents; unchanged where the coarser tier is empty."""
     if not coarser:
         return list(children)
     clipped = []
@@ -74,19 +73,3 @@ def within(children: Sequence[Segment], coarser: Sequence[Segment]) -> list[Segm
             box = coarser[index]
             clipped.append(replace(child, start=max(child.start, box.start), end=min(child.end, box.end)))
     return clipped
-
-
-def is_nested(alignment: Alignment) -> bool:
-    """Whether tiers are ordered, disjoint and each finer segment lies inside one coarser."""
-    tiers = [alignment.tier(name) for name in alignment.tiers]
-    ordered = all(
-        a.start < a.end and (b is None or a.end <= b.start)
-        for tier in tiers
-        for a, b in zip(tier, [*tier[1:], None], strict=True)
-    )
-    inside = all(
-        any(p.start <= c.start and c.end <= p.end for p in coarser)
-        for coarser, finer in pairwise(tiers)
-        for c in finer
-    )
-    return ordered and inside

@@ -1,4 +1,4 @@
-"""Numbers as English speakers say them.
+"""Numbers in English words.
 
 >>> cardinal(1205)
 'one thousand two hundred and five'
@@ -17,11 +17,11 @@ SCALES = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (10**3, 
 IRREGULAR = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth",
              "nine": "ninth", "twelve": "twelfth"}  # fmt: skip
 LARGEST = 10**15
-"""From here on a number is read digit by digit."""
+"""From this number upwards each digit is read by itself."""
 
 
 def cardinal(number: int) -> str:
-    """``number`` in words; digit by digit from a quadrillion on."""
+    """``number`` in words; digit by digit from a quadrillion upwards."""
     if number < 0:
         return "minus " + cardinal(-number)
     if number < 20:
@@ -60,7 +60,7 @@ def year(number: int) -> str:
 
 
 def digits(text: str) -> str:
-    """Every digit by itself."""
+    """Every digit by itself, in words."""
     return " ".join(ONES[int(d)] for d in text)
 
 

@@ -1,4 +1,4 @@
-"""How words are said, in ARPABET: a dictionary first, then espeak-ng, then letters; never an exception.
+"""Pronunciations in ARPABET: from a dictionary, else espeak-ng, else the letters; never an exception.
 
 >>> Lexicon({"cat": [["K", "AE", "T"]]}).variants("Cats")
 [['K', 'AE', 'T', 'S']]
@@ -23,31 +23,30 @@ _log = logging.getLogger(__name__)
 Pronunciation: TypeAlias = list[str]
 
 UNKNOWN = "+SPN+"
-"""The model's phone for speech that is not understood: what a word that nobody can say is aligned to."""
+"""The model's phone for unintelligible speech; a word without any pronunciation is aligned to it."""
 
 
 class Lexicon:
-    """Pronunciations of words, without stress, best first; remembers what it had to guess."""
+    """Pronunciations of words, without stress, best first; it keeps its guesses."""
 
     def __init__(self, entries: Mapping[str, list[Pronunciation]]) -> None:
         self.entries = entries
         self.guessed: dict[str, Pronunciation] = {}
-        """Words that the dictionary does not have, as they were guessed."""
+        """The guessed pronunciations of words that the dictionary does not have."""
 
     def variants(self, word: str) -> list[Pronunciation]:
         """At least one pronunciation of at least one phone, whatever the word is."""
         if word.endswith("-"):  # a stutter: just its consonants
             return [by_letters(fold(word)) or [UNKNOWN]]
         name = fold(word)
-        known = self._known(name)
-        if known:
-            return known
+        if listed := self._listed(name):
+            return listed
         if word not in self.guessed:
             self.guessed[word] = self._guess(word, name)
         return [self.guessed[word]]
 
-    def _known(self, name: str) -> list[Pronunciation]:
-        """From the dictionary: the word, the word less what was drawn out, its stem and an ending."""
+    def _listed(self, name: str) -> list[Pronunciation]:
+        """From the dictionary: the word, the word without lengthened letters, or its stem with an ending."""
         for spelling in (name, re.sub(r"(.)\1{2,}", r"\1\1", name), re.sub(r"(.)\1{2,}", r"\1", name)):
             if spelling in self.entries:
                 return self.entries[spelling]
@@ -77,25 +76,25 @@ def bare(phone: str) -> str:
 
 @functools.lru_cache(maxsize=65536)
 def _espeak(word: str) -> tuple[str, ...]:
-    """espeak-ng's phones with stress; none where it is not installed, which is said once."""
+    """espeak-ng's phones with stress; none, and one warning, where it is not installed."""
     try:
         from undertone.espeak import pronounce
 
         return tuple(pronounce(word))
     except UndertoneError as error:
-        _say_once(str(error))
+        _warn_once(str(error))
         return ()
 
 
 @functools.cache
-def _say_once(reason: str) -> None:
+def _warn_once(reason: str) -> None:
     _log.warning("words outside the dictionary are pronounced letter by letter: %s", reason)
 
 
 def stressed(word: str, phones: Sequence[str]) -> Pronunciation:
-    """The phones with espeak-ng's stress on their vowels; as they are where the two do not match.
+    """The phones with espeak-ng's stress on their vowels; unchanged where it has another number of vowels.
 
-    A dictionary without stress thus gains it wherever both find as many vowels.
+    The dictionary itself has no stress.
     """
     theirs = [phone[-1] for phone in _espeak(word) if phone[-1] in "012"]
     vowels = [i for i, phone in enumerate(phones) if is_nucleus(phone)]
@@ -128,7 +127,7 @@ def english() -> Lexicon:
     return Lexicon(read_dictionary(model_folder() / "cmudict-en-us.dict"))
 
 
-# two letters before one; good enough to place a word, not to teach it
+# longer spellings first; good enough to place a word in time, not to teach its pronunciation
 _LETTERS = {
     "tch": "CH", "sch": "SH", "igh": "AY", "ough": "AO", "tion": "SH AH N", "sion": "ZH AH N",
     "ch": "CH", "sh": "SH", "th": "TH", "ph": "F", "wh": "W", "ck": "K", "qu": "K W", "ng": "NG",

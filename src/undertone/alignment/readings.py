@@ -1,6 +1,6 @@
 """How numbers, times, money and abbreviations are read aloud in English.
 
-Each reader takes a token whose form ``transcript`` has recognised and returns lower-case words.
+Each reader takes a token that ``transcript`` has matched and returns lower-case words.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _MAX_DIGITS = 15
 
 def _money(token: str) -> str:
     whole_name, part_name = _CURRENCIES[token[0]]
-    found = re.match(r"([\d,]+)(?:\.(\d+))?\s?(\w*)", token[1:].strip())
-    assert found is not None  # the token's pattern says so
-    whole, fraction, scale = found[1].replace(",", ""), found[2], found[3].lower()
+    match = re.match(r"([\d,]+)(?:\.(\d+))?\s?(\w*)", token[1:].strip())
+    assert match is not None  # the token's pattern says so
+    whole, fraction, scale = match[1].replace(",", ""), match[2], match[3].lower()
     if scale:
         return f"{_amount(whole, fraction)} {_SCALES.get(scale, scale)} {whole_name}s"
     pieces = []
@@ -49,9 +49,9 @@ def _counted(noun: str, count: int) -> str:
 
 
 def _time(token: str) -> str:
-    found = re.match(r"(\d+):(\d+)(?::(\d+))?\s?([ap])?", token, re.IGNORECASE)
-    assert found is not None
-    hour, minute, second, half = int(found[1]), int(found[2]), found[3], found[4]
+    match = re.match(r"(\d+):(\d+)(?::(\d+))?\s?([ap])?", token, re.IGNORECASE)
+    assert match is not None
+    hour, minute, second, half = int(match[1]), int(match[2]), match[3], match[4]
     words = [numbers.cardinal(hour)]
     if minute:
         words.append(("oh " if minute < 10 else "") + numbers.cardinal(minute))
@@ -63,9 +63,9 @@ def _time(token: str) -> str:
 
 
 def _hour(token: str) -> str:
-    found = re.match(r"(\d+)\s?([ap])", token, re.IGNORECASE)
-    assert found is not None
-    return f"{numbers.cardinal(int(found[1]))} {found[2].lower()} m"
+    match = re.match(r"(\d+)\s?([ap])", token, re.IGNORECASE)
+    assert match is not None
+    return f"{numbers.cardinal(int(match[1]))} {match[2].lower()} m"
 
 
 def _ordinal(token: str) -> str:

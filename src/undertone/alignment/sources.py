@@ -1,4 +1,4 @@
-"""Where given boundaries are found: TextGrids in a folder or beside the recordings, CTM or CSV files."""
+"""Sources of given boundaries: TextGrids in a folder or beside the recordings, CTM or CSV files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from undertone.alignment.ctm import read_ctm
 from undertone.alignment.nesting import nest
 from undertone.alignment.syllables import complete
 from undertone.alignment.table import read_tables
@@ -19,40 +18,40 @@ from undertone.types import TIERS, Alignment, Tier, Utterance
 __all__ = ["Finder", "open_source"]
 
 Finder: TypeAlias = Callable[[Utterance], Alignment | None]
-"""The boundaries of an utterance, None where there are none."""
+"""An utterance's boundaries, None where the source has none."""
 
 STEMS: Mapping[Tier, tuple[str, ...]] = {
     "word": ("words", "word"),
     "syllable": ("syllables", "syllable"),
     "phone": ("phones", "phone"),
 }
-"""The files of a folder of CTM or CSV tables."""
+"""Names of the files in a folder of CTM or CSV tables."""
 
 
 def open_source(path: Path | None) -> Finder:
-    """What looks an utterance's boundaries up.
+    """A function from an utterance to its boundaries.
 
-    None: what the utterance has already, else a TextGrid beside its recording. A folder:
+    ``path`` None: what the utterance has already, else a TextGrid beside its recording. A folder:
     ``words.csv``, ``phones.ctm`` and their like, else a TextGrid of the utterance's id or the
     recording's name. A file: the words, as CTM or CSV.
     """
     if path is None:
-        return _checked(_beside)
+        return _with_characters(_beside)
     if path.is_dir():
-        return _checked(_folder(path))
-    return _checked(_tables({"word": path}))
+        return _with_characters(_folder(path))
+    return _with_characters(_tables({"word": path}))
 
 
-def _checked(find: Finder) -> Finder:
-    """The same with every word's characters in the transcript."""
+def _with_characters(find: Finder) -> Finder:
+    """A finder that adds every word's characters in the transcript."""
 
-    def found(utterance: Utterance) -> Alignment | None:
+    def attached(utterance: Utterance) -> Alignment | None:
         alignment = find(utterance)
         if alignment is None or not utterance.text or any(w.chars for w in alignment.word):
             return alignment
         return replace(alignment, word=tuple(attach(alignment.word, utterance.text, utterance.language)))
 
-    return found
+    return attached
 
 
 def _beside(utterance: Utterance) -> Alignment | None:
@@ -93,24 +92,20 @@ def _tables(paths: Mapping[Tier, Path]) -> Finder:
     languages: dict[str | None, dict[str, Alignment]] = {}
 
     def load(language: str | None) -> dict[str, Alignment]:
-        if all(path.suffix == ".ctm" for path in paths.values()):
-            tiers = [read_ctm(paths[tier]) if tier in paths else {} for tier in TIERS]
-            names = dict.fromkeys(name for tier in tiers for name in tier)
-            return {n: complete(nest(*(tier.get(n, ()) for tier in tiers)), language) for n in names}
         return read_tables(paths.get("word"), paths.get("syllable"), paths.get("phone"), language)
 
     def find(utterance: Utterance) -> Alignment | None:
         if utterance.language not in languages:
             languages[utterance.language] = load(utterance.language)
-        known = languages[utterance.language]
-        return next((known[name] for name in _names(utterance) if name in known), None)
+        tiers = languages[utterance.language]
+        return next((tiers[name] for name in _names(utterance) if name in tiers), None)
 
-    load(None)  # a wrong file is found out before the work begins
+    load(None)  # a wrong file is refused before the work begins
     return find
 
 
 def _names(utterance: Utterance) -> list[str]:
-    """What a table may call the utterance: its id, its recording's path or any end of it."""
+    """Names that a table may have for the utterance: its id, its recording's path or any end of it."""
     path = PurePosixPath(Path(utterance.audio).as_posix())
     ends = [str(PurePosixPath(*path.parts[i:])) for i in range(len(path.parts))]
     return [utterance.id, *ends, path.stem]

@@ -39,7 +39,7 @@ _ONSETS = frozenset(
 )
 _NEVER_FIRST = frozenset({"NG", "NX"})
 
-# IPA consonants to the ARPABET name that the table of onsets speaks of
+# IPA consonants to the ARPABET names that the table of onsets uses
 _IPA_CONSONANTS = {
     "p": "P", "b": "B", "t": "T", "d": "D", "k": "K", "g": "G", "ɡ": "G", "f": "F", "v": "V", "θ": "TH",
     "ð": "DH", "s": "S", "z": "Z", "ʃ": "SH", "ʒ": "ZH", "h": "HH", "ɦ": "HH", "m": "M", "n": "N", "ŋ": "NG",
@@ -72,7 +72,7 @@ def syllabify(phones: Sequence[str], language: str | None = "en") -> list[tuple[
 
 
 def _onset(phones: Sequence[str], first: int, nucleus: int, english: bool) -> int:
-    """Where the syllable of ``nucleus`` begins, given that consonants ``first..nucleus`` are free."""
+    """Index at which the syllable of ``nucleus`` begins; consonants ``first..nucleus`` belong to none yet."""
     if first == nucleus:
         return nucleus
     if not english:
@@ -104,14 +104,14 @@ def is_nucleus(phone: str, english: bool = True) -> bool:
 
 
 def _elided(phones: Sequence[str], nuclei: Sequence[int]) -> list[int]:
-    """Sonorants that carry a syllable because German drops the schwa: ``l a p m`` for "Lappen".
+    """Indices of sonorants that carry a syllable where German drops the schwa: ``l a p m`` for "Lappen".
 
-    A nasal or an l with no vowel behind it, after an obstruent or lengthened (``U n n``: "Stunden").
+    A nasal or an l with no vowel after it, behind an obstruent or lengthened (``U n n``: "Stunden").
     """
     result = []
     for i in range(1, len(phones)):
-        before, phone, behind = phones[i - 1], phones[i], i + 1
-        if phone not in _SYLLABLE_BEARERS or behind in nuclei or list(phones[behind : behind + 1]) == [phone]:
+        before, phone, after = phones[i - 1], phones[i], i + 1
+        if phone not in _SYLLABLE_BEARERS or after in nuclei or list(phones[after : after + 1]) == [phone]:
             continue
         if phone == before or (i - 1 not in nuclei and before not in _SONORANTS):
             result.append(i)
@@ -127,7 +127,7 @@ def _consonant(phone: str) -> str:
 
 
 def stress(phones: Sequence[str]) -> int | None:
-    """1 primary, 2 secondary, 0 none; None where the phones do not say.
+    """1 primary, 2 secondary, 0 none; None where the phones carry no stress marks.
 
     >>> stress(["B", "AH0"]), stress(["ˈʌ"]), stress(["ah"])
     (0, 1, None)
@@ -171,8 +171,9 @@ def _join(phones: Sequence[Segment]) -> Segment:
     return Segment(label([p.text for p in phones]), start, end, score)
 
 
-def complete(found: Alignment, language: str | None = None) -> Alignment:
-    """The same with syllables derived, where there are words and phones but none of them."""
-    if found.word and found.phone and not found.syllable:
-        return nest(found.word, syllable_segments(found.word, found.phone, language), found.phone)
-    return found
+def complete(alignment: Alignment, language: str | None = None) -> Alignment:
+    """The alignment with syllables derived where it has words and phones but no syllables."""
+    words, phones = alignment.word, alignment.phone
+    if words and phones and not alignment.syllable:
+        return nest(words, syllable_segments(words, phones, language), phones)
+    return alignment

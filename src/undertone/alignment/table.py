@@ -1,10 +1,13 @@
-"""Boundaries as plain CSV: one row a segment, with a path, a start, an end and a label.
+"""Boundaries in tables, one row a segment: CSV with a path, a start, an end and a label, or NIST's CTM.
 
     path,start_s,end_s,word
     dr2-faem0/sa1.flac,0.14125,0.32906,she
 
-Columns are found by name; a row without a label, or with a mark for one, continues the one before
-it (so the annotators of EmoDB note a change of voice).
+    ;; recording channel start duration label [confidence]
+    Ses01F_impro01_F000 1 0.14 0.27 excuse 0.98
+
+Columns of a CSV are known by their names. A row without a label, or with a mark as its label, continues
+the row before it: so the annotators of EmoDB note a change of voice.
 """
 
 from __future__ import annotations
@@ -16,12 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from undertone.alignment.given import is_silence
-from undertone.alignment.nesting import nest
+from undertone.alignment.nesting import RESOLUTION, nest
 from undertone.alignment.syllables import complete
 from undertone.errors import AlignmentError
 from undertone.types import Alignment, Segment
 
-__all__ = ["read_table", "read_tables"]
+__all__ = ["read_ctm", "read_table", "read_tables"]
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": ("path", "audio", "file", "id", "utterance"),
@@ -29,7 +32,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "end": ("end_s", "end", "stop", "xmax", "offset"),
     "label": ("label", "word", "syllable", "phone", "text", "name"),
 }
-"""What a column may be called."""
+"""Names that a column may have."""
 MARKS = frozenset({".", "("})
 """EmoDB's silence and breath."""
 _MARK = re.compile(r'["+-][a-z]{3}|.asp')
@@ -50,33 +53,65 @@ def read_table(path: Path | str) -> dict[str, list[Segment]]:
 
 def _columns(path: Path, header: Iterable[str]) -> dict[str, str]:
     present = {name.strip().lower(): name for name in header}
-    found = {}
+    columns = {}
     for column, names in COLUMNS.items():
         own = next((present[n] for n in names if n in present), None)
         if own is None:
             raise AlignmentError(f"{path}: no column for the {column} (one of {', '.join(names)})")
-        found[column] = own
-    return found
+        columns[column] = own
+    return columns
 
 
 def _gathered(
     path: Path, names: Mapping[str, str], rows: Iterable[Mapping[str, str]]
 ) -> dict[str, list[Segment]]:
-    found: dict[str, list[Segment]] = {}
+    recordings: dict[str, list[Segment]] = {}
     for number, row in enumerate(rows, 2):
         try:
             start, end = float(row[names["start"]]), float(row[names["end"]])
         except (TypeError, ValueError):
             raise AlignmentError(f"{path}, line {number}: start and end must be seconds") from None
         label = (row[names["label"]] or "").strip()
-        segments = found.setdefault(row[names["path"]], [])
+        segments = recordings.setdefault(row[names["path"]], [])
         if segments and (not label or _MARK.match(label)):
             segments[-1] = replace(segments[-1], end=max(end, segments[-1].end))
         else:
             segments.append(Segment(label, start, end))
     return {
-        key: [s for s in own if not is_silence(s.text) and s.text not in MARKS] for key, own in found.items()
+        name: [s for s in own if not is_silence(s.text) and s.text not in MARKS]
+        for name, own in recordings.items()
     }
+
+
+def read_ctm(path: Path | str) -> dict[str, list[Segment]]:
+    """The segments of each recording of a CTM file, silence left out, in the order of the file."""
+    path = Path(path)
+    recordings: dict[str, list[Segment]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise AlignmentError(f"{path}: no such file") from None
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        if not fields or line.startswith(";;"):
+            continue
+        name, segment = _ctm_segment(fields, f"{path}, line {number}")
+        segments = recordings.setdefault(name, [])
+        if not is_silence(segment.text):
+            segments.append(segment)
+    return recordings
+
+
+def _ctm_segment(fields: list[str], where: str) -> tuple[str, Segment]:
+    try:
+        recording, _, start, duration, label, *rest = fields
+        score = float(rest[0]) if rest and rest[0] != "NA" else None
+        end = round(float(start) + float(duration), RESOLUTION)
+        return recording, Segment(label, float(start), end, score)
+    except ValueError:
+        raise AlignmentError(
+            f"{where}: expected 'recording channel start duration label [confidence]'"
+        ) from None
 
 
 def read_tables(
@@ -85,11 +120,11 @@ def read_tables(
     phone: Path | None = None,
     language: str | None = None,
 ) -> dict[str, Alignment]:
-    """The nested tiers of each recording from up to three tables; syllables are derived where they lack."""
-    tiers = [read_table(path) if path else {} for path in (word, syllable, phone)]
+    """The nested tiers of each recording from up to three tables; missing syllables are derived."""
+    tiers = [_read(path) if path else {} for path in (word, syllable, phone)]
     recordings = dict.fromkeys(name for tier in tiers for name in tier)
-    words, syllables, phones = tiers
-    return {
-        name: complete(nest(words.get(name, ()), syllables.get(name, ()), phones.get(name, ())), language)
-        for name in recordings
-    }
+    return {name: complete(nest(*(tier.get(name, ()) for tier in tiers)), language) for name in recordings}
+
+
+def _read(path: Path) -> dict[str, list[Segment]]:
+    return read_ctm(path) if path.suffix == ".ctm" else read_table(path)

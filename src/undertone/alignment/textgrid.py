@@ -28,7 +28,7 @@ NAMES: dict[Tier, tuple[str, ...]] = {
     "syllable": ("syllables", "syllable", "syl", "mas"),
     "phone": ("phones", "phone", "phonemes", "phoneme", "segments", "mau"),
 }
-"""What tiers are called, the name that we write first."""
+"""Names of tiers, the name that we write first."""
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|\[[^\]]*\]|(?<![\w.])([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?!\w)')
 
 
@@ -38,17 +38,17 @@ def read_textgrid(path: Path | str) -> Alignment:
     Raises AlignmentError where the file is no TextGrid or ends too early.
     """
     path = Path(path)
-    found: dict[Tier, list[Segment]] = {}
+    tiers: dict[Tier, list[Segment]] = {}
     try:
         for name, segments in _tiers(_tokens(_decoded(path.read_bytes()))):
             tier = _tier(name)
-            if tier and tier not in found:
-                found[tier] = [s for s in segments if not is_silence(s.text)]
+            if tier and tier not in tiers:
+                tiers[tier] = [s for s in segments if not is_silence(s.text)]
     except FileNotFoundError:
         raise AlignmentError(f"{path}: no such file") from None
     except (StopIteration, RuntimeError, ValueError) as error:
         raise AlignmentError(f"{path}: not a whole TextGrid: {error or 'it ends too early'}") from None
-    return nest(*(found.get(tier, ()) for tier in TIERS))
+    return nest(*(tiers.get(tier, ()) for tier in TIERS))
 
 
 def _decoded(data: bytes) -> str:
@@ -67,7 +67,7 @@ def _tokens(text: str) -> Iterator[str | float]:
 
 def _tiers(tokens: Iterator[str | float]) -> Iterator[tuple[str, list[Segment]]]:
     if next(tokens) != "ooTextFile" or next(tokens) != "TextGrid":
-        raise ValueError("its header is another")
+        raise ValueError("it has another header")
     _number(tokens), _number(tokens)
     for _ in range(int(_number(tokens))):
         kind, name = _string(tokens), _string(tokens)

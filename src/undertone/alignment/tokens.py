@@ -1,4 +1,4 @@
-"""How a recogniser's vocabulary writes a word: in letters or in phones."""
+"""A word as tokens of a recogniser's vocabulary: letters or phones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from undertone.alignment.transcript import fold
 __all__ = ["STAR", "Vocabulary"]
 
 STAR = -1
-"""The column that stands for any token: the last one of emissions with a star."""
+"""The column of "any token": the last one of emissions with a star."""
 
 _IPA = {
     "AA": "ɑː ɑ a", "AE": "æ", "AH": "ʌ ə ɐ", "AO": "ɔː ɔ", "AW": "aʊ", "AY": "aɪ", "EH": "ɛ", "ER": "ɜː ɚ ɝ",
@@ -31,13 +31,13 @@ class Vocabulary:
     columns: Mapping[str, int]
     blank: int
     delimiter: int | None
-    """The mark between words, None where there is none."""
+    """The mark between words, None where the vocabulary has none."""
     phonetic: bool
     """Phones rather than letters."""
 
     @classmethod
     def of(cls, tokens: Mapping[str, int], blank: int, delimiter: str | None = "|") -> Vocabulary:
-        """Whether it speaks letters or phones is told by the tokens: letters have all of a to z."""
+        """From the tokens; those of a recogniser of letters contain a to z."""
         lower = {token.lower() for token in tokens}
         letters = sum(chr(c) in lower for c in range(ord("a"), ord("z") + 1))
         phones = sum(
@@ -53,14 +53,14 @@ class Vocabulary:
 
     def _letters(self, word: str) -> list[tuple[int, str]]:
         """Letter by letter, accents kept where the vocabulary has them; all of the word or nothing."""
-        found = []
+        pieces = []
         for letter in word.rstrip("-"):
             column = self._letter(letter)
             if column is not None:
-                found.append((column, letter))
+                pieces.append((column, letter))
             elif letter != "'":
                 return []
-        return found
+        return pieces
 
     def _letter(self, letter: str) -> int | None:
         bare_letter = unicodedata.normalize("NFD", letter)[0]
@@ -70,18 +70,18 @@ class Vocabulary:
         return None
 
     def _phones(self, word: str) -> list[tuple[int, str]]:
-        found = []
+        pieces = []
         for phone in _pronounced(word):
             names = [phone, bare(phone), bare(phone).lower(), *_IPA.get(bare(phone), "").split()]
             name = next((n for n in names if n in self.columns), None)
             if name is None:
                 return []
-            found.append((self.columns[name], name))
-        return found
+            pieces.append((self.columns[name], name))
+        return pieces
 
 
 def _pronounced(word: str) -> list[str]:
-    """The dictionary's first pronunciation, where there is a dictionary; else a guess."""
+    """The dictionary's first pronunciation; a guess where the dictionary is not installed."""
     from undertone.alignment.pronunciation import UNKNOWN, Lexicon, english
     from undertone.errors import MissingExtra
 

@@ -1,4 +1,4 @@
-"""What is spoken of a transcript, word by word, and which characters each word came from.
+"""The spoken words of a transcript, and which characters each word came from.
 
 >>> [(w.text, w.chars) for w in normalise("I can't pay $2.50 [laughter]")]
 [('i', (0, 1)), ("can't", (2, 7)), ('pay', (8, 11)), ('two', (12, 17)), ('dollars', (12, 17)),
@@ -6,7 +6,7 @@
 
 A hyphenated word gives its parts, each with its own characters; a number gives the words it
 is read as, which share the number's characters. Tags, emoji and punctuation give nothing.
-Spelled abbreviations give letters. Nothing here fails: what is not understood is left out.
+Spelled abbreviations give letters. No text is an error: what is not understood is left out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SpokenWord:
 def normalise(text: str, language: str | None = "en") -> tuple[SpokenWord, ...]:
     """The spoken words in order; numbers and abbreviations are read in English, else left out.
 
-    ``language`` other than English: words are found by the same rules, numbers keep their digits.
+    In another ``language`` the rules for words are the same and numbers keep their digits.
     """
     english = language is None or language.lower().startswith("en")
     plain = _TAG.sub(lambda m: " " * len(m[0]), "".join(_PLAIN.get(c, c) for c in text))
@@ -169,9 +169,9 @@ def fold(word: str) -> str:
 
 
 def attach(words: Sequence[Segment], text: str, language: str | None = "en") -> list[Segment]:
-    """Timed words with their characters in ``text``, matched in order; None for a word not found there.
+    """Timed words with their characters in ``text``, matched in order; None for a word that is not in it.
 
-    A timed word that stands for a run of spoken ones (``25``, ``a_lot``) takes the characters of its place.
+    A timed word that covers several spoken ones (``25``, ``a_lot``) takes the characters of all of them.
     """
     spoken = normalise(text, language)
     theirs, ours = [fold(w.text) or w.text.lower() for w in words], [fold(w.text) or w.text for w in spoken]

@@ -1,6 +1,6 @@
-"""Forced alignment of English with the acoustic model and the dictionary that pocketsphinx brings.
+"""Forced alignment of English with the acoustic model and the dictionary of pocketsphinx' wheel.
 
-Only its files are used, nothing is downloaded; the search is our own (``search``).
+Only these files are used, nothing is downloaded; the search is our own (``search``).
 """
 
 from __future__ import annotations
@@ -31,24 +31,22 @@ if TYPE_CHECKING:
 __all__ = ["SphinxAligner", "SphinxConfig", "EVIDENCE_MIDDLE", "margins", "tiers"]
 
 MARGIN_MIDDLE, MARGIN_SLOPE = -6.5, 1.0
-"""Where a mean margin is worth a confidence of one half, and how steeply it rises there (per nat)."""
-
-
+"""The mean margin of confidence one half, and the slope of the confidence there (per nat)."""
 EVIDENCE_MIDDLE = -10.0
-"""The evidence at which a right and a wrong transcript are alike: 1 in 80 right ones falls below."""
+"""The evidence at which right and wrong transcripts are equally likely: 1 in 80 right ones is below."""
 WORST, UNEVEN, DECOY = 0.3, 4.0, 0.25
-"""What the worst quarter of phones, uneven durations and the decoy count beside the mean margin."""
+"""Weights of the worst quarter of phones, of uneven durations and of the decoy beside the mean margin."""
 DOUBT = (-9.0, -4.5)
-"""Mean margins that call for the decoy: others tell a right transcript from a wrong one by themselves."""
+"""Mean margins between which the decoy is aligned too; others separate right from wrong by themselves."""
 LENIENCE = 1.5
-"""By how much noise lowers the evidence of right transcripts."""
+"""How much noise lowers the evidence of right transcripts."""
 
 
 class SphinxConfig(SearchConfig):
-    """The search's weights and what becomes of its result."""
+    """The search's weights, and which results are refused."""
 
     gate: float = 0.5
-    """An utterance of lower confidence is refused as having another transcript; 0 lets all pass."""
+    """An utterance of lower confidence is refused: another text is spoken; 0 accepts all."""
     longest: float = 120.0
     """Seconds that are aligned in one piece: memory grows with their square."""
 
@@ -71,10 +69,11 @@ class SphinxAligner:
         """
         words = normalise(text)
         path = self.find(wave, rate, words)
-        sure = _logistic(self.evidence(wave, rate, words, path) - EVIDENCE_MIDDLE)
-        if sure < self.config.gate:
+        confidence = _logistic(self.evidence(wave, rate, words, path) - EVIDENCE_MIDDLE)
+        gate = self.config.gate
+        if confidence < gate:
             raise TranscriptMismatch(
-                f"what is heard is not the transcript (confidence {sure:.2f} < gate {self.config.gate:.2f})"
+                f"what is spoken is not the transcript (confidence {confidence:.2f} < gate {gate:.2f})"
             )
         return tiers(path, words)
 
@@ -97,10 +96,10 @@ class SphinxAligner:
         return path
 
     def evidence(self, wave: Wave, rate: int, words: Sequence[SpokenWord], path: Path) -> float:
-        """How well the words fit what is heard, in nats a frame; about ``EVIDENCE_MIDDLE`` is a wrong text.
+        """How well the words fit the recording, in nats a frame; a wrong text is below ``EVIDENCE_MIDDLE``.
 
-        In doubt the same words said backwards are aligned as well: a voice or a room that the
-        model does not like lowers both alike, a wrong text only the first.
+        In doubt a decoy is aligned as well, the same words with their phones reversed: a voice or a
+        room unlike the training data lowers both scores, a wrong text only the first.
         """
         own = margins(path)
         value = float(own.mean() + WORST * np.percentile(own, 25) - UNEVEN * self._unevenness(path))
@@ -112,7 +111,7 @@ class SphinxAligner:
         return value
 
     def _unevenness(self, path: Path) -> float:
-        """How far phones last longer or shorter than usual at the clip's own pace, in log time."""
+        """How far durations of phones deviate from the usual ones at the clip's own pace, in log time."""
         usual = self.model.lasting.sum(axis=1)
         spoken = [p for p in path.phones if p.phone.word >= 0]
         pace = [np.log((p.end - p.first) / usual[self.model.phones.index(p.phone.name)]) for p in spoken]
@@ -131,7 +130,7 @@ def _at_16k(wave: Wave, rate: int) -> Wave:
 def margins(path: Path) -> NDArray[np.float32]:
     """How much each phone scores below the best of all phones, nats a frame in the mean.
 
-    Phones count alike, however long: a wrong word hides its misfit in long silences and vowels.
+    Long phones weigh no more than short ones, since a wrong word fits silences and long vowels.
     """
     spoken = [path.margins[p.first : p.end].mean() for p in path.phones if p.phone.word >= 0]
     return np.array(spoken, np.float32)
@@ -141,15 +140,15 @@ def _logistic(value: float) -> float:
     return round(float(1 / (1 + np.exp(-value))), 4)
 
 
-def _sure(margin: float) -> float:
-    """The confidence that a mean margin is worth."""
+def _confidence(margin: float) -> float:
+    """The confidence of a mean margin."""
     return _logistic(MARGIN_SLOPE * (margin - MARGIN_MIDDLE))
 
 
 def tiers(path: Path, words: Sequence[SpokenWord], lateness: Lateness = LATENESS) -> Alignment:
     """The path's words, syllables and phones in seconds, phones with their stress."""
     clock = cepstra.clock()
-    start = clock.offset - clock.hop / 2  # a frame stands for the time around its centre
+    start = clock.offset - clock.hop / 2  # a frame covers the time around its centre
     edges = [start + p.first * clock.hop for p in path.phones] + [start + path.phones[-1].end * clock.hop]
     edges = settle(edges, [p.phone.name for p in path.phones], path.contrast, lateness)
     timed = zip(path.phones, edges, edges[1:], strict=False)
@@ -161,13 +160,13 @@ def tiers(path: Path, words: Sequence[SpokenWord], lateness: Lateness = LATENESS
         names = stressed(words[index].text, [p.phone.name for p, _, _ in members])
         for name, (p, a, b) in zip(names, members, strict=True):
             label = "spn" if name == UNKNOWN else name
-            phones.append(Segment(label, a, b, _sure(_mean(path, p.first, p.end))))
+            phones.append(Segment(label, a, b, _confidence(_mean(path, p.first, p.end))))
         spoken.append(_word(words[index], members, path))
     return complete(nest(spoken, (), phones))
 
 
 def _word(word: SpokenWord, members: Sequence[tuple[TimedPhone, float, float]], path: Path) -> Segment:
-    score = _sure(_mean(path, members[0][0].first, members[-1][0].end))
+    score = _confidence(_mean(path, members[0][0].first, members[-1][0].end))
     return Segment(word.text, members[0][1], members[-1][2], score, word.chars)
 
 

@@ -1,8 +1,8 @@
-"""Mel cepstra as the English model of pocketsphinx was trained on, all frames at once.
+"""Mel cepstra like those that the English model of pocketsphinx was trained on.
 
 Pre-emphasis, 25.6 ms Hamming windows every 10 ms, 25 triangular mel filters from 130 to 6800 Hz,
-noise removed by tracking each band's floor, logarithm, DCT, lifter; then the mean over the
-utterance is taken off and first and second differences are appended.
+noise removed by tracking each band's floor, logarithm, DCT, lifter; the mean over the utterance
+is subtracted (in ``search``); first and second differences are appended.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ CEPSTRA = 13
 LIFTER = 22
 PRE_EMPHASIS = 0.97
 SILENT = 1e-6
-"""The power that digital silence is taken to have."""
+"""Least power of a frame: digital silence has none."""
 FULL_SCALE = 32768.0
-"""The model counts samples as 16-bit integers."""
+"""The model's samples are 16-bit integers."""
 
 
 def clock() -> FrameClock:
-    """Frames are 10 ms apart; the first is centred on its window."""
+    """The frames' times: 10 ms apart, the first centred on its window."""
     from undertone.types import FrameClock
 
     return FrameClock(hop=HOP / RATE, offset=WINDOW / 2 / RATE)
@@ -73,7 +73,7 @@ def _filters() -> NDArray[np.float32]:
 
 
 def remove_noise(power: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Band powers with each band's noise floor suppressed, as the model saw in training.
+    """Band powers with each band's noise floor suppressed, as in the model's training.
 
     The floor follows the smoothed power slowly upwards and fast downwards (Doblinger 1995); what
     is masked by a recent peak is lowered (Kim & Stern 2012); gains are smoothed over bands.
@@ -100,7 +100,7 @@ def _lower_envelope(value: NDArray[np.float32], envelope: NDArray[np.float32]) -
 
 @functools.cache
 def _band_smoothing() -> NDArray[np.float32]:
-    """``(25, 25)``: the mean over four bands to either side."""
+    """``(25, 25)``: the mean over four bands below and above."""
     near = abs(np.arange(FILTERS)[:, None] - np.arange(FILTERS)) <= 4
     return np.asarray(near / near.sum(0), np.float32)
 
@@ -119,7 +119,7 @@ def _dct() -> NDArray[np.float32]:
 
 
 def differences(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``(3, T, 13)``: the features, their first and their second differences; edges are held."""
-    held = np.pad(features, ((3, 3), (0, 0)), mode="edge")
-    first = held[4:] - held[:-4]  # x[t + 2] - x[t - 2], from one frame before to one behind
+    """``(3, T, 13)``: the features, their first and their second differences; edge frames are repeated."""
+    padded = np.pad(features, ((3, 3), (0, 0)), mode="edge")
+    first = padded[4:] - padded[:-4]  # x[t + 2] - x[t - 2], from one frame before to one behind
     return np.stack([features, first[1:-1], first[2:] - first[:-2]])

@@ -1,4 +1,4 @@
-"""The English acoustic model that comes in pocketsphinx' wheel, read into arrays.
+"""The English acoustic model of pocketsphinx' wheel as arrays.
 
 A phonetically tied mixture model: one codebook of Gaussians per base phone and feature stream;
 each tied state (senone) has its own weights over its phone's codebook. Three emitting states a
@@ -23,7 +23,7 @@ __all__ = ["STATES", "AcousticModel", "PhoneTable", "load_model", "model_folder"
 
 STATES = 3
 POSITIONS = {"internal": 0, "begin": 1, "end": 2, "single": 3}
-"""Where a phone stands in its word, as the model counts."""
+"""Positions of a phone in its word, as the model numbers them."""
 LOG_BASE = float(np.log(1.0001)) * 1024
 """A step of the 8-bit mixture weights, in nats."""
 MAGIC = 0x11223344
@@ -31,13 +31,13 @@ MAGIC = 0x11223344
 
 @dataclass(frozen=True)
 class PhoneTable:
-    """Which three senones a phone has in its context."""
+    """The three senones of each phone in its context."""
 
     names: tuple[str, ...]
     """Base phones by index, silence and fillers among them."""
     silence: int
     keys: NDArray[np.int64]
-    """Sorted codes of (position, base, left, right), one per triphone."""
+    """Sorted codes of (position, base, left, right), one a triphone."""
     senones: NDArray[np.int32]
     """``(triphones, 3)`` in the order of ``keys``."""
     base: NDArray[np.int32]
@@ -47,13 +47,13 @@ class PhoneTable:
         return self.names.index(name)
 
     def lookup(self, base: int, left: int, right: int, position: int) -> NDArray[np.int32]:
-        """The phone's three senones; other positions, then no context at all, where it was never seen."""
+        """The phone's three senones; those of another position or of no context where the model lacks it."""
         for place in (position, *(p for p in POSITIONS.values() if p != position)):
             code = self.code(place, base, left, right)
             at = int(np.searchsorted(self.keys, code))
             if at < len(self.keys) and self.keys[at] == code:
-                found: NDArray[np.int32] = self.senones[at]
-                return found
+                senones: NDArray[np.int32] = self.senones[at]
+                return senones
         context_free: NDArray[np.int32] = self.base[base]
         return context_free
 
@@ -64,23 +64,23 @@ class PhoneTable:
 
 @dataclass(frozen=True)
 class AcousticModel:
-    """Everything that scores frames. Streams are the cepstra, their first and second differences."""
+    """The parameters that score frames. Streams are the cepstra, their first and second differences."""
 
     phones: PhoneTable
     linear: NDArray[np.float32]
-    """``(streams, codebooks, 2 D, M)``: what ``[x, x²]`` is multiplied with to give M log densities."""
+    """``(streams, codebooks, 2 D, M)``: the factor of ``[x, x²]`` in M log densities."""
     constant: NDArray[np.float32]
-    """``(streams, codebooks, M)``"""
+    """``(streams, codebooks, M)``: the constant term of the log densities."""
     weights: NDArray[np.float32]
     """``(streams, M, senones)``: mixture weights, linear."""
     codebook: NDArray[np.int32]
     """``(senones,)``: the base phone whose codebook a senone mixes."""
     lasting: NDArray[np.float32]
-    """``(base phones, 3)``: how many frames a state lasts in the mean."""
+    """``(base phones, 3)``: the mean number of frames of a state."""
 
 
 def model_folder() -> Path:
-    """Where pocketsphinx keeps its English model; MissingExtra where it is not installed."""
+    """The folder of pocketsphinx' English model; MissingExtra where it is not installed."""
     try:
         import pocketsphinx
     except ImportError:

@@ -1,7 +1,7 @@
-"""The states through which a transcript may be spoken: variants of words, silence between them.
+"""The states of a transcript: variants of words, silence between them.
 
-Every word offers its pronunciations side by side, every gap an optional silence. Phones at the
-edge of a word are copied once per neighbour, so that each state knows the phones on both sides:
+Every word has its pronunciations in parallel, every gap an optional silence. Phones at the edge
+of a word are copied once per neighbour, so that each state has one phone on its left and right:
 
     SIL? ─ HH·AH ─ L(AH,SIL) ─ SIL ─ ...
                  ╲ L(AH,W)  ─ W(L,..) ...
@@ -39,13 +39,13 @@ class Phone:
 
 @dataclass(frozen=True)
 class Lattice:
-    """The phones, three states each in the same order, and how they follow one another."""
+    """The phones, three states each in the same order, and which may follow which."""
 
     phones: tuple[Phone, ...]
     bases: NDArray[np.int64]
-    """``(phones,)``: the model's number of each."""
+    """``(phones,)``: the index of each in the model."""
     senones: NDArray[np.int64]
-    """``(states,)``: which score of the model each state takes."""
+    """``(states,)``: the senone of each state."""
     topology: Topology
 
 
@@ -58,7 +58,7 @@ class _Node:
 
 
 class _Builder:
-    """Grows the lattice from left to right, gap by gap."""
+    """Builds the lattice from left to right, gap by gap."""
 
     def __init__(self, model: AcousticModel) -> None:
         self.table = model.phones
@@ -77,7 +77,7 @@ class _Builder:
     def word(
         self, index: int, variants: Variants, lefts: set[int], rights: set[int]
     ) -> tuple[dict[tuple[int, int], list[int]], dict[tuple[int, int], list[int]]]:
-        """Entries by (left, first phone) and exits by (last phone, right)."""
+        """The word's entries by (left, first phone) and exits by (last phone, right)."""
         entries: dict[tuple[int, int], list[int]] = {}
         exits: dict[tuple[int, int], list[int]] = {}
         for v, names in enumerate(variants):

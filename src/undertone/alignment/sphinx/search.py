@@ -1,10 +1,10 @@
-"""The best way through a transcript's lattice, and how much worse it is than saying anything.
+"""The best path through a transcript's lattice, and how much worse it scores than any phones at all.
 
     wave → band powers → cepstra → senone scores ┐
     words' pronunciations → lattice ─────────────┴→ path: phones with their frames
 
-The search looks at every path, so there is no beam to fall out of; states carry durations, so no
-word collapses to make room for another; loudness speaks for or against silence.
+The search is over every path, without a beam. Durations of states keep words from collapsing, and
+loudness is evidence for or against silence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 from undertone.alignment.sphinx import cepstra
 from undertone.alignment.sphinx.hmm import STATES, AcousticModel
 from undertone.alignment.sphinx.lattice import Phone, Variants, build
-from undertone.alignment.sphinx.likelihood import log_likelihoods
 from undertone.alignment.viterbi import Durations, best_lasting_path
 from undertone.config import Config
 
@@ -29,29 +28,29 @@ if TYPE_CHECKING:
 
     from undertone.types import Wave
 
-__all__ = ["Path", "SearchConfig", "TimedPhone", "durations", "loudness", "search"]
+__all__ = ["Path", "SearchConfig", "TimedPhone", "durations", "log_likelihoods", "loudness", "search"]
 
 CELLS = 14
-"""Frames of a state that are told apart; longer ones decay evenly."""
-QUIETEST_RANGE = 10.0
-"""Decibels: a clip that varies less is taken to vary so much."""
+"""Frames of a state that have weights of their own; longer durations decay evenly."""
+LEAST_RANGE = 10.0
+"""Decibels: a clip that varies less is taken to vary by this much."""
 CONTRAST = (20.0, 40.0)
-"""Decibels from softest to loudest: up to the first a clip is all noise, from the second on none."""
+"""Decibels from softest to loudest: below the first a clip is all noise, above the second it has none."""
 
 
 class SearchConfig(Config):
-    """How paths are weighed; chosen on a coarse grid, around which results change little."""
+    """Weights of a path's parts; chosen on a coarse grid, around which results change little."""
 
     silence: float = -7.0
     """Log probability of a pause between two words."""
     duration_weight: float = 6.0
-    """How much durations count beside acoustics, whose frames are far from independent."""
+    """Weight of durations beside acoustics, whose frames are far from independent."""
     duration_shape: float = 8.0
     """Shape of the gamma distribution of a state's duration; its mean is the acoustic model's."""
     loudness_weight: float = 10.0
-    """Nats between a clip's softest and loudest frames that speak for or against silence."""
+    """Nats of evidence for silence between a clip's loudest and softest frames."""
     loudness_silence: float = 0.3
-    """Where between softest (0) and loudest (1) a frame is as likely silence as speech."""
+    """Between softest (0) and loudest (1): the loudness at which silence is as likely as speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +64,14 @@ class TimedPhone:
 
 @dataclass(frozen=True)
 class Path:
-    """What was found."""
+    """The result of a search."""
 
     phones: tuple[TimedPhone, ...]
     """Without gaps from the first frame to the last, silence among them."""
     margins: NDArray[np.float32]
-    """``(T,)``: the path's log likelihood less that of the best phone of all; about 0 where they agree."""
+    """``(T,)``: the path's log likelihood less that of the best of all phones; about 0 where they agree."""
     contrast: float
-    """How far silence stands out from speech, from 0 in noise to 1 in a quiet room."""
+    """How far silence differs from speech, from 0 in noise to 1 in a silent room."""
 
 
 def search(wave: Wave, words: Sequence[Variants], model: AcousticModel, config: SearchConfig) -> Path | None:
@@ -82,12 +81,12 @@ def search(wave: Wave, words: Sequence[Variants], model: AcousticModel, config: 
     features = cepstra.differences(values - values.mean(axis=0))
     contrast = _contrast(power)
     lattice = build(words, model, config.silence)
-    anything = model.phones.base.ravel()
-    everything = log_likelihoods(model, features, np.concatenate([lattice.senones, anything]))
-    scores, best = everything[:, : -len(anything)], everything[:, -len(anything) :].max(axis=1)
+    any_phone = model.phones.base.ravel()
+    acoustic = log_likelihoods(model, features, np.concatenate([lattice.senones, any_phone]))
+    scores, best = acoustic[:, : -len(any_phone)], acoustic[:, -len(any_phone) :].max(axis=1)
     silent = np.repeat([p.word < 0 for p in lattice.phones], STATES)
-    quiet = config.loudness_weight * (config.loudness_silence - loudness(power)) * contrast
-    scores = scores + np.where(silent, np.clip(quiet, -6, 3)[:, None], 0).astype(np.float32)
+    evidence = config.loudness_weight * (config.loudness_silence - loudness(power)) * contrast
+    scores = scores + np.where(silent, np.clip(evidence, -6, 3)[:, None], 0).astype(np.float32)
     lasting = durations(model.lasting[lattice.bases].ravel(), silent, config)
     states, score = best_lasting_path(scores, lattice.topology, lasting)
     if not np.isfinite(score):
@@ -95,26 +94,47 @@ def search(wave: Wave, words: Sequence[Variants], model: AcousticModel, config: 
     nodes = states // STATES
     edges = [0, *(np.flatnonzero(np.diff(nodes)) + 1).tolist(), len(nodes)]
     phones = (TimedPhone(lattice.phones[nodes[a]], a, b) for a, b in pairwise(edges))
-    return Path(tuple(phones), everything[np.arange(len(states)), states] - best, contrast)
+    return Path(tuple(phones), acoustic[np.arange(len(states)), states] - best, contrast)
+
+
+def log_likelihoods(
+    model: AcousticModel, features: NDArray[np.float32], senones: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """``(T, len(senones))`` log densities of ``features (streams, T, D)``; senones may repeat.
+
+    All Gaussians of a codebook are summed; the decoder that the model was made for keeps the best four.
+    """
+    unique, inverse = np.unique(senones, return_inverse=True)
+    owners = model.codebook[unique]
+    squared = np.concatenate([features, features**2], axis=2)
+    result = np.zeros((features.shape[1], len(unique)), np.float32)
+    for codebook in np.unique(owners):
+        columns = np.flatnonzero(owners == codebook)
+        for stream, values in enumerate(squared):
+            density = values @ model.linear[stream, codebook] + model.constant[stream, codebook]
+            top = density.max(axis=1, keepdims=True)
+            np.exp(density - top, out=density)
+            result[:, columns] += np.log(density @ model.weights[stream][:, unique[columns]]) + top
+    return result[:, inverse]
 
 
 def loudness(power: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``(T,)``: each frame between the clip's softest (0) and loudest (1), the mean over bands."""
+    """``(T,)``: each frame's level between the clip's softest (0) and loudest (1), the mean over bands."""
     decibels = 10 * np.log10(power + 1e-3)
     low, high = np.percentile(decibels, [5, 95], axis=0)
-    relative: NDArray[np.float32] = ((decibels - low) / np.maximum(high - low, QUIETEST_RANGE)).mean(axis=1)
+    relative: NDArray[np.float32] = ((decibels - low) / np.maximum(high - low, LEAST_RANGE)).mean(axis=1)
     return relative
 
 
 def _contrast(power: NDArray[np.float32]) -> float:
-    """How far loudness can be trusted, 0 to 1: noise leaves little between silence and speech."""
+    """How reliable loudness is, 0 to 1: in noise, silence and speech differ little."""
     low, high = np.percentile(10 * np.log10(power + 1e-3), [5, 95], axis=0)
     least, most = CONTRAST
     return float(np.clip((float((high - low).mean()) - least) / (most - least), 0, 1))
 
 
 def durations(means: NDArray[np.float32], silent: NDArray[np.bool_], config: SearchConfig) -> Durations:
-    """Gamma durations of the mean numbers of frames; silence lasts as long as it likes (geometric)."""
+    """Gamma durations with these mean numbers of frames; silence has a geometric duration."""
     from scipy.special import gammainc
 
     shape, weight = np.where(silent, 1.0, config.duration_shape), np.where(silent, 1, config.duration_weight)
