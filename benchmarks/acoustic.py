@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from _timing import measure, report
 from undertone.audio import load
-from undertone.features.acoustic import AcousticConfig, acoustic_frames
+from undertone.features.acoustic import acoustic_frames
+from undertone.features.config import AcousticConfig
 from undertone.features.speech import speech_encoder
 
 EMOTIONS = {"01": "neutral", "02": "neutral", "03": "happy", "04": "sad", "05": "angry"}

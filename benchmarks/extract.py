@@ -109,14 +109,14 @@ def on_cpu(
     """One thread; every rival measured in turn."""
     import torch
 
-    from undertone.features.precision import choose
+    from undertone.features.config import choose_precision
     from undertone.features.speech import speech_encoder
 
     torch.set_num_threads(1)
     single, padded = pipeline(folder, 1), pipeline(folder, 4)
     rivals: dict[str, Callable[[], Any]] = {"batch1": lambda: single(waves), "batch4": lambda: padded(waves)}
     ours: dict[str, Any] = {"fp32": speech_encoder(folder, precision="fp32")}
-    if choose("auto").name == "bf16":
+    if choose_precision("auto").name == "bf16":
         ours["bf16"] = speech_encoder(folder, precision="bf16")
     for runtime in runtimes:
         for precision in [name for name in ours if name in precisions]:

@@ -36,7 +36,7 @@ from undertone import manifest as manifests
 from undertone.features.extract import extract as extract_here
 from undertone.features.extract import read_speech
 from undertone.features.speech import speech_encoder
-from undertone.features.work import Item, start_worker, work_chunk
+from undertone.features.work import EncodeTask, start_worker, work_chunk
 from undertone.scale.cluster import require
 from undertone.scale.extract import extract
 from undertone.scale.parts import WorkPart, open_source
@@ -100,7 +100,7 @@ def _judge_some(utterances: Sequence[Any]) -> tuple[float, list[str]]:
     return began, [json.dumps(_judge.judge(item_of(u)).plain(), ensure_ascii=False) for u in utterances]
 
 
-def _extract_some(items: Sequence[Item]) -> tuple[float, int]:
+def _extract_some(items: Sequence[EncodeTask]) -> tuple[float, int]:
     began = time.time()
     return began, len(work_chunk(items))
 
@@ -128,12 +128,12 @@ def predict_locally(corpus: Path, model: Path) -> tuple[float, float, list[str]]
 
 
 def extract_locally(corpus: Path, store: Path) -> tuple[float, float]:
-    from undertone.features.keys import speech_key
+    from undertone.features.extract import speech_key
 
     encoder = speech_encoder(**ENCODER)
     utterances = manifests.read(corpus).resolved()
     asked = time.time()
-    items = [Item("speech", speech_key(u, encoder), u) for u in utterances]
+    items = [EncodeTask("speech", speech_key(u, encoder), u) for u in utterances]
     planned = time.time() - asked
     groups = [items[i : i + rows_of(corpus)] for i in range(0, len(items), rows_of(corpus))]
     total, working, _ = in_processes(groups, _extract_some, start_worker, (store, encoder, None))

@@ -82,7 +82,8 @@ def clip(seed: int) -> bytes:
 
 def demo_sized(folder: Path) -> Path:
     """A model folder of the demo's ``unison``, weights random."""
-    from undertone.features.speech import SpeechConfig, build
+    from undertone.features.config import SpeechConfig
+    from undertone.features.speech import build
     from undertone.features.subword import Subword
     from undertone.models import folder as folders
     from undertone.models.example import Dimensions
@@ -119,7 +120,8 @@ def wav2vec(folder: Path, quick: bool) -> Path:
 
 def over_wav2vec(folder: Path, network: Path) -> Path:
     """A model folder whose speech encoder is that network."""
-    from undertone.features.speech import SpeechConfig, build
+    from undertone.features.config import SpeechConfig
+    from undertone.features.speech import build
     from undertone.models import folder as folders
     from undertone.models.example import Dimensions
     from undertone.models.table import build as build_system

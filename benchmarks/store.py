@@ -22,8 +22,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from _timing import measure, report
+from undertone.features.acoustic import Acoustic
+from undertone.features.config import SpeechConfig
 from undertone.features.extract import extract, read_speech
-from undertone.features.speech import Acoustic, SpeechConfig
 from undertone.models.batch import collate
 from undertone.models.example import Dimensions, Example
 from undertone.store import Store

@@ -10,7 +10,8 @@ from studies.starter.recipe import StarterRecipe
 from studies.starter.targets import CLASSES, KINDS, MEANS
 from undertone import __version__
 from undertone.features.acoustic import columns
-from undertone.features.speech import SpeechConfig, speech_encoder
+from undertone.features.config import SpeechConfig
+from undertone.features.speech import speech_encoder
 from undertone.features.subword import Subword
 from undertone.models import folder
 from undertone.models.batch import collate

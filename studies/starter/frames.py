@@ -20,7 +20,8 @@ from studies.starter.augment import AugmentConfig, vary
 from studies.starter.nonspeech import sound
 from undertone import audio
 from undertone.config import fingerprint
-from undertone.features.acoustic import AcousticConfig, acoustic_frames
+from undertone.features.acoustic import acoustic_frames
+from undertone.features.config import AcousticConfig
 
 if TYPE_CHECKING:
     from studies.starter.clips import Spoken

@@ -12,7 +12,7 @@ from studies.starter.judges import JudgesConfig
 from studies.starter.targets import TargetsConfig
 from studies.starter.text import TextTraining
 from undertone.config import Config, apply_overrides, load_toml
-from undertone.features.acoustic import AcousticConfig
+from undertone.features.config import AcousticConfig
 
 __all__ = ["Abstaining", "StarterRecipe", "read"]
 

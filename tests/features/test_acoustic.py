@@ -12,11 +12,11 @@ from undertone.features import acoustic
 from undertone.features.acoustic import (
     PITCH_REFERENCE,
     SPREAD,
-    AcousticConfig,
     acoustic_frames,
     clock,
     columns,
 )
+from undertone.features.config import AcousticConfig
 from undertone.features.speech import speech_encoder
 
 RATE = 16_000

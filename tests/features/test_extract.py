@@ -194,7 +194,8 @@ import sys, time
 from pathlib import Path
 from undertone import manifest
 from undertone.features.extract import extract
-from undertone.features.speech import Acoustic, SpeechConfig
+from undertone.features.acoustic import Acoustic
+from undertone.features.config import SpeechConfig
 from undertone.store import Store
 
 class Slow(Acoustic):

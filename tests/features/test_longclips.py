@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from undertone.errors import ConfigError
-from undertone.features.batching import plan
-from undertone.features.longclips import LongClips, windows
+from undertone.features.batching import plan, windows
+from undertone.features.config import LongClips
 
 
 @given(total=st.integers(0, 500), size=st.integers(2, 80), share=st.floats(0, 0.49))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from undertone.errors import ConfigError
-from undertone.features.precision import choose
+from undertone.features.config import choose_precision
 
 PROBES = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 
@@ -15,13 +15,13 @@ PROBES = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 def test_auto_takes_bf16_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
     for probe in PROBES:
         monkeypatch.setattr(torch.cpu, probe, lambda: has, raising=False)
-    chosen = choose("auto")
+    chosen = choose_precision("auto")
     assert chosen.name == ("bf16" if has else "fp32")
     assert ("has bf16" if has else "lacks bf16") in str(chosen)
-    assert choose("fp32").name == "fp32" and choose("bf16").name == "bf16"
-    assert choose("auto", runtime="onnx").name == "fp32"
+    assert choose_precision("fp32").name == "fp32" and choose_precision("bf16").name == "bf16"
+    assert choose_precision("auto", runtime="onnx").name == "fp32"
 
 
 def test_fp16_is_refused() -> None:
     with pytest.raises(ConfigError, match="fp16 is never used"):
-        choose("fp16")  # type: ignore[arg-type]
+        choose_precision("fp16")  # type: ignore[arg-type]

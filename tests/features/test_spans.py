@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from undertone.features.assemble import assemble
-from undertone.features.spans import frame_spans, segment_words, token_words
+from undertone.features.assemble import assemble, frame_spans, segment_words, token_words
 from undertone.features.subword import Subword
 from undertone.types import Alignment, EncodedText, FrameClock, Segment, Utterance
 

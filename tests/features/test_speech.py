@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from tests.features.checkpoints import SPEECH, WIDTH
 from undertone.errors import AudioError, ConfigError, ModelError
 from undertone.features.batching import plan
-from undertone.features.fronts import Convolutions
-from undertone.features.networks import FAMILIES
-from undertone.features.neural import PretrainedSpeech
-from undertone.features.speech import SpeechConfig, build, speech_encoder
+from undertone.features.config import SpeechConfig
+from undertone.features.frontends import Convolutions
+from undertone.features.neural import FAMILIES, PretrainedSpeech
+from undertone.features.speech import build, speech_encoder
 
 Made = Callable[[str], Path]
 RATE = 16_000
@@ -138,7 +138,7 @@ def test_an_impossible_layer_is_refused_with_the_possible_ones(checkpoint: Made,
 def test_bf16_is_near_and_says_why_it_was_chosen(checkpoint: Made, name: str) -> None:
     clips = waves(1.1, 0.6)
     full, half = encoder(checkpoint(name)), encoder(checkpoint(name), precision="bf16")
-    assert "asked for" in str(half.precision) and half.identity != full.identity
+    assert "requested" in str(half.precision) and half.identity != full.identity
     for a, b in zip(half.encode(clips), full.encode(clips), strict=True):
         assert a.dtype == np.float32
         assert error(a, b) < 0.1
@@ -179,7 +179,7 @@ def test_the_clock_is_the_networks_own(checkpoint: Made, name: str) -> None:
 
 @convolutional
 def test_a_frame_sees_its_receptive_field_and_no_more(checkpoint: Made, name: str) -> None:
-    front = encoder(checkpoint(name)).front
+    front = encoder(checkpoint(name)).frontend
     assert isinstance(front, Convolutions)
     assert (front.stride, front.receptive) == (320, 400)
     assert front.clock.offset == pytest.approx(0.0125)
@@ -197,7 +197,7 @@ def test_a_frame_sees_its_receptive_field_and_no_more(checkpoint: Made, name: st
 @convolutional
 def test_the_front_end_in_blocks_is_the_front_end(checkpoint: Made, name: str) -> None:
     model = encoder(checkpoint(name))
-    front = model.front
+    front = model.frontend
     assert isinstance(front, Convolutions)
     (wave,) = waves(3.21)
     with torch.inference_mode():

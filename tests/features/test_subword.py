@@ -49,7 +49,7 @@ def test_an_empty_text_has_no_tokens() -> None:
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no tokenizer here"):
+    with pytest.raises(ModelError, match="no such tokenizer"):
         Subword.load(tmp_path / "none.json")
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(ModelError, match=r"bad\.json: not a tokenizer"):

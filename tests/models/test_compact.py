@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from undertone.features.acoustic import AcousticConfig, acoustic_frames
+from undertone.features.acoustic import acoustic_frames
+from undertone.features.config import AcousticConfig
 from undertone.models.batch import collate
 from undertone.models.compact import NONE, OTHER, Compact, class_scores
 from undertone.models.compact.judges import VIEWS, Known, View

@@ -154,7 +154,8 @@ def make_model(folder: Path, system: str = "unison", seed: int = 0, **settings: 
     """A small model folder with random weights, acoustic frames and subword pieces."""
     import torch
 
-    from undertone.features.speech import SpeechConfig, build
+    from undertone.features.config import SpeechConfig
+    from undertone.features.speech import build
     from undertone.features.subword import Subword
     from undertone.models import folder as folders
     from undertone.models.example import Dimensions

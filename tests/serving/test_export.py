@@ -122,8 +122,8 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     import transformers
 
-    from undertone.features.speech import SpeechConfig, build
-    from undertone.features.text import TextConfig
+    from undertone.features.config import SpeechConfig, TextConfig
+    from undertone.features.speech import build
     from undertone.features.text import build as build_text
     from undertone.models import folder as folders
     from undertone.models.example import Dimensions

@@ -10,6 +10,7 @@ from typing import Any
 from undertone import manifest
 from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
+from undertone.features.config import SpeechConfig, TextConfig
 from undertone.features.extract import Report, extract
 from undertone.store import Store
 
@@ -31,8 +32,8 @@ def extract_manifest(
     process a core; ``say`` is told which precision was chosen and why.
     """
     utterances = manifest.read(path).resolved()
-    hear = speech_encoders.build(speech_encoders.SpeechConfig.parse(speech)) if speech else None
-    read = text_encoders.build(text_encoders.TextConfig.parse(text)) if text else None
+    hear = speech_encoders.build(SpeechConfig.parse(speech)) if speech else None
+    read = text_encoders.build(TextConfig.parse(text)) if text else None
     for encoder in (hear, read):
         if encoder is not None:
             say(f"{encoder.name}: {getattr(encoder, 'precision', 'fp32')}")

@@ -23,8 +23,7 @@ from undertone.experiment.networks import with_networks
 from undertone.experiment.recipe import Recipe
 from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
-from undertone.features.extract import extract
-from undertone.features.keys import recording_key, speech_key, text_key
+from undertone.features.extract import extract, recording_key, speech_key, text_key
 from undertone.labels import in_order
 from undertone.manifest.meta import sidecar
 from undertone.store import Store

@@ -22,8 +22,7 @@ from pydantic import Field, PositiveInt, SerializeAsAny
 
 from undertone.config import Config, apply_overrides, fingerprint, load_toml
 from undertone.errors import ConfigError
-from undertone.features.speech import SpeechConfig
-from undertone.features.text import TextConfig
+from undertone.features.config import SpeechConfig, TextConfig
 from undertone.models.system import SystemConfig
 from undertone.models.table import SYSTEMS
 from undertone.models.tuned import TuneConfig

@@ -7,7 +7,7 @@
 Each analysis frame sees only its own windows, so long clips are worked through in blocks with
 bounded memory and the same numbers. Three things are taken from the clip as a whole, and from no
 other clip: its loudest mel energy (60 dB below it is silence), its mean level, and what
-``normalise`` takes off.
+``normalise`` subtracts.
 
 Columns: ``mels`` log-mel energies, log energy, pitch (octaves from 150 Hz, 0 where unvoiced),
 voicing (0..1); with ``deltas`` the slope of each after them.
@@ -15,21 +15,24 @@ voicing (0..1); with ``deltas`` the slope of each after them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from pydantic import Field
 
-from undertone.config import Config
+from undertone.config import fingerprint
+from undertone.errors import ConfigError
+from undertone.features.assemble import checked_frames, checked_wave
+from undertone.features.config import CODE, AcousticConfig, Precision, SpeechConfig
 from undertone.types import FrameClock
 
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["AcousticConfig", "acoustic_frames", "clock", "columns"]
+__all__ = ["Acoustic", "acoustic_frames", "clock", "columns"]
 
 RATE = 16_000
 PITCH_REFERENCE = 150.0
@@ -39,29 +42,33 @@ BLOCK = 2_000
 """Analysis frames worked on at once: 20 s at the default hop, some 20 MB."""
 
 
-class AcousticConfig(Config):
-    """How acoustic frames are computed."""
+class Acoustic:
+    """The encoder ``acoustic``: log-mel, pitch, voicing and energy; no weights, nothing to download."""
 
-    hop: float = Field(0.010, gt=0.001, le=0.1)
-    """Seconds from one analysis frame to the next."""
-    stack: int = Field(4, ge=1, le=20)
-    """Analysis frames averaged into one frame: 4 gives 25 frames a second."""
-    window: float = Field(0.025, gt=0.004, le=0.2)
-    """Seconds of speech under one mel spectrum."""
-    mels: int = Field(40, ge=8, le=128)
-    """Mel bands between 50 and 7,600 Hz."""
-    pitch_window: float = Field(0.040, gt=0.02, le=0.1)
-    """Seconds of speech in which a period is looked for: at least two of the lowest pitch."""
-    pitch_low: float = Field(60.0, ge=40.0)
-    """Lowest pitch in Hz."""
-    pitch_high: float = Field(500.0, le=1000.0)
-    """Highest pitch in Hz."""
-    deltas: bool = False
-    """Add each column's slope over five frames."""
-    normalise: Literal["none", "gain", "bands", "utterance"] = "gain"
-    """What is taken off the level columns (mel and energy): nothing; the clip's mean level, so that the
-    recording's gain no longer matters; each band's mean (nor the microphone); its spread too (nor the
-    room). Each step costs some of the voice: its loudness, its timbre, its range."""
+    rate = RATE
+    layers = 0
+
+    def __init__(self, config: SpeechConfig) -> None:
+        if config.layer != "last":
+            raise ConfigError(f"layer {config.layer}: acoustic frames have no layers; leave it at 'last'")
+        self.config = config
+        self.name = "acoustic"
+        self.keep = config.keep
+        self.dim = len(columns(config.acoustic))
+        self.clock = clock(config.acoustic)
+        self.precision = Precision("fp32", "acoustic frames are always fp32")
+        settings = config.acoustic.plain()
+        self.identity = fingerprint(
+            {"code": CODE, "name": self.name, "keep": config.keep, "settings": settings}
+        )
+
+    def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
+        """Frames (T, D) of each wave."""
+        settings = self.config.acoustic
+        return [checked_frames(acoustic_frames(checked_wave(w), settings), self.name) for w in waves]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Acoustic, (self.config,)
 
 
 def columns(config: AcousticConfig) -> list[str]:

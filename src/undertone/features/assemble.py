@@ -1,17 +1,35 @@
-"""One utterance's features put together: what ``models.example.Example`` is made of."""
+"""One utterance's arrays: checked, matched with its segments and words, put together.
+
+Which frames a segment owns, which word a segment or a token belongs to; the result is what
+``models.example.Example`` is made of.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from undertone.features.spans import frame_spans, segment_words, token_words
-from undertone.types import EncodedText, FrameClock, Utterance
+from undertone.errors import AudioError, DataError
+from undertone.types import EncodedText, FrameClock, Segment, Utterance
 
-__all__ = ["Assembled", "assemble"]
+if TYPE_CHECKING:
+    from undertone.types import Wave
+
+__all__ = [
+    "Assembled",
+    "assemble",
+    "checked_frames",
+    "checked_wave",
+    "frame_spans",
+    "segment_words",
+    "token_words",
+]
+
+_SLACK = 1e-9
+"""Seconds by which a frame's centre may miss a boundary: times such as 0.07 are not exact in binary."""
 
 
 class Assembled(TypedDict):
@@ -48,6 +66,71 @@ def assemble(
     )
 
 
+def frame_spans(segments: Sequence[Segment], clock: FrameClock, frames: int) -> NDArray[np.int64]:
+    """``(S, 2)`` half-open frame spans, none empty: the frames whose centre lies in ``[start, end)``.
+
+    A segment with no centre inside takes the frame nearest to its middle; one that lies beyond
+    the last frame takes the last.
+
+    >>> clock = FrameClock(hop=0.02, offset=0.0125)
+    >>> frame_spans([Segment("a", 0.0, 0.05), Segment("b", 0.05, 0.052)], clock, 10).tolist()
+    [[0, 2], [2, 3]]
+    """
+    assert frames > 0, "an utterance without frames has no spans"
+    times = np.array([(s.start, s.end) for s in segments], np.float64).reshape(-1, 2)
+    edges = np.ceil((times - clock.offset - _SLACK) / clock.hop).astype(np.int64)
+    first, last = np.clip(edges, 0, frames).T
+    middle = np.rint((times.mean(1) - clock.offset) / clock.hop).astype(np.int64)
+    nearest = np.clip(middle, 0, frames - 1)
+    empty = last <= first
+    return np.stack([np.where(empty, nearest, first), np.where(empty, nearest + 1, last)], 1)
+
+
+def segment_words(segments: Sequence[Segment], words: Sequence[Segment]) -> NDArray[np.int64]:
+    """``(S,)`` index of the word whose span holds each segment's middle, -1 for none."""
+    if not words:
+        return np.full(len(segments), -1, np.int64)
+    starts = np.array([w.start for w in words])
+    ends = np.array([w.end for w in words])
+    middles = np.array([(s.start + s.end) / 2 for s in segments], np.float64)
+    index = np.searchsorted(starts, middles + _SLACK, side="right") - 1
+    inside = (index >= 0) & (middles < ends[np.maximum(index, 0)] + _SLACK)
+    return np.where(inside, index, -1).astype(np.int64)
+
+
+def token_words(chars: NDArray[np.integer], words: Sequence[Segment], text: str) -> NDArray[np.int64]:
+    """``(L,)`` index of the word each token is of, by the characters both cover; -1 for none."""
+    spans = _char_spans(words, text)
+    result = np.full(len(chars), -1, np.int64)
+    if not len(spans) or not len(chars):
+        return result
+    known = spans[:, 1] > spans[:, 0]
+    for row, (begin, end) in enumerate(np.asarray(chars, np.int64)):
+        if end > begin:
+            overlap = np.minimum(end, spans[:, 1]) - np.maximum(begin, spans[:, 0])
+            best = int(np.argmax(np.where(known, overlap, -1)))
+            result[row] = best if overlap[best] > 0 and known[best] else -1
+    return result
+
+
+def checked_wave(wave: Wave) -> Wave:
+    """The wave, if it is one: mono, float, with samples, all of them numbers."""
+    if wave.ndim != 1:
+        raise AudioError(f"a wave of shape {wave.shape}: one channel is wanted")
+    if not len(wave):
+        raise AudioError("no samples")
+    if not np.isfinite(wave).all():
+        raise AudioError(f"{np.count_nonzero(~np.isfinite(wave))} samples are not numbers (NaN or infinity)")
+    return wave.astype(np.float32, copy=False)
+
+
+def checked_frames(frames: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """The frames, if all of them are numbers."""
+    if not np.isfinite(frames).all():
+        raise DataError(f"{name} gave features that are not numbers; try --precision fp32")
+    return frames
+
+
 def _tokens(
     text: EncodedText | tuple[NDArray[np.int64], NDArray[np.int32]] | None,
 ) -> tuple[NDArray[Any] | None, NDArray[np.int32] | None]:
@@ -66,9 +149,27 @@ def _segments(
     assert clock is not None, "frames come with a clock"
     words = utterance.alignment.word
     for tier in utterance.alignment.tiers:
-        found = utterance.alignment.tier(tier)
-        spans[tier] = frame_spans(found, clock, frames.shape[-2])
+        segments = utterance.alignment.tier(tier)
+        spans[tier] = frame_spans(segments, clock, frames.shape[-2])
         word_of[tier] = (
-            np.arange(len(found), dtype=np.int64) if tier == "word" else segment_words(found, words)
+            np.arange(len(segments), dtype=np.int64) if tier == "word" else segment_words(segments, words)
         )
     return spans, word_of
+
+
+def _char_spans(words: Sequence[Segment], text: str) -> NDArray[np.int64]:
+    """``(S, 2)`` characters of each word; where not given, they are searched for in reading order."""
+    spans = np.zeros((len(words), 2), np.int64)
+    folded, at = text.casefold(), 0
+    simple = len(folded) == len(text)  # else offsets in the folded text would not be the text's
+    for row, word in enumerate(words):
+        if word.chars is not None:
+            spans[row] = word.chars
+        else:
+            wanted = word.text.split("(")[0]
+            begin = (folded if simple else text).find(wanted.casefold() if simple else wanted, at)
+            if not wanted or begin < 0:
+                continue
+            spans[row] = begin, begin + len(wanted)
+        at = int(spans[row, 1])
+    return spans

@@ -1,10 +1,18 @@
-"""Which clips share a batch: nearly equal lengths under a budget of frames, or equal lengths only."""
+"""How work is divided: clips of nearly equal length share a batch, one long clip is cut into windows.
+
+frames   |----------------------- T -----------------------|
+windows  |=====size=====|
+                   |=====size=====|
+                             |=====size=====|      neighbours share ``overlap`` frames;
+kept     |------------|--------|--------------|    each keeps up to the middle of what is shared
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-__all__ = ["plan"]
+__all__ = ["plan", "windows"]
 
 
 def plan(lengths: Sequence[int], budget: int, pads: bool) -> list[list[int]]:
@@ -27,3 +35,20 @@ def plan(lengths: Sequence[int], budget: int, pads: bool) -> list[list[int]]:
                 continue
         batches.append([index])
     return batches
+
+
+def windows(total: int, size: int, overlap: int) -> list[tuple[range, range]]:
+    """For each window over ``total`` items: what it sees, and what is kept of it.
+
+    What is kept covers every item once, in order; the last window is moved back to be full.
+
+    >>> windows(10, 6, 2)
+    [(range(0, 6), range(0, 5)), (range(4, 10), range(5, 10))]
+    """
+    assert 0 <= overlap < size
+    if total <= size:
+        return [(range(total), range(total))]
+    starts = [*range(0, total - size, size - overlap), total - size]
+    cuts = [0, *((b + a + size) // 2 for a, b in pairwise(starts)), total]
+    seen = [range(start, start + size) for start in starts]
+    return [(see, range(a, b)) for see, (a, b) in zip(seen, pairwise(cuts), strict=True)]

@@ -1,7 +1,7 @@
 """Other engines for a network's two parts on the CPU: OpenVINO and ONNX Runtime (extra 'export').
 
-Each part is converted with a free time axis and then asked to repeat torch's answer for another
-length than the one it was converted with: what a trace has frozen shows here, not in a result.
+Each part is converted with a free time axis, and its output is then compared with torch's at another
+length than it was converted with: a constant that the trace has frozen is found before it can spoil a result.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from undertone.errors import ConfigError, MissingExtra
+from undertone.features.config import Runtime
 from undertone.runtimes import RunGraph, open_onnx, open_openvino
 
-__all__ = ["TOLERANCE", "Runtime", "convert", "require"]
+__all__ = ["TOLERANCE", "convert", "require"]
 
-Runtime = Literal["torch", "openvino", "onnx"]
 Run = Callable[[Tensor], Tensor]
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
-"""How far (max |a-b| / max |b|) an engine may be from torch in fp32 on the noise it is tried with."""
+"""How far (max |a-b| / max |b|) an engine may be from torch in fp32 on the noise it is checked with."""
 
-GIVEN, MADE = "given", "made"
+INPUT, OUTPUT = "input", "output"
 """The names of a part's tensors."""
 
 log = logging.getLogger(__name__)
@@ -49,14 +49,14 @@ def convert(
     """``module`` (fp32, a tensor in, one out) in an engine; ``axis`` of ``shape`` is free, if any is."""
     example = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     make = {"openvino": _openvino, "onnx": _onnx}[runtime]
-    with torch.inference_mode(False), torch.no_grad(), _quiet():
+    with torch.inference_mode(False), torch.no_grad(), _without_warnings():
         graph = make(module, example, axis, precision)
 
-    def run(given: Tensor) -> Tensor:
-        (made,) = graph({GIVEN: given.float().contiguous().numpy()})
-        return torch.from_numpy(np.array(made))
+    def run(values: Tensor) -> Tensor:
+        (output,) = graph({INPUT: values.float().contiguous().numpy()})
+        return torch.from_numpy(np.array(output))
 
-    _try(module, run, shape, axis, runtime, precision)
+    _check(module, run, shape, axis, runtime, precision)
     return run
 
 
@@ -65,9 +65,9 @@ def _openvino(module: nn.Module, example: Tensor, axis: int | None, precision: s
 
     shape = [(-1 if i == axis else n) for i, n in enumerate(example.shape)]
     model = openvino.convert_model(module, example_input=example, input=[openvino.PartialShape(shape)])
-    model.input(0).get_tensor().set_names({GIVEN})
-    model.output(0).get_tensor().set_names({MADE})
-    return open_openvino(model, [MADE], torch.get_num_threads(), precision=precision)
+    model.input(0).get_tensor().set_names({INPUT})
+    model.output(0).get_tensor().set_names({OUTPUT})
+    return open_openvino(model, [OUTPUT], torch.get_num_threads(), precision=precision)
 
 
 def _onnx(module: nn.Module, example: Tensor, axis: int | None, precision: str) -> RunGraph:
@@ -79,38 +79,38 @@ def _onnx(module: nn.Module, example: Tensor, axis: int | None, precision: str) 
             module,
             (example,),
             path,
-            input_names=[GIVEN],
-            output_names=[MADE],
+            input_names=[INPUT],
+            output_names=[OUTPUT],
             dynamic_shapes=None if axis is None else ({axis: torch.export.Dim.DYNAMIC},),
             dynamo=True,
             verbose=False,
         )
-        return open_onnx(path, [MADE], torch.get_num_threads())
+        return open_onnx(path, [OUTPUT], torch.get_num_threads())
 
 
 @torch.inference_mode()
-def _try(
+def _check(
     module: nn.Module, run: Run, shape: tuple[int, ...], axis: int | None, runtime: Runtime, precision: str
 ) -> None:
     longer = tuple(int(n * 1.7) if i == axis else n for i, n in enumerate(shape))
     probe = torch.randn(longer, generator=torch.Generator().manual_seed(1))
-    wanted, made = module(probe), run(probe)
-    far = (
-        float((wanted - made).abs().max() / wanted.abs().max())
-        if wanted.shape == made.shape
+    expected, actual = module(probe), run(probe)
+    error = (
+        float((expected - actual).abs().max() / expected.abs().max())
+        if expected.shape == actual.shape
         else float("inf")
     )
-    if not far <= TOLERANCE[precision]:
+    if not error <= TOLERANCE[precision]:
         raise ConfigError(
-            f"--runtime {runtime} does not repeat this network: relative error {far:.2g} at another "
+            f"--runtime {runtime} does not repeat this network: relative error {error:.2g} at another "
             "length than it was converted with; use --runtime torch"
         )
-    log.info("%s repeats torch within %.2g", runtime, far)
+    log.info("%s repeats torch within %.2g", runtime, error)
 
 
 @contextmanager
-def _quiet() -> Iterator[Any]:
-    """Without the converters' remarks on what a trace may freeze: it is tried afterwards."""
+def _without_warnings() -> Iterator[Any]:
+    """Without the converters' warnings of what a trace may freeze: ``_check`` finds it."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)

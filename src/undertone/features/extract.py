@@ -5,31 +5,43 @@ Extraction may be killed at any time: what finished shards hold stays, and the n
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import multiprocessing
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from undertone.audio import digest
 from undertone.errors import DataError, UndertoneError
-from undertone.features.keys import speech_key, text_key
-from undertone.features.work import Done, Item, start_worker, work, work_chunk
+from undertone.features.work import Encoded, EncodeTask, start_worker, work, work_chunk
+from undertone.files import spawned_pool
 from undertone.store import Store
 from undertone.types import EncodedText, SpeechEncoder, TextEncoder, Utterance
 
-__all__ = ["Bad", "Report", "extract", "read_speech", "read_text", "speech_key", "text_key"]
+__all__ = [
+    "Bad",
+    "Report",
+    "extract",
+    "read_speech",
+    "read_text",
+    "recording_key",
+    "speech_key",
+    "text_key",
+]
 
 log = logging.getLogger(__name__)
 
 CHUNK = 64
-"""Items a worker takes at once; each chunk ends in a shard."""
+"""Tasks a worker takes at once; each chunk ends in a shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +98,11 @@ def extract(
     """
     began = time.perf_counter()
     report = Report()
-    items = _missing(utterances, store, speech, text, report)
+    tasks = _missing(utterances, store, speech, text, report)
     results = (
-        _in_processes(items, store, speech, text, jobs) if jobs > 1 else _here(items, store, speech, text)
+        _in_processes(tasks, store, speech, text, jobs) if jobs > 1 else _in_order(tasks, store, speech, text)
     )
-    for done in _shown(results, len(items), progress):
+    for done in _shown(results, len(tasks), progress):
         if done.error is None:
             report.computed += 1
             report.audio_seconds += done.seconds
@@ -106,14 +118,29 @@ def extract(
 
 def read_speech(store: Store, utterance: Utterance, encoder: SpeechEncoder) -> NDArray[np.float32] | None:
     """An utterance's frames from the store, as a read-only view; None when they are not there."""
-    found = store.get(speech_key(utterance, encoder))
-    return None if found is None else found["frames"]
+    arrays = store.get(speech_key(utterance, encoder))
+    return None if arrays is None else arrays["frames"]
 
 
 def read_text(store: Store, utterance: Utterance, encoder: TextEncoder) -> EncodedText | None:
     """A transcript's token vectors from the store; None when they are not there."""
-    found = store.get(text_key(utterance, encoder))
-    return None if found is None else EncodedText(found["vectors"], found["chars"])
+    arrays = store.get(text_key(utterance, encoder))
+    return None if arrays is None else EncodedText(arrays["vectors"], arrays["chars"])
+
+
+def speech_key(utterance: Utterance, encoder: SpeechEncoder) -> str:
+    """Address of an utterance's frames: the recording's bytes, the span, the encoder's identity."""
+    return _address("speech", encoder.identity, *_recording(utterance))
+
+
+def recording_key(utterance: Utterance) -> str:
+    """Identity of what an encoder that learns is given: the recording's bytes and the span."""
+    return _address("recording", *_recording(utterance))
+
+
+def text_key(utterance: Utterance, encoder: TextEncoder) -> str:
+    """Address of a transcript's token vectors: its characters, the encoder's identity."""
+    return _address("text", encoder.identity, utterance.text or "")
 
 
 def _missing(
@@ -122,56 +149,54 @@ def _missing(
     speech: SpeechEncoder | None,
     text: TextEncoder | None,
     report: Report,
-) -> list[Item]:
+) -> list[EncodeTask]:
     """What has to be computed: each key once; hits are checked against their sums."""
-    items: dict[str, Item] = {}
+    tasks: dict[str, EncodeTask] = {}
     for utterance in utterances:
-        wanted: list[Item] = []
+        wanted: list[EncodeTask] = []
         if speech is not None:
             try:
-                wanted.append(Item("speech", speech_key(utterance, speech), utterance))
+                wanted.append(EncodeTask("speech", speech_key(utterance, speech), utterance))
             except UndertoneError as error:
                 report.bad.append(Bad(utterance.id, str(error)))
                 log.warning("%s: %s", utterance.id, error)
         if text is not None:
-            wanted.append(Item("text", text_key(utterance, text), utterance))
-        for item in wanted:
-            if item.key in items or store.get(item.key) is not None:
+            wanted.append(EncodeTask("text", text_key(utterance, text), utterance))
+        for task in wanted:
+            if task.key in tasks or store.get(task.key) is not None:
                 report.hits += 1
             else:
-                items[item.key] = item
-    return list(items.values())
+                tasks[task.key] = task
+    return list(tasks.values())
 
 
-def _here(
-    items: Sequence[Item], store: Store, speech: SpeechEncoder | None, text: TextEncoder | None
-) -> Iterator[Done]:
+def _in_order(
+    tasks: Sequence[EncodeTask], store: Store, speech: SpeechEncoder | None, text: TextEncoder | None
+) -> Iterator[Encoded]:
     with store.writer() as writer:
-        yield from work(items, writer, speech, text)
+        yield from work(tasks, writer, speech, text)
 
 
 def _in_processes(
-    items: Sequence[Item], store: Store, speech: SpeechEncoder | None, text: TextEncoder | None, jobs: int
-) -> Iterator[Done]:
-    size = max(1, min(CHUNK, -(-len(items) // (jobs * 8))))
-    chunks = [items[i : i + size] for i in range(0, len(items), size)]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(jobs, len(chunks)) or 1, context, initializer=start_worker, initargs=(store.root, speech, text)
-    ) as pool:
-        try:
+    tasks: Sequence[EncodeTask],
+    store: Store,
+    speech: SpeechEncoder | None,
+    text: TextEncoder | None,
+    jobs: int,
+) -> Iterator[Encoded]:
+    size = max(1, min(CHUNK, -(-len(tasks) // (jobs * 8))))
+    chunks = [tasks[i : i + size] for i in range(0, len(tasks), size)]
+    try:
+        with spawned_pool(min(jobs, len(chunks)), start_worker, (store.root, speech, text)) as pool:
             for future in as_completed([pool.submit(work_chunk, chunk) for chunk in chunks]):
                 yield from future.result()
-        except BrokenProcessPool:
-            raise DataError(
-                "a worker process died (out of memory?); what it had finished is kept, run again to go on"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker process died (out of memory?); what it had finished is kept, run again to go on"
+        ) from None
 
 
-def _shown(results: Iterable[Done], total: int, progress: bool | None) -> Iterator[Done]:
+def _shown(results: Iterable[Encoded], total: int, progress: bool | None) -> Iterator[Encoded]:
     if not (sys.stderr.isatty() if progress is None else progress) or not total:
         yield from results
         return
@@ -180,3 +205,27 @@ def _shown(results: Iterable[Done], total: int, progress: bool | None) -> Iterat
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         yield from bar.track(results, total=total, description="encode")
+
+
+def _recording(utterance: Utterance) -> list[object]:
+    span = [None if t is None else round(t * 1e6) for t in (utterance.start, utterance.end)]
+    return [_digest_of(utterance.audio), *span]
+
+
+def _address(*parts: object) -> str:
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+def _digest_of(ref: str) -> str:
+    """The recording's hash; read again only when its size or date changes."""
+    archive = Path(ref if Path(ref).exists() else ref.partition("#")[0])
+    try:
+        status = archive.stat()
+    except OSError:
+        return digest(ref)  # raises an error that names it
+    return _digest(ref, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _digest(ref: str, _size: int, _changed: int) -> str:
+    return digest(ref)

@@ -1,67 +1,92 @@
-"""Pretrained speech networks as encoders: one clip at a time on a CPU, masked buckets on a GPU."""
+"""Pretrained speech networks as encoders: a frontend and a body, so that both can be run piece by piece.
+
+    wave (N,) --frontend--> features (T, F) --body--> hidden states (T, D) or layers (K, T, D)
+
+The frontend (``frontends.py``) takes one clip at a time. The body attends over frames; padded batches need
+a mask, which every architecture marked ``pads`` in ``FAMILIES`` honours exactly.
+
+Hidden state ``k`` is the input of block ``k``; the last is what the network itself returns.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from undertone.config import fingerprint
-from undertone.errors import ConfigError
+from undertone.errors import ConfigError, ModelError
 from undertone.features import engines
-from undertone.features.batching import plan
-from undertone.features.checks import checked_frames, checked_wave
-from undertone.features.fronts import Convolutions
-from undertone.features.longclips import windows
-from undertone.features.networks import FAMILIES, Body, load
-from undertone.features.precision import choose
-from undertone.features.speech import CODE, SpeechConfig
-from undertone.features.speech import build as rebuild
+from undertone.features.assemble import checked_frames, checked_wave
+from undertone.features.batching import plan, windows
+from undertone.features.config import CODE, Layer, Runtime, SpeechConfig, choose_precision
+from undertone.features.frontends import Convolutions, Filterbanks, Frontend, Spectrogram
+from undertone.pretrained import Pretrained, architecture, load_speech
 
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["PretrainedSpeech"]
-
-log = logging.getLogger(__name__)
+__all__ = ["FAMILIES", "Body", "Family", "PretrainedSpeech"]
 
 GROUP = 64
 """On a GPU: clips decoded together, from which batches of like length are made."""
 
 
+@dataclass(frozen=True)
+class Family:
+    """How the networks of one architecture are taken apart."""
+
+    frontend: Callable[[Pretrained], Frontend]
+    pads: bool
+    """Does a masked, padded batch give what single clips give? If not: equal lengths only."""
+
+
+FAMILIES: dict[str, Family] = {
+    "wav2vec2": Family(Convolutions, pads=True),
+    "hubert": Family(Convolutions, pads=True),
+    "wavlm": Family(Convolutions, pads=True),
+    "data2vec-audio": Family(Convolutions, pads=False),  # five position convolutions leak across the mask
+    "wav2vec2-bert": Family(Filterbanks, pads=True),
+    "whisper": Family(Spectrogram, pads=False),  # all clips fill the same window: lengths are equal
+}
+"""By transformers' name of the architecture. Each is held to the contract by the same test."""
+
+
 class PretrainedSpeech:
-    """Frames from any architecture in ``networks.FAMILIES``."""
+    """Frames from any architecture in ``FAMILIES``: one clip at a time on a CPU, masked batches on a GPU."""
 
     def __init__(self, config: SpeechConfig) -> None:
         engines.require(config.runtime)
-        found = load(config.name, config.revision)
+        pretrained = _load(config.name, config.revision)
         self.name = config.name
         self.keep = config.keep
-        self.revision = found.revision
+        self.revision = pretrained.revision
         self.device = torch.device(config.device)
-        self.precision = choose(config.precision, config.device, config.runtime)
+        self.precision = choose_precision(config.precision, config.device, config.runtime)
         self.config = config.model_copy(
-            update={"precision": self.precision.name, "revision": found.revision or config.revision}
+            update={"precision": self.precision.name, "revision": pretrained.revision or config.revision}
         )
-        """As asked for, but with what was found in place of ``auto`` and of a branch's name."""
+        """As given, but with what ``auto`` and a branch's name were resolved to."""
         self.dtype = self.precision.dtype if config.runtime == "torch" else torch.float32
-        found.model.to(self.device, self.dtype)
-        family = FAMILIES[found.kind]
-        self.front = family.front(found)
-        self.body = Body(found, config.layer)
+        pretrained.model.to(self.device, self.dtype)
+        family = FAMILIES[pretrained.kind]
+        self.frontend = family.frontend(pretrained)
+        self.body = Body(pretrained, config.layer)
         self._run_body: Callable[..., Tensor] = self.body
         if config.runtime != "torch":
             self._use_engines(config.runtime)
         self.pads = family.pads
         self.group = 1 if self.device.type == "cpu" else GROUP
-        self.rate = int(found.processor.sampling_rate)
-        self.dim, self.layers, self.clock = self.body.dim, self.body.layers, self.front.clock
-        self.identity = fingerprint(self._determining(found.weights))
+        self.rate = int(pretrained.processor.sampling_rate)
+        self.dim, self.layers, self.clock = self.body.dim, self.body.layers, self.frontend.clock
+        self.identity = fingerprint(self._determining(pretrained.weights))
 
     def _determining(self, weights: str) -> dict[str, Any]:
         """Everything that makes the numbers what they are."""
@@ -75,25 +100,25 @@ class PretrainedSpeech:
             "long": self.config.long.plain(),
         }
 
-    def _use_engines(self, runtime: engines.Runtime) -> None:
+    def _use_engines(self, runtime: Runtime) -> None:
         """Hand both parts to another engine; long clips' fronts stay with torch, in blocks."""
         if self.device.type != "cpu":
             raise ConfigError(f"--runtime {runtime} is for the CPU; on {self.device} leave it at torch")
         precision, frames = self.precision.name, 64
-        if isinstance(self.front, Convolutions):
-            samples = self.front.receptive + (frames - 1) * self.front.stride
-            self.front.run = engines.convert(self.front.stack, (1, samples), 1, runtime, precision)
-        frames = frames if self.front.window is None else self.front.body_frames
-        axis = 1 if self.front.window is None else None
-        self._run_body = engines.convert(self.body, (1, frames, self.front.dim), axis, runtime, precision)
+        if isinstance(self.frontend, Convolutions):
+            samples = self.frontend.receptive + (frames - 1) * self.frontend.stride
+            self.frontend.run = engines.convert(self.frontend.stack, (1, samples), 1, runtime, precision)
+        frames = frames if self.frontend.window is None else self.frontend.body_frames
+        axis = 1 if self.frontend.window is None else None
+        self._run_body = engines.convert(self.body, (1, frames, self.frontend.dim), axis, runtime, precision)
 
     @torch.inference_mode()
     def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Frames (T, D), or layers (K, T, D), of each wave."""
         checked = [checked_wave(wave) for wave in waves]
-        if self.front.window is not None:
+        if self.frontend.window is not None:
             return [self._windowed_waves(wave) for wave in checked]
-        features = [self.front(wave, self.dtype) for wave in checked]
+        features = [self.frontend(wave, self.dtype) for wave in checked]
         frames: list[NDArray[np.float32] | None] = [None] * len(features)
         limit = round(self.config.long.above / self.clock.hop)
         for index in [i for i, x in enumerate(features) if len(x) > limit]:
@@ -125,29 +150,103 @@ class PretrainedSpeech:
         return [np.ascontiguousarray(x[..., :n, :]) for x, n in zip(numbers, lengths, strict=True)]
 
     def _windowed_frames(self, features: Tensor) -> NDArray[np.float32]:
-        """Attention in overlapping windows over one long clip's front features."""
+        """Attention in overlapping windows over one long clip's frontend features."""
         long = self.config.long
         size, overlap = (round(seconds / self.clock.hop) for seconds in (long.window, long.overlap))
         parts = [
-            self._bodies([features[see.start : see.stop]])[0][
-                ..., keep.start - see.start : keep.stop - see.start, :
+            self._bodies([features[window.start : window.stop]])[0][
+                ..., keep.start - window.start : keep.stop - window.start, :
             ]
-            for see, keep in windows(len(features), size, overlap)
+            for window, keep in windows(len(features), size, overlap)
         ]
         return np.concatenate(parts, axis=-2)
 
     def _windowed_waves(self, wave: Wave) -> NDArray[np.float32]:
         """A network of a fixed window (Whisper): each window padded with silence, its frames cut."""
-        assert self.front.window is not None
+        assert self.frontend.window is not None
         hop = round(self.clock.hop * self.rate)
-        size = self.front.window // hop
+        size = self.frontend.window // hop
         overlap = min(round(self.config.long.overlap / self.clock.hop), (size - 1) // 2)
         parts = []
-        for see, keep in windows(-(-len(wave) // hop), size, overlap):
-            features = self.front(wave[see.start * hop : see.stop * hop], self.dtype)
+        for window, keep in windows(-(-len(wave) // hop), size, overlap):
+            features = self.frontend(wave[window.start * hop : window.stop * hop], self.dtype)
             out = self._bodies([features])[0]
-            parts.append(out[..., keep.start - see.start : keep.stop - see.start, :])
+            parts.append(out[..., keep.start - window.start : keep.stop - window.start, :])
         return np.concatenate(parts, axis=-2)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return rebuild, (self.config,)
+        return PretrainedSpeech, (self.config,)
+
+
+class Body(nn.Module):
+    """Attention over frames, run only as deep as the wanted hidden state."""
+
+    def __init__(self, pretrained: Pretrained, layer: Layer) -> None:
+        super().__init__()
+        self.project = getattr(pretrained.model, "feature_projection", None)
+        self.encoder: Any = (
+            pretrained.model.encoder if self.project is not None else pretrained.model.get_encoder()
+        )
+        self.blocks = len(self.encoder.layers)
+        self.layer = _checked_layer(layer, self.blocks, pretrained.name)
+        if isinstance(self.layer, int):
+            self.encoder.layers = self.encoder.layers[: max(self.layer, 1)]
+        self.dim = int(pretrained.settings.hidden_size)
+        self.layers = self.blocks + 1 if self.layer == "weighted" else 0
+
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, F) with mask (B, T) → (B, T, D), or (B, K, T, D) for ``weighted``."""
+        states: list[Tensor] = []
+        with self._collecting(states):
+            if self.project is None:
+                out = self.encoder(features.transpose(1, 2))
+            else:
+                hidden = self.project(features)
+                hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+                with warnings.catch_warnings():  # WavLM adds a float bias to a boolean mask
+                    warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+                    out = self.encoder(hidden, attention_mask=mask)
+        last: Tensor = out.last_hidden_state
+        if self.layer == "last":
+            return last
+        return torch.stack([*states, last], 1) if self.layer == "weighted" else states[-1]
+
+    @contextmanager
+    def _collecting(self, states: list[Tensor]) -> Iterator[None]:
+        """Collect what goes into each block (``weighted``), or the one hidden state wanted."""
+
+        def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            states.append(args[0] if args else kwargs["hidden_states"])
+
+        def after(_module: nn.Module, _args: Any, out: Any) -> None:
+            states.append(out[0] if isinstance(out, tuple) else out)
+
+        layers, hooks = self.encoder.layers, []
+        if self.layer == "weighted":
+            hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
+        elif self.layer == 0:
+            hooks = [layers[0].register_forward_pre_hook(before, with_kwargs=True)]
+        elif isinstance(self.layer, int):
+            hooks = [layers[-1].register_forward_hook(after)]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _load(name: str, revision: str | None = None) -> Pretrained:
+    """A pretrained network of one of the families; ModelError when it is of another kind."""
+    kind = architecture(name, revision)
+    if kind not in FAMILIES:
+        raise ModelError(f"{name}: '{kind}' is not a speech encoder; known: {', '.join(FAMILIES)}")
+    return load_speech(name, revision)
+
+
+def _checked_layer(layer: Layer, blocks: int, name: str) -> Layer:
+    if layer in ("last", "weighted"):
+        return layer
+    if isinstance(layer, bool) or not isinstance(layer, int) or not -blocks - 1 <= layer <= blocks:
+        raise ConfigError(f"layer {layer}: {name} has hidden states 0 to {blocks}, 'last' and 'weighted'")
+    index = layer % (blocks + 1)
+    return "last" if index == blocks else index

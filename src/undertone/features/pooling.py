@@ -1,6 +1,6 @@
 """Frames into segments, the whole batch at once. Pure, differentiable; see ``models/batch.py`` for B T S D.
 
-    frames  (B, T, D)   what an encoder said
+    frames  (B, T, D)   what an encoder gives
     spans   (B, S, 2)   half-open [first, last) frames of each segment; (0, 0) on padding
     lengths (B,)        how many segments are real
 

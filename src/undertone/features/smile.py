@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from undertone.config import fingerprint
 from undertone.errors import ConfigError, MissingExtra
-from undertone.features.checks import checked_frames, checked_wave
-from undertone.features.precision import Precision
-from undertone.features.speech import CODE, SpeechConfig, build
+from undertone.features.assemble import checked_frames, checked_wave
+from undertone.features.config import CODE, Precision, SpeechConfig
 from undertone.types import FrameClock
 
 if TYPE_CHECKING:
@@ -67,4 +66,4 @@ class Egemaps:
         return frames
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return build, (self.config,)
+        return Egemaps, (self.config,)

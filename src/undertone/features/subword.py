@@ -1,4 +1,4 @@
-"""A small subword vocabulary, fitted on the training side of a fold and saved with the model.
+"""A small subword vocabulary, fitted on the training part of a fold and saved with the model.
 
 It needs no download and no store: ids go into the batch, their embeddings are learned in the graph.
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.errors import ModelError
+from undertone.files import write_whole
 
 __all__ = ["Subword"]
 
@@ -32,7 +33,7 @@ class Subword:
 
     @classmethod
     def fit(cls, texts: Iterable[str], size: int = 2000) -> Self:
-        """Learn at most ``size`` pieces from texts: the training side's, and only those."""
+        """Learn at most ``size`` pieces from texts: the training part's, and only those."""
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
         tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
@@ -57,10 +58,8 @@ class Subword:
         return np.array(coded.ids, np.int64), np.array(coded.offsets, np.int32).reshape(-1, 2)
 
     def save(self, path: Path) -> None:
-        """Write one JSON file."""
-        part = path.with_name(f"{path.name}.part")
-        part.write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
-        part.replace(path)
+        """Write one JSON file, whole or not at all."""
+        write_whole(path, self._tokenizer.to_str(pretty=True))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -70,6 +69,6 @@ class Subword:
         try:
             return cls(Tokenizer.from_str(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            raise ModelError(f"{path}: no tokenizer here; is the model folder complete?") from None
+            raise ModelError(f"{path}: no such tokenizer; is the model folder complete?") from None
         except Exception as error:  # tokenizers raises bare Exception
             raise ModelError(f"{path}: not a tokenizer: {error}") from None

@@ -4,46 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from undertone.config import Config, fingerprint
+from undertone.config import fingerprint
 from undertone.errors import ConfigError
-from undertone.features.batching import plan
-from undertone.features.checks import checked_frames
-from undertone.features.longclips import windows
-from undertone.features.precision import Wanted, choose
+from undertone.features.assemble import checked_frames
+from undertone.features.batching import plan, windows
+from undertone.features.config import CODE, TextConfig, choose_precision
 from undertone.pretrained import load_text
 from undertone.types import EncodedText, TextEncoder
 
-__all__ = ["PretrainedText", "TextConfig", "build", "text_encoder"]
+__all__ = ["PretrainedText", "build", "text_encoder"]
 
-CODE = 1
 BATCH_TOKENS = 16_384
 """On a GPU: tokens, padding included, that share a batch."""
 OVERLAP = 64
 """Tokens that neighbouring windows of a very long text share."""
-
-
-class TextConfig(Config):
-    """Which text encoder, and how it is run."""
-
-    name: str
-    """A pretrained network's folder or hub name."""
-    revision: str | None = None
-    """The hub's branch, tag or commit; None: its main branch."""
-    layer: int | Literal["last"] = "last"
-    """Which hidden state: an index (0 is the embeddings), or the last."""
-    precision: Wanted = "auto"
-    """What the network computes in."""
-    keep: Literal["fp32", "fp16"] = "fp32"
-    """What the store keeps."""
-    device: str = "cpu"
-    """``cpu``, ``cuda`` …"""
 
 
 def text_encoder(name: str, layer: int | str = "last", precision: str = "auto", **more: Any) -> TextEncoder:
@@ -58,7 +39,7 @@ def build(config: TextConfig) -> TextEncoder:
 
 @dataclass(frozen=True)
 class _Window:
-    """Ids the network sees at once, and which of its vectors are kept."""
+    """Ids that the network takes at once, and which of its vectors are kept."""
 
     ids: list[int]
     keep: slice
@@ -66,7 +47,7 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How one text is read."""
+    """How one text is encoded."""
 
     windows: list[_Window]
     chars: NDArray[np.int32]
@@ -76,24 +57,24 @@ class PretrainedText:
     """Any encoder that transformers' AutoModel loads and that has a fast tokenizer."""
 
     def __init__(self, config: TextConfig) -> None:
-        found = load_text(config.name, config.revision)
+        pretrained = load_text(config.name, config.revision)
         self.name = config.name
         self.keep = config.keep
-        self.revision = found.revision
-        self.tokenizer = found.processor
-        self.model: Any = found.model
-        if getattr(found.settings, "is_encoder_decoder", False):
-            self.model = found.model.get_encoder()
+        self.revision = pretrained.revision
+        self.tokenizer = pretrained.processor
+        self.model: Any = pretrained.model
+        if getattr(pretrained.settings, "is_encoder_decoder", False):
+            self.model = pretrained.model.get_encoder()
         self.device = torch.device(config.device)
-        self.precision = choose(config.precision, config.device)
+        self.precision = choose_precision(config.precision, config.device)
         self.config = config.model_copy(
-            update={"precision": self.precision.name, "revision": found.revision or config.revision}
+            update={"precision": self.precision.name, "revision": pretrained.revision or config.revision}
         )
-        """As asked for, but with what was found in place of ``auto`` and of a branch's name."""
+        """As given, but with what ``auto`` and a branch's name were resolved to."""
         self.model.to(self.device, self.precision.dtype)
-        self.dim = int(found.settings.hidden_size)
-        self.limit = _limit(self.tokenizer, found.settings)
-        self.depth = int(found.settings.num_hidden_layers)
+        self.dim = int(pretrained.settings.hidden_size)
+        self.limit = _limit(self.tokenizer, pretrained.settings)
+        self.depth = int(pretrained.settings.num_hidden_layers)
         self.layer = self._checked(config.layer)
         self.padding = int(getattr(self.tokenizer, "pad_token_id", None) or 0)
         self.batch_tokens = 1 if self.device.type == "cpu" else BATCH_TOKENS
@@ -101,7 +82,7 @@ class PretrainedText:
         self.identity = fingerprint(
             {
                 "code": CODE,
-                "weights": found.weights,
+                "weights": pretrained.weights,
                 "layer": self.layer,
                 "precision": self.precision.name,
                 "keep": self.keep,
@@ -116,18 +97,18 @@ class PretrainedText:
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> list[EncodedText]:
-        """Token vectors of each text; a text beyond the network's length is read in windows."""
-        read = [self._plan(text) for text in texts]
-        states = iter(self._states([window.ids for one in read for window in one.windows]))
-        found = []
-        for one in read:
+        """Token vectors of each text; a text beyond the network's length is encoded in windows."""
+        plans = [self._plan(text) for text in texts]
+        states = iter(self._states([window.ids for one in plans for window in one.windows]))
+        encoded = []
+        for one in plans:
             parts = [next(states)[window.keep] for window in one.windows]
             vectors = np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
-            found.append(EncodedText(checked_frames(vectors, self.name), one.chars))
-        return found
+            encoded.append(EncodedText(checked_frames(vectors, self.name), one.chars))
+        return encoded
 
     def _plan(self, text: str) -> _Plan:
-        """The windows a text is read in, the special tokens kept once."""
+        """The windows a text is cut into, the special tokens kept once."""
         if not text.strip():
             return _Plan([], np.zeros((0, 2), np.int32))
         coded = self.tokenizer(
@@ -136,15 +117,15 @@ class PretrainedText:
         ids, chars = list(coded["input_ids"]), np.array(coded["offset_mapping"], np.int32).reshape(-1, 2)
         before, after = self._special()
         size = self.limit - len(before) - len(after)
-        parts = windows(len(ids), size, min(OVERLAP, size // 4))
-        made = []
-        for number, (see, keep) in enumerate(parts):
-            shift = len(before) - see.start
+        spans = windows(len(ids), size, min(OVERLAP, size // 4))
+        parts = []
+        for number, (span, keep) in enumerate(spans):
+            shift = len(before) - span.start
             first = 0 if number == 0 else keep.start + shift
-            last = None if number == len(parts) - 1 else keep.stop + shift
-            made.append(_Window([*before, *ids[see.start : see.stop], *after], slice(first, last)))
+            last = None if number == len(spans) - 1 else keep.stop + shift
+            parts.append(_Window([*before, *ids[span.start : span.stop], *after], slice(first, last)))
         none = np.zeros((1, 2), np.int32)
-        return _Plan(made, np.concatenate([none.repeat(len(before), 0), chars, none.repeat(len(after), 0)]))
+        return _Plan(parts, np.concatenate([none.repeat(len(before), 0), chars, none.repeat(len(after), 0)]))
 
     def _special(self) -> tuple[list[int], list[int]]:
         """What the tokenizer puts before and after a text."""
@@ -155,7 +136,7 @@ class PretrainedText:
 
     def _states(self, rows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
         """Hidden states of each row of ids: one at a time on a CPU, padded and masked on a GPU."""
-        found: list[NDArray[np.float32] | None] = [None] * len(rows)
+        states: list[NDArray[np.float32] | None] = [None] * len(rows)
         for batch in plan([len(row) for row in rows], self.batch_tokens, pads=True):
             longest = max(len(rows[i]) for i in batch)
             ids = torch.zeros(len(batch), longest, dtype=torch.int64)
@@ -166,17 +147,17 @@ class PretrainedText:
             ids[mask == 0] = self.padding
             out = self._forward(ids.to(self.device), mask.to(self.device))
             for place, i in enumerate(batch):
-                found[i] = out[place, : len(rows[i])]
-        return [x for x in found if x is not None]
+                states[i] = out[place, : len(rows[i])]
+        return [x for x in states if x is not None]
 
     def _forward(self, ids: Tensor, mask: Tensor) -> NDArray[np.float32]:
         out = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=self.layer < self.depth)
         state = out.last_hidden_state if self.layer == self.depth else out.hidden_states[self.layer]
-        found: NDArray[np.float32] = state.float().cpu().numpy()
-        return found
+        vectors: NDArray[np.float32] = state.float().cpu().numpy()
+        return vectors
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return build, (self.config,)
+        return PretrainedText, (self.config,)
 
 
 def _limit(tokenizer: Any, settings: Any) -> int:

@@ -1,9 +1,7 @@
-"""The work itself, the same in this process and in a worker: decode, encode, keep, go on."""
+"""Encode tasks, the same in this process and in a worker: decode, encode, keep in the store, go on."""
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,17 +20,15 @@ from undertone.types import SpeechEncoder, TextEncoder, Utterance
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["Done", "Item", "start_worker", "work", "work_chunk"]
-
-log = logging.getLogger(__name__)
+__all__ = ["EncodeTask", "Encoded", "start_worker", "work", "work_chunk"]
 
 AHEAD = 2
 """Groups of clips decoded before they are needed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One thing to compute."""
+class EncodeTask:
+    """One clip or transcript to encode, and the key that its arrays get."""
 
     kind: Literal["speech", "text"]
     key: str
@@ -40,48 +36,49 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What became of an item: kept, or why not."""
+class Encoded:
+    """The outcome of a task: kept in the store, or why not."""
 
     id: str
+    """Of the utterance."""
     error: str | None = None
     seconds: float = 0.0
     """Of audio."""
 
 
 def work(
-    items: Sequence[Item], writer: Writer, speech: SpeechEncoder | None, text: TextEncoder | None
-) -> Iterator[Done]:
-    """Compute and keep each item; an item that cannot be is reported, the others go on."""
-    if spoken := [item for item in items if item.kind == "speech"]:
+    tasks: Sequence[EncodeTask], writer: Writer, speech: SpeechEncoder | None, text: TextEncoder | None
+) -> Iterator[Encoded]:
+    """Compute and keep each task; a task that cannot be is reported, the others go on."""
+    if clips := [task for task in tasks if task.kind == "speech"]:
         assert speech is not None
-        yield from _speech(spoken, writer, speech)
-    if written := [item for item in items if item.kind == "text"]:
+        yield from _speech(clips, writer, speech)
+    if transcripts := [task for task in tasks if task.kind == "text"]:
         assert text is not None
         size = getattr(text, "group", 1)
-        for start in range(0, len(written), size):
-            yield from _text(written[start : start + size], writer, text)
+        for start in range(0, len(transcripts), size):
+            yield from _text(transcripts[start : start + size], writer, text)
 
 
-def _speech(items: Sequence[Item], writer: Writer, encoder: SpeechEncoder) -> Iterator[Done]:
+def _speech(tasks: Sequence[EncodeTask], writer: Writer, encoder: SpeechEncoder) -> Iterator[Encoded]:
     size = getattr(encoder, "group", 1)
-    groups = [items[i : i + size] for i in range(0, len(items), size)]
+    groups = [tasks[i : i + size] for i in range(0, len(tasks), size)]
     with ThreadPoolExecutor(1, "decode") as pool:
         for group, waves in _ahead(pool, groups, encoder.rate):
-            sound: list[tuple[Item, Wave]] = []
-            for item, wave in zip(group, waves, strict=True):
+            decoded: list[tuple[EncodeTask, Wave]] = []
+            for task, wave in zip(group, waves, strict=True):
                 if isinstance(wave, UndertoneError):
-                    yield Done(item.utterance.id, str(wave))
+                    yield Encoded(task.utterance.id, str(wave))
                 else:
-                    sound.append((item, wave))
-            yield from _encode(sound, writer, encoder)
+                    decoded.append((task, wave))
+            yield from _encode(decoded, writer, encoder)
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, groups: Sequence[Sequence[Item]], rate: int
-) -> Iterator[tuple[Sequence[Item], list[Wave | UndertoneError]]]:
+    pool: ThreadPoolExecutor, groups: Sequence[Sequence[EncodeTask]], rate: int
+) -> Iterator[tuple[Sequence[EncodeTask], list[Wave | UndertoneError]]]:
     """Each group with its waves, the next ones being decoded meanwhile."""
-    waiting: deque[tuple[Sequence[Item], Future[list[Wave | UndertoneError]]]] = deque()
+    waiting: deque[tuple[Sequence[EncodeTask], Future[list[Wave | UndertoneError]]]] = deque()
     for group in groups:
         waiting.append((group, pool.submit(_decode, group, rate)))
         if len(waiting) > AHEAD:
@@ -91,49 +88,51 @@ def _ahead(
         yield ready, future.result()
 
 
-def _decode(group: Sequence[Item], rate: int) -> list[Wave | UndertoneError]:
+def _decode(group: Sequence[EncodeTask], rate: int) -> list[Wave | UndertoneError]:
     waves: list[Wave | UndertoneError] = []
-    for item in group:
+    for task in group:
         try:
-            u = item.utterance
+            u = task.utterance
             waves.append(load(u.audio, u.start, u.end, rate))
         except UndertoneError as error:
             waves.append(error)
     return waves
 
 
-def _encode(sound: Sequence[tuple[Item, Wave]], writer: Writer, encoder: SpeechEncoder) -> Iterator[Done]:
+def _encode(
+    clips: Sequence[tuple[EncodeTask, Wave]], writer: Writer, encoder: SpeechEncoder
+) -> Iterator[Encoded]:
     try:
-        frames = encoder.encode([wave for _, wave in sound])
+        encoded = encoder.encode([wave for _, wave in clips])
     except (UndertoneError, MemoryError) as error:
-        if len(sound) > 1:  # one of them is at fault: find out which
-            for one in sound:
-                yield from _encode([one], writer, encoder)
+        if len(clips) > 1:  # one of them is the cause: encode each alone
+            for clip in clips:
+                yield from _encode([clip], writer, encoder)
         else:
-            yield Done(sound[0][0].utterance.id, str(error) or "out of memory")
+            yield Encoded(clips[0][0].utterance.id, str(error) or "out of memory")
         return
-    for (item, wave), found in zip(sound, frames, strict=True):
-        writer.put(item.key, {"frames": _kept(found, encoder)}, encoder.name)
-        yield Done(item.utterance.id, seconds=len(wave) / encoder.rate)
+    for (task, wave), frames in zip(clips, encoded, strict=True):
+        writer.put(task.key, {"frames": _as_kept(frames, encoder)}, encoder.name)
+        yield Encoded(task.utterance.id, seconds=len(wave) / encoder.rate)
 
 
-def _text(items: Sequence[Item], writer: Writer, encoder: TextEncoder) -> Iterator[Done]:
+def _text(tasks: Sequence[EncodeTask], writer: Writer, encoder: TextEncoder) -> Iterator[Encoded]:
     try:
-        coded = encoder.encode([item.utterance.text or "" for item in items])
+        encoded = encoder.encode([task.utterance.text or "" for task in tasks])
     except (UndertoneError, MemoryError) as error:
-        if len(items) > 1:
-            for item in items:
-                yield from _text([item], writer, encoder)
+        if len(tasks) > 1:
+            for task in tasks:
+                yield from _text([task], writer, encoder)
         else:
-            yield Done(items[0].utterance.id, str(error) or "out of memory")
+            yield Encoded(tasks[0].utterance.id, str(error) or "out of memory")
         return
-    for item, found in zip(items, coded, strict=True):
-        arrays = {"vectors": _kept(found.vectors, encoder), "chars": found.chars}
-        writer.put(item.key, arrays, encoder.name)
-        yield Done(item.utterance.id)
+    for task, tokens in zip(tasks, encoded, strict=True):
+        arrays = {"vectors": _as_kept(tokens.vectors, encoder), "chars": tokens.chars}
+        writer.put(task.key, arrays, encoder.name)
+        yield Encoded(task.utterance.id)
 
 
-def _kept(array: NDArray[np.float32], encoder: Any) -> NDArray[Any]:
+def _as_kept(array: NDArray[np.float32], encoder: Any) -> NDArray[Any]:
     return array.astype(np.float16 if getattr(encoder, "keep", "fp32") == "fp16" else np.float32, copy=False)
 
 
@@ -142,13 +141,11 @@ _worker: dict[str, Any] = {}
 
 
 def start_worker(root: Path, speech: SpeechEncoder | None, text: TextEncoder | None) -> None:
-    """Run once in each worker process: one thread, and the encoders, which travel as their configs."""
-    if "torch" in sys.modules:  # acoustic frames do without
-        sys.modules["torch"].set_num_threads(1)
+    """Run once in each worker process: opens the store; the encoders were sent as their configs."""
     _worker.update(store=Store(root), speech=speech, text=text)
 
 
-def work_chunk(items: Sequence[Item]) -> list[Done]:
+def work_chunk(tasks: Sequence[EncodeTask]) -> list[Encoded]:
     """A chunk of work in a worker; it has become a shard when this returns."""
     with _worker["store"].writer() as writer:
-        return list(work(items, writer, _worker["speech"], _worker["text"]))
+        return list(work(tasks, writer, _worker["speech"], _worker["text"]))

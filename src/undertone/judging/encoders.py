@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.errors import ModelError
-from undertone.features.checks import checked_frames, checked_wave
+from undertone.features.assemble import checked_frames, checked_wave
 from undertone.runtimes import open_graph
 from undertone.types import EncodedText, FrameClock
 

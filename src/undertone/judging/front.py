@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.errors import ModelError
-from undertone.features.assemble import Assembled, assemble
-from undertone.features.spans import token_words
+from undertone.features.assemble import Assembled, assemble, token_words
 from undertone.judging.clips import Clip
 from undertone.types import Alignment, EncodedText, Segment, SpeechEncoder, TextEncoder, Utterance
 
@@ -135,7 +134,8 @@ class _Pieces:
 def _speech(described: Mapping[str, Any] | None) -> SpeechEncoder | None:
     if described is None:
         return None
-    from undertone.features.speech import SpeechConfig, build
+    from undertone.features.config import SpeechConfig
+    from undertone.features.speech import build
 
     encoder = build(SpeechConfig.parse(described.get("settings", {"name": described["name"]}), "card.json"))
     _check_identity(described, encoder)
@@ -147,7 +147,8 @@ def _text(described: Mapping[str, Any] | None, tokenizer: Path | None) -> TextEn
         return None
     if described["name"] == "subword":
         return _Pieces(tokenizer)
-    from undertone.features.text import TextConfig, build
+    from undertone.features.config import TextConfig
+    from undertone.features.text import build
 
     encoder = build(TextConfig.parse(described["settings"], "card.json"))
     _check_identity(described, encoder)

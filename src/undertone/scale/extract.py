@@ -12,9 +12,9 @@ from undertone.config import Config, fingerprint
 from undertone.errors import ModelError, UndertoneError
 from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
-from undertone.features.extract import Bad, Report
-from undertone.features.keys import speech_key, text_key
-from undertone.features.work import Item, work
+from undertone.features.config import SpeechConfig, TextConfig
+from undertone.features.extract import Bad, Report, speech_key, text_key
+from undertone.features.work import EncodeTask, work
 from undertone.scale import places
 from undertone.scale.cluster import connected, most
 from undertone.scale.parts import WorkPart, open_source
@@ -56,8 +56,8 @@ def _build(
     speech: Mapping[str, Any] | None, text: Mapping[str, Any] | None
 ) -> tuple[SpeechEncoder | None, TextEncoder | None]:
     return (
-        speech_encoders.build(speech_encoders.SpeechConfig.parse(speech)) if speech else None,
-        text_encoders.build(text_encoders.TextConfig.parse(text)) if text else None,
+        speech_encoders.build(SpeechConfig.parse(speech)) if speech else None,
+        text_encoders.build(TextConfig.parse(text)) if text else None,
     )
 
 
@@ -141,19 +141,19 @@ class Extracting:
 
 def _missing(
     rows: Sequence[Staged], store: Store, speech: SpeechEncoder | None, text: TextEncoder | None
-) -> tuple[list[Item], list[FailedUtterance], int]:
+) -> tuple[list[EncodeTask], list[FailedUtterance], int]:
     """What the store lacks of a part, each key once; what cannot be read; how many entries it has."""
-    wanted: list[Item] = []
+    wanted: list[EncodeTask] = []
     failed: list[FailedUtterance] = []
     for one in rows:
         if speech is not None:
             key, error = attempt(one, lambda one: speech_key(one.local, speech))
             if error is None:
-                wanted.append(Item("speech", key, one.local))
+                wanted.append(EncodeTask("speech", key, one.local))
             else:
                 failed.append(FailedUtterance(one.utterance.id, error))
         if text is not None:
-            wanted.append(Item("text", text_key(one.local, text), one.local))
+            wanted.append(EncodeTask("text", text_key(one.local, text), one.local))
     items = {item.key: item for item in reversed(wanted)}
     intact = {key for key in store.present(items) if store.get(key) is not None}
     missing = [item for key, item in reversed(items.items()) if key not in intact]

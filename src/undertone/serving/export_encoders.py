@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from undertone.errors import ConfigError, ModelError
-from undertone.features.fronts import Convolutions
+from undertone.features.frontends import Convolutions
 from undertone.features.neural import PretrainedSpeech
 from undertone.features.text import PretrainedText
 from undertone.judging.encoders import ExportedSpeech, ExportedText
@@ -28,8 +28,8 @@ Write = Callable[[nn.Module, Tensor, str, str, str, Mapping[int, str]], str]
 class _Samples(nn.Module):
     def __init__(self, encoder: PretrainedSpeech) -> None:
         super().__init__()
-        assert isinstance(encoder.front, Convolutions)
-        self.stack, self.body = encoder.front.stack, encoder.body
+        assert isinstance(encoder.frontend, Convolutions)
+        self.stack, self.body = encoder.frontend.stack, encoder.body
 
     def forward(self, samples: Tensor) -> Tensor:
         frames: Tensor = self.body(self.stack(samples))
@@ -51,7 +51,7 @@ class _Ids(nn.Module):
 
 def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict[str, Any]:
     """The graph into the folder; what ``ExportedSpeech`` must know of it."""
-    if not isinstance(encoder.front, Convolutions) or encoder.precision.name != "fp32":
+    if not isinstance(encoder.frontend, Convolutions) or encoder.precision.name != "fp32":
         raise ConfigError(
             f"{encoder.name}: only waveform networks (wav2vec 2.0, HuBERT, WavLM, data2vec) in fp32 can be"
             " exported"
@@ -66,8 +66,8 @@ def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict
         "layers": encoder.layers,
         "hop": encoder.clock.hop,
         "offset": encoder.clock.offset,
-        "least": encoder.front.receptive,
-        "normalise": bool(encoder.front.extractor.do_normalize),
+        "least": encoder.frontend.receptive,
+        "normalise": bool(encoder.frontend.extractor.do_normalize),
         "longest": encoder.config.long.above,
     }
     drawn = np.random.default_rng(0)

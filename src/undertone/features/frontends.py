@@ -1,8 +1,8 @@
-"""The front of a speech network: from a whole clip's wave to what attention is given.
+"""Frontends of speech networks: from a whole clip's wave to the input of attention.
 
 Run on one clip at a time, never padded: the group norm of wav2vec2-base has no mask, so padding would
 change it. A long clip can still be worked in blocks: each frame sees only its receptive field, and
-what belongs to the whole clip (the wave's mean and spread, the group norm's statistics) is measured
+what belongs to the whole clip (the wave's mean and deviation, the group norm's statistics) is measured
 over all of it first.
 """
 
@@ -23,13 +23,13 @@ from undertone.types import FrameClock
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["Convolutions", "Filterbanks", "Front", "Spectrogram"]
+__all__ = ["Convolutions", "Filterbanks", "Frontend", "Spectrogram"]
 
-FRONT_BLOCK = 20 * 16_000
-"""Samples the convolutional front end takes at once; 512 channels at 3.2 kHz make 130 MB of it."""
+BLOCK = 20 * 16_000
+"""Samples the convolutional frontend takes at once; 512 channels at 3.2 kHz make 130 MB of it."""
 
 
-class Front:
+class Frontend:
     """From a wave to the body's input."""
 
     dim: int
@@ -60,13 +60,13 @@ class ConvStack(nn.Module):
         return hidden.transpose(1, 2)
 
 
-class Convolutions(Front):
+class Convolutions(Frontend):
     """wav2vec 2.0 and kin: the wave normalised as a whole, then a stack of strided convolutions."""
 
-    def __init__(self, found: Pretrained, block: int = FRONT_BLOCK) -> None:
-        self.extractor = found.processor
-        self.rate = int(found.processor.sampling_rate)
-        self.layers = found.model.feature_extractor.conv_layers
+    def __init__(self, pretrained: Pretrained, block: int = BLOCK) -> None:
+        self.extractor = pretrained.processor
+        self.rate = int(pretrained.processor.sampling_rate)
+        self.layers = pretrained.model.feature_extractor.conv_layers
         self.stack = ConvStack(self.layers)
         self.run: Callable[[Tensor], Tensor] = self.stack
         convs: list[Any] = [layer.conv for layer in self.layers]
@@ -98,7 +98,7 @@ class Convolutions(Front):
 
     @contextmanager
     def _whole_clip_norms(self, samples: Tensor) -> Iterator[None]:
-        """Group norms see a block as part of its clip: they use the whole clip's mean and spread."""
+        """Group norms see a block as part of its clip: they use the whole clip's mean and variance."""
         replaced: list[tuple[nn.Module, nn.Module]] = []
         try:
             for depth, layer in enumerate(self.layers):
@@ -147,13 +147,13 @@ class _FixedNorm(nn.Module):
         return hidden * self.scale + self.shift
 
 
-class Filterbanks(Front):
+class Filterbanks(Frontend):
     """w2v-BERT: Kaldi-like filterbanks, normalised over the clip, two stacked into one frame."""
 
-    def __init__(self, found: Pretrained) -> None:
-        self.extractor = found.processor
-        self.rate = int(found.processor.sampling_rate)
-        self.device = next(found.model.parameters()).device
+    def __init__(self, pretrained: Pretrained) -> None:
+        self.extractor = pretrained.processor
+        self.rate = int(pretrained.processor.sampling_rate)
+        self.device = next(pretrained.model.parameters()).device
         bank, step = _bank_geometry(self.extractor, self.rate)
         stack = int(self.extractor.stride)
         self.receptive = bank + step * (stack - 1)
@@ -162,37 +162,37 @@ class Filterbanks(Front):
 
     def __call__(self, wave: Wave, dtype: torch.dtype) -> Tensor:
         padded = np.pad(wave, (0, max(0, self.receptive - len(wave))))
-        made = self.extractor(
+        features = self.extractor(
             padded, sampling_rate=self.rate, return_tensors="np", return_attention_mask=True
         )
-        real = made["attention_mask"][0].astype(bool)
-        return _moved(made["input_features"][0][real], self.device, dtype)
+        real = features["attention_mask"][0].astype(bool)
+        return _moved(features["input_features"][0][real], self.device, dtype)
 
 
-class Spectrogram(Front):
+class Spectrogram(Frontend):
     """Whisper: log-mel of a fixed window (30 s in the published ones), padded with silence."""
 
-    def __init__(self, found: Pretrained) -> None:
-        self.extractor = found.processor
-        self.rate = int(found.processor.sampling_rate)
-        encoder = found.model.get_encoder()
+    def __init__(self, pretrained: Pretrained) -> None:
+        self.extractor = pretrained.processor
+        self.rate = int(pretrained.processor.sampling_rate)
+        encoder = pretrained.model.get_encoder()
         self.device = next(encoder.parameters()).device
-        hop = int(found.processor.hop_length)
+        hop = int(pretrained.processor.hop_length)
         stride, receptive = _geometry([encoder.conv1, encoder.conv2])
         self.stride = stride * hop
         self.receptive = 1
         self.window = int(encoder.config.max_source_positions) * self.stride
         offset = (receptive - 1) / 2 - encoder.conv1.padding[0] - encoder.conv2.padding[0]
         self.clock = FrameClock(hop=self.stride / self.rate, offset=offset * hop / self.rate)
-        self.dim = int(found.processor.feature_size)
+        self.dim = int(pretrained.processor.feature_size)
         self.body_frames = self.window // hop
 
     def __call__(self, wave: Wave, dtype: torch.dtype) -> Tensor:
         assert self.window is not None and len(wave) <= self.window
-        made = self.extractor(
+        features = self.extractor(
             wave, sampling_rate=self.rate, return_tensors="np", padding="max_length", max_length=self.window
         )
-        return _moved(made.input_features[0].T, self.device, dtype)
+        return _moved(features.input_features[0].T, self.device, dtype)
 
 
 def _moved(array: NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -213,7 +213,7 @@ def _geometry(convs: list[Any]) -> tuple[int, int]:
 
 
 def _bank_geometry(extractor: Any, rate: int) -> tuple[int, int]:
-    """Samples of one filterbank's window and from one to the next, asked of the extractor itself."""
+    """Samples of one filterbank's window and from one to the next, measured on the extractor itself."""
 
     def frames(samples: int) -> int:
         wave: NDArray[np.float32] = np.zeros(samples, np.float32)
