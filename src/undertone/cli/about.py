@@ -1,4 +1,4 @@
-"""``list`` and ``doctor``: what there is, and what this machine has."""
+"""``list`` and ``doctor``: what there is to choose from, and what this machine has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "track": ("tensorboard", "mlflow", "wandb"),
     "smile": ("opensmile",),
 }
-"""What each extra brings, as it is imported."""
+"""The modules that each extra installs, as they are imported."""
 
 CORE = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy", "soundfile", "soxr")
 
@@ -65,10 +65,10 @@ def _models() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     shipped = starter()
     if shipped is not None:
-        keys = ("version", "licence")
         about = read(shipped)
-        said = {key: about[key] for key in keys if key in about}
-        rows.append({"name": "starter", "about": about.get("corpus", ""), **said})
+        keys = ("version", "licence")
+        known = {key: about[key] for key in keys if key in about}
+        rows.append({"name": "starter", "about": about.get("corpus", ""), **known})
     for card in sorted(Path("runs").glob("**/final/card.json")):
         values = json.loads(card.read_text(encoding="utf-8"))
         rows.append({"name": card.parent.parent.as_posix(), "about": values.get("corpus", "")})
@@ -97,7 +97,7 @@ def list_(
     from rich.table import Table
 
     if not rows:
-        print("none here yet: `undertone demo` makes some" if what == "models" else "none")
+        print("none yet: `undertone demo` makes some" if what == "models" else "none")
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for row in rows:
@@ -113,7 +113,7 @@ def _version_of(package: str) -> str | None:
 
 
 def _cpu_abilities() -> list[str]:
-    """What the CPU can do that matters to speed, as torch names it."""
+    """The CPU's instruction sets that matter to speed, as torch names them."""
     import torch
 
     capability = torch.backends.cpu.get_cpu_capability()
@@ -121,7 +121,7 @@ def _cpu_abilities() -> list[str]:
     return [capability, *(["bf16"] if bf16 else [])]
 
 
-def _findings() -> dict[str, Any]:
+def _facts() -> dict[str, Any]:
     import torch
 
     from undertone.store import default_root
@@ -139,7 +139,7 @@ def _findings() -> dict[str, Any]:
         "cpu": _cpu_abilities(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "store": str(default_root()),
-        "extras": {extra: not gone for extra, gone in missing.items()},
+        "extras": {extra: not modules for extra, modules in missing.items()},
         "models": [row["name"] for row in _models()],
     }
 
@@ -148,27 +148,27 @@ def _findings() -> dict[str, Any]:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
-    """Say what this machine has: versions, CPU abilities, extras and how to get the others, cache, models.
+    """Show what this machine has: versions, CPU abilities, extras and how to get the others, cache, models.
 
     Example: undertone doctor
     """
-    found = _findings()
+    facts = _facts()
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(facts, indent=2))
         return
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"undertone {found['undertone']} · Python {found['python']} · {found['system']}")
-    console.print(" · ".join(f"{name} {version or 'missing'}" for name, version in found["packages"].items()))
+    console.print(f"undertone {facts['undertone']} · Python {facts['python']} · {facts['system']}")
+    console.print(" · ".join(f"{name} {version or 'missing'}" for name, version in facts["packages"].items()))
     console.print(
-        f"{found['cores']} cores ({', '.join(found['cpu'])}) · GPUs: {', '.join(found['gpus']) or 'none'}"
+        f"{facts['cores']} cores ({', '.join(facts['cpu'])}) · GPUs: {', '.join(facts['gpus']) or 'none'}"
     )
-    console.print(f"feature store: {found['store']}")
-    console.print(f"models: {', '.join(found['models']) or 'none: `undertone demo` makes some'}")
-    for extra, here in found["extras"].items():
-        hint = "" if here else f"   pip install 'undertone\\[{extra}]'"
-        console.print(f"  {'[green]✓[/]' if here else '[dim]–[/]'} {extra}{hint}")
-    if any(version is None for version in found["packages"].values()):
+    console.print(f"feature store: {facts['store']}")
+    console.print(f"models: {', '.join(facts['models']) or 'none: `undertone demo` makes some'}")
+    for extra, installed in facts["extras"].items():
+        hint = "" if installed else f"   pip install 'undertone\\[{extra}]'"
+        console.print(f"  {'[green]✓[/]' if installed else '[dim]–[/]'} {extra}{hint}")
+    if any(version is None for version in facts["packages"].values()):
         print("undertone: a required package is missing; reinstall undertone", file=sys.stderr)
         raise typer.Exit(1)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from undertone.cli.app import app
-from undertone.cli.scale import Address, Engine, Ray, bar, local_path, workers_of
+from undertone.cli.progress import bar
+from undertone.cli.scale import Address, Engine, Ray, local_path, workers_of
 
 if TYPE_CHECKING:
     from undertone.experiment.align import Summary
 
 SHOWN = 10
-"""Failed utterances that are named on the screen; all stand in the manifest's sidecar."""
+"""How many failed utterances are named on the screen; all are in the manifest's sidecar."""
 
 
 @app.command()
@@ -44,7 +45,7 @@ def align(
 ) -> None:
     """Find where words, syllables and phones begin.
 
-    Utterances that cannot be aligned are kept without tiers and listed. Stopped, it goes on where it was.
+    Utterances that cannot be aligned are kept without tiers and listed. Stopped, the same command continues.
 
     Example: undertone align iemocap.jsonl --with sphinx --jobs 8 --out aligned.jsonl
 

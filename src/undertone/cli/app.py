@@ -1,4 +1,4 @@
-"""The frame: every command in its place, one door for errors."""
+"""The application: every command in its order, and one place where errors become messages."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _common(
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more on stderr.")] = 0,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")] = False,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="More messages on stderr.")] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stderr.")] = False,
     _show_version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -51,7 +51,7 @@ def _common(
 
 
 def load() -> typer.Typer:
-    """The application with every command in its place, in the order a newcomer meets them."""
+    """The application with every command, in the order in which a newcomer needs them."""
     for subject in SUBJECTS:
         import_module(f"undertone.cli.{subject}")  # each adds its commands to ``app``
     app.registered_commands.sort(key=_place)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from undertone.cli.app import app
+from undertone.cli.progress import bar
 
 if TYPE_CHECKING:
     from undertone.audit import Audit
     from undertone.splits import Split
-    from undertone.types import Utterance
 
 MARKS = {"leak": "[bold red]✗ leak[/]", "warning": "[yellow]! warning[/]", "note": "[dim]· note[/]"}
 
@@ -36,7 +35,7 @@ def audit(
         Path | None, typer.Option("--write-split", help="Write the folds to this file.")
     ] = None,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave the recordings unopened.")] = False,
-    jobs: Annotated[int | None, typer.Option(help="Readers of audio at a time; default: all cores.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Recordings read at once; default: one a core.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Status 1 when anything leaks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
@@ -54,49 +53,40 @@ def audit(
         made = splits.make(utterances, protocol, seed=seed, folds=folds, refuse=False)
     if made and write_split:
         splits.write(write_split, made)
-    with _progress(utterances, no_audio) as watch:
-        found = examine(
-            utterances, made, recordings=not no_audio, jobs=jobs or os.cpu_count() or 1, watch=watch
+    done = count(1)
+    with bar("reading", shown=not no_audio) as watch:
+        result = examine(
+            utterances,
+            made,
+            recordings=not no_audio,
+            jobs=jobs or os.cpu_count() or 1,
+            watch=(lambda: watch(next(done), len(utterances))) if watch else None,
         )
     if as_json:
-        print(json.dumps({"manifest": str(manifest), **found.plain()}, ensure_ascii=False))
+        print(json.dumps({"manifest": str(manifest), **result.plain()}, ensure_ascii=False))
     else:
-        _show(found, made)
-    if strict and found.leaks:
+        _show(result, made)
+    if strict and result.leaks:
         raise typer.Exit(1)
 
 
-@contextmanager
-def _progress(utterances: tuple[Utterance, ...], silent: bool) -> Iterator[Callable[[], None] | None]:
-    """Counts recordings on stderr when that is a terminal."""
-    if silent or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("listening", total=len(utterances))
-        yield lambda: bar.advance(task)
-
-
-def _show(found: Audit, split: Split | None) -> None:
+def _show(result: Audit, split: Split | None) -> None:
     from rich.console import Console
     from rich.markup import escape
 
     console = Console(highlight=False, soft_wrap=True)
-    folds = f" · {found.protocol}, {len(split.folds)} folds, hash {found.split}" if split else ""
-    console.print(f"{found.utterances:,} utterances{folds}")
-    for stamp in found.stamps:
+    folds = f" · {result.protocol}, {len(split.folds)} folds, hash {result.split}" if split else ""
+    console.print(f"{result.utterances:,} utterances{folds}")
+    for stamp in result.stamps:
         console.print(f"[yellow]stamped:[/] {escape(stamp)}")
-    for finding in found.findings:
+    for finding in result.findings:
         console.print(f"{MARKS[finding.level]} {escape(finding.says)}")
         for example in finding.examples:
             console.print(f"    [dim]{escape(example)}[/]")
-    if not found.findings:
-        console.print("[green]nothing found[/]")
-    if found.balance:
-        console.print(_table(found.balance))
+    if not result.findings:
+        console.print("[green]no findings[/]")
+    if result.balance:
+        console.print(_table(result.balance))
 
 
 def _table(balance: Mapping[str, Mapping[str, Mapping[str, int]]]) -> object:

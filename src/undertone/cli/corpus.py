@@ -1,16 +1,17 @@
-"""``prepare`` and ``show``: from a corpus on disk to a manifest one can look at."""
+"""``prepare`` and ``show``: from a corpus on disk to a manifest, and what a manifest holds."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from undertone.cli.app import app
+from undertone.cli.progress import track
 from undertone.errors import ConfigError, ManifestError
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def prepare(
         **({"seed": seed} if seed is not None else {}),
         **({"size": size} if size is not None else {}),
     }
-    done = run(corpus, path, out, labels=labels, skip_bad=skip_bad, options=options, watch=_bar)
+    watch = partial(track, doing="reading")
+    done = run(corpus, path, out, labels=labels, skip_bad=skip_bad, options=options, watch=watch)
     if as_json:
         values = {"manifest": str(done.manifest), "utterances": done.utterances}
         print(
@@ -89,10 +91,10 @@ def show(
     counted = manifests.statistics(held)
     problems = manifests.validate(held) if validate else []
     if as_json:
-        found = [{"id": p.id, "kind": p.kind, "what": p.what} for p in problems]
+        listed = [{"id": p.id, "kind": p.kind, "what": p.what} for p in problems]
         values = {"manifest": str(manifest), **counted.plain(), "corpus": held.meta.corpus}
         print(
-            json.dumps({**values, **({"problems": found} if validate else {})}, ensure_ascii=False, indent=2)
+            json.dumps({**values, **({"problems": listed} if validate else {})}, ensure_ascii=False, indent=2)
         )
     else:
         _print(held, counted)
@@ -122,16 +124,6 @@ def _options(words: Iterable[str]) -> dict[str, Any]:
     from undertone.config import apply_overrides
 
     return apply_overrides({}, words)
-
-
-def _bar(utterances: Iterable[Any]) -> Iterable[Any]:
-    """A progress bar while the corpus is read, where someone is looking."""
-    if not sys.stderr.isatty():
-        return utterances
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(utterances, "reading", console=Console(stderr=True), transient=True)
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -63,11 +63,11 @@ def train(
         from undertone.scale.group import fit_together
 
         do = partial(fit_together, address=address, workers=workers)
-        folder, figures = train_one(loaded, out.absolute(), _store_at(store), fold=fold, seed=seed, do=do)
+        folder, metrics = train_one(loaded, out.absolute(), _store_at(store), fold=fold, seed=seed, do=do)
     else:
         with EpochBar(loaded.training.epochs) as bar:
-            folder, figures = train_one(loaded, out, Store(store), fold=fold, seed=seed, watch=bar)
-    print(f"WA {100 * figures['wa']:.1f}  UA {100 * figures['ua']:.1f}  on the test side of {folder}")
+            folder, metrics = train_one(loaded, out, Store(store), fold=fold, seed=seed, watch=bar)
+    print(f"WA {100 * metrics['wa']:.1f}  UA {100 * metrics['ua']:.1f}  on the test part of {folder}")
     return None
 
 
@@ -122,7 +122,7 @@ def crossval(
             watch=bar.ended,
             runner=runner,
         )
-    _tell_failures(done.failures)
+    _print_failures(done.failures)
     _table([evaluate(folder) for folder in done.whole])
     if done.failures:
         raise TrainingError(f"{len(done.failures)} jobs failed; the same command does only those again")
@@ -132,11 +132,11 @@ def crossval(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page; Markdown lies beside it.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page; Markdown is written beside it.")] = Path(
         "report.html"
     ),
     reference: Annotated[str | None, typer.Option(help="The run that the others are tested against.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The figures, on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The metrics, on stdout.")] = False,
 ) -> None:
     """Measure runs and write one self-contained page, and the same as Markdown.
 
@@ -167,7 +167,7 @@ def search(
     address: Address = None,
     ray: Ray = None,
 ) -> None:
-    """Look for settings by the validation sides; no test side is touched.
+    """Search settings by their scores on the validation parts; no test part is used.
 
     Example: undertone search recipes/demo/concat.toml --over training.rate=1e-4..1e-2
     """
@@ -183,11 +183,11 @@ def search(
         from undertone.scale.trials import search as place
 
         at = _store_at(store).root
-        found = place(loaded, ranges, out, at, trials=trials, folds=folds, address=address, workers=workers)
+        best = place(loaded, ranges, out, at, trials=trials, folds=folds, address=address, workers=workers)
     else:
-        found = tune(loaded, ranges, out, Store(store), trials=trials, folds=folds)
-    print(f"validation UA {100 * found.score:.1f} after {found.trials} trials, with")
-    for key, value in found.values.items():
+        best = tune(loaded, ranges, out, Store(store), trials=trials, folds=folds)
+    print(f"validation UA {100 * best.score:.1f} after {best.trials} trials, with")
+    for key, value in best.values.items():
         print(f"  --set {key}={value}")
 
 
@@ -195,11 +195,11 @@ def search(
 def stress(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     transcripts: Annotated[
-        Path | None, typer.Option(help="A manifest with other transcripts: a recogniser's, say.")
+        Path | None, typer.Option(help="A manifest with other transcripts, such as a recogniser's.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The figures, on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The metrics, on stdout.")] = False,
 ) -> None:
-    """How a run's models hold up under noise, word errors and a missing side.
+    """Measure a run's models under noise, word errors and a missing modality.
 
     Example: undertone stress runs/demo/unison
     """
@@ -214,8 +214,8 @@ def stress(
     for name, rows in sweeps.items():
         print(f"{name:24}{'WA':>7}{'UA':>7}{'macro-F1':>10}{'ECE':>8}")
         for row in rows:
-            figures = f"{100 * row['wa']:7.1f}{100 * row['ua']:7.1f}{100 * row['macro_f1']:10.1f}"
-            print(f"  {row['at']:22}{figures}{row['ece']:8.3f}")
+            scores = f"{100 * row['wa']:7.1f}{100 * row['ua']:7.1f}{100 * row['macro_f1']:10.1f}"
+            print(f"  {row['at']:22}{scores}{row['ece']:8.3f}")
 
 
 @app.command()
@@ -243,7 +243,7 @@ def demo(
             start=bar.start,
             watch=bar.ended,
         )
-    _tell_failures(done.failures)
+    _print_failures(done.failures)
     _table(done.results)
     print(
         "Sizes are small so that this takes minutes on two cores; what differs from the published settings:"
@@ -260,16 +260,16 @@ def demo(
 
 
 def _predict_one(run: Path, clip: Path, words: str) -> None:
-    """What the last system's final model says of one clip."""
+    """Print the last system's prediction of one clip, by its final model."""
     from undertone.judging.predictor import load
 
-    said = load(run).predict(clip, words)
-    shares = "  ".join(f"{label} {100 * p:.0f} %" for label, p in said.probabilities.items())
-    print(f'{run.name} on {clip.name}, "{words}": {said.label}  ({shares})')
+    prediction = load(run).predict(clip, words)
+    shares = "  ".join(f"{label} {100 * p:.0f} %" for label, p in prediction.probabilities.items())
+    print(f'{run.name} on {clip.name}, "{words}": {prediction.label}  ({shares})')
 
 
 def _store_at(folder: Path | None) -> Store:
-    """The store by its full path: machines of a cluster stand elsewhere."""
+    """The store by its full path, for the machines of a cluster."""
     from undertone.store import Store, default_root
 
     return Store((folder or default_root()).absolute())
@@ -279,27 +279,27 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _tell_failures(failures: Sequence[Failure]) -> None:
+def _print_failures(failures: Sequence[Failure]) -> None:
     for failure in failures:
         print(f"undertone: {failure.job.name} failed: {failure.why}", file=sys.stderr)
 
 
 def _describe(recipes: Sequence[Recipe]) -> None:
-    """What the recipes resolve to."""
+    """Print what the recipes resolve to."""
     from undertone.config import dump_toml
     from undertone.experiment.single import sizes
 
     for recipe in recipes:
-        found = sizes(recipe)
-        print(f"# {recipe.title}: {found.parameters:,} parameters")
-        print(f"# members: {', '.join(found.members)}; loss terms: {', '.join(found.terms)}")
-        if found.folds:
-            print(f"# {found.utterances} utterances, {found.folds} folds × {recipe.protocol.seeds} seeds")
+        size = sizes(recipe)
+        print(f"# {recipe.title}: {size.parameters:,} parameters")
+        print(f"# members: {', '.join(size.members)}; loss terms: {', '.join(size.terms)}")
+        if size.folds:
+            print(f"# {size.utterances} utterances, {size.folds} folds × {recipe.protocol.seeds} seeds")
         print(dump_toml(recipe.plain()))
 
 
 def _table(results: Sequence[Result]) -> None:
-    """Points on screen, intervals beside them."""
+    """Print a table of scores in points, with intervals."""
     from rich.console import Console
     from rich.table import Table
 
@@ -311,15 +311,15 @@ def _table(results: Sequence[Result]) -> None:
         table.add_column(name, justify="left" if name == "system" else "right")
     for result in results:
         low, high = (100 * x for x in (result.intervals["ua"].low, result.intervals["ua"].high))
-        figures = [f"{100 * result.seeds[name].mean:.1f}" for name in ("wa", "ua")]
+        scores = [f"{100 * result.seeds[name].mean:.1f}" for name in ("wa", "ua")]
         more = [f"{100 * result.seeds['macro_f1'].mean:.1f}", f"{result.calibration['ece'] or 0:.3f}"]
         seconds = f"{result.run.seconds or 0:.0f}"
-        table.add_row(result.name, *figures, f"{low:.1f} to {high:.1f}", *more, seconds)
+        table.add_row(result.name, *scores, f"{low:.1f} to {high:.1f}", *more, seconds)
     console = Console()
     console.print(table)
     stamps = [
         *card.stamps,
-        *(["epochs chosen on the test side: optimistic"] if card.selection == "test" else []),
+        *(["epochs chosen on the test part: optimistic"] if card.selection == "test" else []),
     ]
     for stamp in stamps:
         console.print(f"[bold]stamp:[/bold] {stamp}")

@@ -10,16 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from undertone.cli.app import app
-from undertone.cli.scale import Address, Engine, Ray, bar, local_path, workers_of
+from undertone.cli.progress import bar
+from undertone.cli.scale import Address, Engine, Ray, local_path, workers_of
 
 store_app = typer.Typer(
-    name="store", help="Look after the feature store: path, stat, verify, gc, clear.", no_args_is_help=True
+    name="store", help="The feature store: path, stat, verify, gc, clear.", no_args_is_help=True
 )
 app.add_typer(store_app)
 
 StoreOption = Annotated[
     Path | None,
-    typer.Option("--store", help="Where features live; else UNDERTONE_CACHE, else the user's cache."),
+    typer.Option("--store", help="Folder of the features; else UNDERTONE_CACHE, else the user's cache."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
 
@@ -34,7 +35,7 @@ def extract(
     layer: Annotated[str, typer.Option(help="Speech: an index, last, or weighted (all layers).")] = "last",
     store: Annotated[
         str | None,
-        typer.Option("--store", help="Where features live; else UNDERTONE_CACHE, else the user's cache."),
+        typer.Option("--store", help="Folder of the features; else UNDERTONE_CACHE, else the user's cache."),
     ] = None,
     precision: Annotated[str, typer.Option(help="auto | fp32 | bf16")] = "auto",
     keep: Annotated[str, typer.Option(help="What the store keeps: fp32 | fp16")] = "fp32",
@@ -62,19 +63,19 @@ def extract(
         raise ConfigError("nothing to extract: name --speech (acoustic needs no download), --text or both")
     shared: dict[str, Any] = {"precision": precision, "keep": keep, "device": device}
     index: int | str = int(layer) if layer.lstrip("-").isdigit() else layer
-    hear = {"name": speech, "layer": index, "runtime": runtime, "revision": revision} if speech else None
-    encoders = (hear and hear | shared, {"name": text, **shared} if text else None)
+    own = {"name": speech, "layer": index, "runtime": runtime, "revision": revision}
+    encoders = (own | shared if speech else None, {"name": text, **shared} if text else None)
     if workers is not None:
         from undertone.scale.extract import extract as place
         from undertone.scale.extract import report_of
 
         with bar("encoding") as watch:
-            done = place(manifest, store, *encoders, address=address, workers=workers, say=_say, watch=watch)
+            done = place(manifest, store, *encoders, address=address, workers=workers, say=_note, watch=watch)
         report = report_of(done)
     else:
         path = local_path(manifest, "MANIFEST")
         folder = local_path(store, "--store") if store else None
-        report = extract_manifest(path, folder, *encoders, jobs=jobs, say=_say)
+        report = extract_manifest(path, folder, *encoders, jobs=jobs, say=_note)
     values = report.plain()
     if as_json:
         print(json.dumps(values, indent=2))
@@ -88,13 +89,13 @@ def extract(
     if report.bad and not skip_bad:
         print(
             f"undertone: {len(report.bad)} could not be encoded, the rest is done; "
-            "--skip-bad goes on without them",
+            "--skip-bad continues without them",
             file=sys.stderr,
         )
         raise typer.Exit(1)
 
 
-def _say(line: str) -> None:
+def _note(line: str) -> None:
     print(line, file=sys.stderr)
 
 
@@ -109,21 +110,21 @@ def path_(store: StoreOption = None) -> None:
 
 @store_app.command()
 def stat(store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Say what the store holds, by encoder.
+    """Show what the store holds, by encoder.
 
     Example: undertone store stat
     """
-    found = _opened(store).stat()
+    counts = _opened(store).stat()
     if as_json:
-        rows = {name: {"entries": n, "bytes": size} for name, (n, size) in found.by_encoder.items()}
-        values = {"root": str(found.root), "entries": found.entries, "shards": found.shards}
-        print(json.dumps({**values, "bytes": found.bytes, "partial": found.partial, "encoders": rows}))
+        rows = {name: {"entries": n, "bytes": size} for name, (n, size) in counts.by_encoder.items()}
+        values = {"root": str(counts.root), "entries": counts.entries, "shards": counts.shards}
+        print(json.dumps({**values, "bytes": counts.bytes, "partial": counts.partial, "encoders": rows}))
         return
-    print(f"{found.root}: {found.entries} entries in {found.shards} shards, {_size(found.bytes)}")
-    for name, (entries, size) in found.by_encoder.items():
+    print(f"{counts.root}: {counts.entries} entries in {counts.shards} shards, {_size(counts.bytes)}")
+    for name, (entries, size) in counts.by_encoder.items():
         print(f"  {name or '(unnamed)'}: {entries} entries, {_size(size)}")
-    if found.partial:
-        print(f"  {found.partial} shards in flight or abandoned")
+    if counts.partial:
+        print(f"  {counts.partial} shards in flight or abandoned")
 
 
 @store_app.command()
@@ -133,13 +134,13 @@ def verify(store: StoreOption = None) -> None:
     Example: undertone store verify
     """
     opened = _opened(store)
-    damage = opened.verify()
-    for found in damage:
-        print(f"{found.shard}: {found.key or 'the whole shard'}: {found.what}")
-    if damage:
+    damaged = opened.verify()
+    for one in damaged:
+        print(f"{one.shard}: {one.key or 'the whole shard'}: {one.what}")
+    if damaged:
         print("undertone: damaged entries are never read; `undertone store gc` removes them", file=sys.stderr)
         raise typer.Exit(1)
-    print(f"{opened.root}: {len(opened)} entries, all sound")
+    print(f"{opened.root}: {len(opened)} entries, all intact")
 
 
 @store_app.command()
@@ -150,12 +151,12 @@ def gc(
     ] = None,
     encoder: Annotated[str | None, typer.Option(help="Also what this encoder (see stat) made.")] = None,
 ) -> None:
-    """Give back what is damaged, doubled or abandoned.
+    """Free the space of what is damaged, doubled or abandoned.
 
     Example: undertone store gc --older-than 90
     """
     seconds = None if older_than is None else older_than * 86_400
-    print(f"{_size(_opened(store).gc(seconds, encoder))} given back")
+    print(f"{_size(_opened(store).gc(seconds, encoder))} freed")
 
 
 @store_app.command()
@@ -170,7 +171,7 @@ def clear(
     opened = _opened(store)
     if not yes:
         typer.confirm(f"remove all {len(opened)} entries of {opened.root}?", abort=True)
-    print(f"{_size(opened.clear())} given back")
+    print(f"{_size(opened.clear())} freed")
 
 
 def _opened(root: Path | None) -> Any:

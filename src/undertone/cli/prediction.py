@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from undertone.cli.app import app
-from undertone.cli.scale import Address, Engine, Ray, bar, workers_of
+from undertone.cli.progress import bar, track
+from undertone.cli.scale import Address, Engine, Ray, workers_of
 from undertone.errors import ConfigError, UndertoneError
 
 if TYPE_CHECKING:
@@ -181,21 +182,12 @@ def _answers(
     judge: Predictor, pending: Sequence[Pending], explain: bool, threshold: float | None, failures: list[str]
 ) -> Iterator[Prediction]:
     """Every recording's prediction; one that fails is reported on stderr and the others follow."""
-    for one in _bar(pending):
+    for one in track(pending, "judging") if len(pending) > 1 else pending:
         try:
             yield judge.judge(one.open(), explain, threshold)
         except UndertoneError as error:
             failures.append(one.id)
             print(f"undertone: {error}", file=sys.stderr)
-
-
-def _bar(pending: Sequence[Pending]) -> Iterable[Pending]:
-    if len(pending) < 2 or not sys.stderr.isatty():
-        return pending
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(pending, "judging", console=Console(stderr=True), transient=True)
 
 
 def _form_of(out: Path | None) -> str:
@@ -242,12 +234,12 @@ def _show(answer: Prediction) -> None:
         if answer.modalities
         else "unsure: no speech found"
     )
-    sides = list(answer.perspectives)
+    names = list(answer.perspectives)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("", *sides):
+    for name in ("", *names):
         table.add_column(name, justify="right" if name else "left")
     for label in answer.probabilities:
-        table.add_row(label, *(f"{answer.perspectives[side][label]:.3f}" for side in sides))
+        table.add_row(label, *(f"{answer.perspectives[name][label]:.3f}" for name in names))
     console.print(table)
     if answer.words:
         top = max(answer.words, key=lambda word: word.contribution)

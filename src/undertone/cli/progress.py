@@ -1,19 +1,47 @@
-"""Progress of trainings, on stderr where somebody looks."""
+"""Progress bars on stderr, shown only when that is a terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from undertone.training.jobs import Failure, Job
 
-__all__ = ["EpochBar", "JobBar"]
+__all__ = ["EpochBar", "JobBar", "bar", "track"]
+
+T = TypeVar("T")
+
+
+@contextmanager
+def bar(doing: str, shown: bool = True) -> Iterator[Callable[[int, int], None] | None]:
+    """A function to call with how many of how many are done; None where no bar is shown."""
+    if not (shown and sys.stderr.isatty()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (doing, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(doing, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def track(items: Iterable[T], doing: str) -> Iterable[T]:
+    """The same items, with a bar that counts them."""
+    if not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    return rich_track(items, doing, console=Console(stderr=True), transient=True)
 
 
 class _Bar:
-    """A bar on stderr, when stderr is a terminal."""
+    """A bar over the steps of a training or the jobs of a run."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -52,22 +80,22 @@ class JobBar(_Bar):
 
 
 class EpochBar(_Bar):
-    """Steps of one training, with its loss and what the validation side says."""
+    """Steps of one training, with its loss and the validation UA."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__()
         self.epochs, self.past = epochs, 0
-        self.said = ""
+        self.score = ""
 
     def step(self, done: int, total: int, loss: float) -> None:
         if self.task is None:
             self.task = self.bar.add_task("epoch 1", total=total * self.epochs)
         at = self.past * total + done
-        self.bar.update(self.task, completed=at, description=f"loss {loss:.3f} {self.said}")
+        self.bar.update(self.task, completed=at, description=f"loss {loss:.3f} {self.score}")
 
     def epoch(self, record: dict[str, Any]) -> None:
         self.past = record["epoch"]
         if "validation_ua" in record:
-            self.said = f"validation UA {100 * record['validation_ua']:.1f}"
+            self.score = f"validation UA {100 * record['validation_ua']:.1f}"
         if not sys.stderr.isatty():
-            print(f"epoch {record['epoch']}: loss {record['loss']:.3f} {self.said}", file=sys.stderr)
+            print(f"epoch {record['epoch']}: loss {record['loss']:.3f} {self.score}", file=sys.stderr)

@@ -1,10 +1,7 @@
-"""``pack``, and what the commands that run on a cluster share: ``--engine ray``."""
+"""``pack``, and the options of the commands that run on a cluster: ``--engine ray``."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +25,7 @@ Ray = Annotated[
 
 
 def workers_of(engine: str, address: str | None, options: list[str] | None) -> Workers | None:
-    """What the options say of the cluster's workers; None: the work stays here."""
+    """The cluster's workers by the options; None for the local engine."""
     from undertone.config import apply_overrides
 
     if engine not in ("local", "ray"):
@@ -51,21 +48,6 @@ def local_path(place: str, option: str) -> Path:
     return Path(place)
 
 
-@contextmanager
-def bar(doing: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr where someone is looking."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (doing, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(doing, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
-
-
 @app.command()
 def pack(
     manifest: Annotated[Path, typer.Argument(help="M.jsonl or M.parquet")],
@@ -74,9 +56,9 @@ def pack(
     megabytes: Annotated[float, typer.Option(help="About how large a shard is.", min=0.001)] = 256,
     rows: Annotated[int, typer.Option(help="Utterances that a worker takes at once.", min=1)] = 64,
 ) -> None:
-    """Lay a manifest's recordings into shards, so that a cluster reads few large files.
+    """Copy a manifest's recordings into shards, so that a cluster reads few large files.
 
-    parquet: the folder is what --engine ray takes in a manifest's place. tar: the folder gets a
+    parquet: the folder is what --engine ray takes in place of a manifest. tar: the folder gets a
     manifest.jsonl that every command reads.
 
     Example: undertone pack calls.jsonl --out shards/
