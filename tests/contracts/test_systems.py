@@ -64,6 +64,23 @@ def test_padding_changes_nothing(variant: str) -> None:
 
 
 @each_variant
+def test_a_system_reads_no_other_tiers_than_it_names(variant: str) -> None:
+    system, batch = make(variant), batch_of(6, IDS)
+    only = {name: segments for name, segments in batch.segments.items() if name in system.tiers}
+    assert set(system.tiers) <= set(batch.segments)
+    _assert_same(_heads(system(replace(batch, segments=only))), _heads(system(batch)))
+
+
+@each_variant
+def test_a_system_judges_by_its_sides_alone(variant: str) -> None:
+    system, batch = make(variant), batch_of(6, IDS)
+    every = torch.ones(6, dtype=torch.bool)
+    unused = {side: every for side in ("speech", "text") if side not in system.sides}
+    _assert_same(_heads(system(batch.without(**unused))), _heads(system(batch)))
+    assert set(system(batch).sides()) <= {"fused", *system.sides}
+
+
+@each_variant
 def test_the_order_of_a_batch_changes_nothing(variant: str) -> None:
     system, items = make(variant), examples(6)
     order = [4, 0, 5, 2, 1, 3]

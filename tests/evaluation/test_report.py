@@ -44,7 +44,7 @@ class Shape(HTMLParser):
 
 @pytest.fixture
 def three(runs: Make) -> list[Path]:
-    return [runs("speech", 0.8, sides=False), runs("concat", 1.4), runs("unison", 2.6)]
+    return [runs("unison", 2.6), runs("speech", 0.8, sides=False), runs("concat", 1.4)]
 
 
 def test_the_page_needs_nothing_but_itself(three: list[Path], tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class Planted:
         swapped = {name: keys[self.shift.get(name, name)] for name in keys}
         return Features(
             str(self.store.root),
-            swapped if recipe.hears else {},
+            swapped if recipe.uses_speech else {},
             clock=FrameClock(HOP, HOP / 2),
             speech_dim=4,
             encoders={"speech": {"name": "planted", "identity": str(self.strength)}},

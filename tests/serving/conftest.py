@@ -181,8 +181,7 @@ def make_model(folder: Path, system: str = "unison", seed: int = 0, **settings: 
             "text": {"name": "subword"},
         },
     }
-    if system in card["encoders"]:
-        card["encoders"] = {system: card["encoders"][system]}
+    card["encoders"] = {side: card["encoders"][side] for side in SYSTEMS[system][0].sides}
     folders.save(folder, made.eval(), card, pieces)
     return folder
 

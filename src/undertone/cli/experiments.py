@@ -145,8 +145,9 @@ def report(
     import json
 
     from undertone.evaluation.report import render
+    from undertone.models.table import preferred
 
-    results = render(runs, out, reference=reference)
+    results = render(runs, out, reference=reference or preferred())
     if as_json:
         print(json.dumps([result.plain() for result in results]))
     else:

@@ -45,7 +45,7 @@ __all__ = ["envelope", "render"]
 def render(runs: Sequence[Path], out: Path, *, reference: str | None = None) -> list[Result]:
     """Measure the runs, write ``out`` (HTML) and the same as Markdown beside it; returns the results.
 
-    ``reference`` names the run that the others are tested against (default: ``unison``, else the first).
+    ``reference`` names the run that the others are tested against (else the first).
     """
     if not runs:
         raise DataError("nothing to report: no run was named")

@@ -180,15 +180,11 @@ class Comparison:
 
 
 def reference_of(results: Sequence[Result], wanted: str | None = None) -> Result:
-    """The system that the others are tested against: by name, else ``unison``, else the first given.
+    """The system that the others are tested against: by name, else the first given.
 
     Never the best on the test side: that would be chosen by the very numbers it is tested with.
     """
-    for name in (wanted, "unison"):
-        found = [r for r in results if r.name == name]
-        if found:
-            return found[0]
-    return results[0]
+    return next((r for r in results if r.name == wanted), results[0])
 
 
 def compare(results: Sequence[Result], reference: Result, name: str = "ua") -> list[Comparison]:

@@ -20,6 +20,7 @@ from undertone.experiment.features import Features
 from undertone.experiment.material import Corpus, gather_features, read_corpus, write_features
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import FINAL, Task, run_job
+from undertone.models.table import SYSTEMS
 from undertone.store import Store
 from undertone.training.jobs import Failure, Job, Work, run_jobs
 
@@ -109,8 +110,8 @@ class _Shared:
         self._found: dict[str, Features] = {}
 
     def of(self, recipe: Recipe, corpus: Corpus) -> Features:
-        wanted = [recipe.manifest, corpus.mark, recipe.hears and recipe.speech.plain()]
-        key = fingerprint([*wanted, recipe.reads and recipe.text.plain()])
+        wanted = [recipe.manifest, corpus.mark, recipe.uses_speech and recipe.speech.plain()]
+        key = fingerprint([*wanted, recipe.uses_text and recipe.text.plain()])
         if key not in self._found:
             self._found[key] = gather_features(recipe, corpus.utterances, self.store, jobs=self.processes)
         return self._found[key]
@@ -203,12 +204,8 @@ def _said(encoder: dict[str, Any]) -> str:
     return f"{encoder['name']}{'@' + revision if revision else ''} ({encoder['identity']}{pooled}{tuned})"
 
 
-COST = ("speech", "text", "concat", "score", "mgcma", "perspective", "unison", "multilevel")
-"""From cheap to dear, roughly."""
-
-
 def _longest_first(jobs: Sequence[Job]) -> list[Job]:
-    return sorted(jobs, key=lambda job: -COST.index(job.payload.recipe.system) if job.payload else 0)
+    return sorted(jobs, key=lambda job: -SYSTEMS[job.payload.recipe.system][0].cost)
 
 
 @cache

@@ -18,6 +18,7 @@ from undertone.experiment.crossval import Watched, crossval
 from undertone.experiment.example import write_example
 from undertone.experiment.prepare import prepare
 from undertone.experiment.recipe import Recipe, load_recipe, recipes_folder
+from undertone.models.table import SYSTEMS, preferred
 from undertone.store import Store
 from undertone.training.jobs import Failure, Job
 
@@ -25,12 +26,9 @@ __all__ = ["Demo", "demo", "demo_recipes"]
 
 log = logging.getLogger(__name__)
 
-SYSTEMS = ("speech", "text", "score", "concat", "multilevel", "perspective", "mgcma", "unison")
-"""In the order of the table: one modality, simple fusion, the published systems, ours."""
 SIZE, QUICK_SIZE = 1000, 500
 """Utterances of the corpus."""
 QUICK = ("training.epochs=12",)
-QUICK_SYSTEMS = ("speech", "text", "score", "concat", "unison")
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,20 @@ class Demo:
 
 
 def demo_recipes(out: Path, quick: bool = False, overrides: Sequence[str] = ()) -> list[Recipe]:
-    """The demo's recipes, reading the corpus in ``out``."""
-    here = [f"manifest={json.dumps((out / 'corpus.jsonl').as_posix())}"]
-    changed = [*here, *(QUICK if quick else ()), *overrides]
-    folder = recipes_folder() / "demo"
-    return [load_recipe(folder / f"{name}.toml", changed) for name in (QUICK_SYSTEMS if quick else SYSTEMS)]
+    """The demo's recipes, reading the corpus in ``out``: of every system that has one there.
+
+    ``quick``: of the preferred system, and of those that are there to compare with.
+    """
+    manifest = f"manifest={json.dumps((out / 'corpus.jsonl').as_posix())}"
+    changed = [manifest, *(QUICK if quick else ()), *overrides]
+    files = {name: recipes_folder() / "demo" / f"{name}.toml" for name in SYSTEMS}
+    ranks = {name: system.rank for name, (system, _) in SYSTEMS.items()}
+    shown = [name for name, file in files.items() if file.is_file()]
+    return [
+        load_recipe(files[name], changed)
+        for name in shown
+        if not quick or ranks[name] == 0 or name == preferred()
+    ]
 
 
 def demo(
@@ -80,7 +87,7 @@ def demo(
     for recipe, run in zip(recipes, done.runs, strict=True):
         if run in runs:
             write_example(recipe, run)
-    measured = report.render(runs, out / "report.html")
+    measured = report.render(runs, out / "report.html", reference=preferred())
     summary = out / "summary.json"
     _write_json(summary, _summary(measured))
     return Demo(

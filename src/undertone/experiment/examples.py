@@ -16,7 +16,7 @@ from undertone.experiment import networks
 from undertone.experiment.features import Features
 from undertone.experiment.material import Material
 from undertone.experiment.recipe import Recipe
-from undertone.features.assemble import assemble
+from undertone.features.assemble import assemble, functionals
 from undertone.features.subword import Subword
 from undertone.models.example import IGNORE, Dimensions, Example
 from undertone.store import Store
@@ -86,13 +86,13 @@ def dataset(
 ) -> Dataset:
     """The utterances as examples, to be batched as the recipe's system takes them."""
     # a text network that learns takes its own ids, though the head is built for its vectors
-    taken = replace(dims, vocabulary=1) if recipe.reads and recipe.text.tuned else dims
+    taken = replace(dims, vocabulary=1) if recipe.uses_text and recipe.text.tuned else dims
     return Dataset(examples(material, recipe, utterances, tokenizer), taken)
 
 
 def fit_tokenizer(recipe: Recipe, utterances: Sequence[Utterance]) -> Subword | None:
     """The pieces of these utterances' texts, where text is learned in the fold."""
-    if not (recipe.reads and recipe.text.learned):
+    if not (recipe.uses_text and recipe.text.learned):
         return None
     return Subword.fit([u.text for u in utterances if u.text], recipe.text.vocabulary)
 
@@ -134,9 +134,9 @@ def _example(
 ) -> Example:
     frames = stored_frames(features, utterance)
     text = stored_text(features, utterance, tokenizer)
-    if recipe.reads and recipe.text.tuned and utterance.text:
+    if recipe.uses_text and recipe.text.tuned and utterance.text:
         text = networks.token_ids(recipe, utterance.text)
-    if recipe.hears and recipe.speech.tuned:
+    if recipe.uses_speech and recipe.speech.tuned:
         return _heard(recipe, utterance, features.clock, text, labels)
     if frames is not None and features.clock is not None:
         _check_times(utterance, frames, features.clock.hop)
@@ -174,13 +174,6 @@ def example_of(
     if whole.text is not None and (pooled or recipe.text.functionals) and len(whole.text):
         whole = replace(whole, text=whole.text.mean(0, keepdims=True), token_word=None)
     return whole
-
-
-def functionals(frames: Vectors) -> Vectors:
-    """(1, 2D), or (K, 1, 2D) of layers: the mean and the deviation over the frames."""
-    return np.concatenate(
-        [frames.mean(-2, keepdims=True), frames.std(-2, keepdims=True)], axis=-1, dtype=np.float32
-    )
 
 
 @lru_cache(maxsize=4)

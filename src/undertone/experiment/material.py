@@ -100,10 +100,10 @@ def gather_features(
     recipe: Recipe, utterances: Sequence[Utterance], store: Store, *, jobs: int = 1
 ) -> Features:
     """Encode what the store lacks; returns where everything is."""
-    hears_itself = recipe.hears and recipe.speech.tuned
-    stored = recipe.hears and not recipe.speech.tuned
+    hears_itself = recipe.uses_speech and recipe.speech.tuned
+    stored = recipe.uses_speech and not recipe.speech.tuned
     speech = speech_encoders.build(recipe.speech.encoder) if stored else None
-    wants_text = recipe.reads and not recipe.text.learned and not recipe.text.tuned
+    wants_text = recipe.uses_text and not recipe.text.learned and not recipe.text.tuned
     text = text_encoders.build(recipe.text.encoder) if wants_text else None
     written = [u for u in utterances if u.text] if text is not None else []
     extract(utterances, store, speech=speech, jobs=jobs)
@@ -116,7 +116,7 @@ def gather_features(
     if text is not None:
         encoders["text"] = _identity(text, recipe.text.encoder)
         encoders["text"]["functionals"] = recipe.text.functionals
-    elif recipe.reads and not recipe.text.tuned:
+    elif recipe.uses_text and not recipe.text.tuned:
         encoders["text"] = {"name": recipe.text.name, "identity": f"fitted in the fold, {_subword(recipe)}"}
     found = Features(
         store=str(store.root),

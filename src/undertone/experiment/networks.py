@@ -24,10 +24,10 @@ RATE = 16_000
 def wrapped(recipe: Recipe, head: System) -> System:
     """The system around which the recipe's encoders learn; itself where none does."""
     speech = text = None
-    if recipe.hears and recipe.speech.tuned:
+    if recipe.uses_speech and recipe.speech.tuned:
         network = pretrained.load_speech(recipe.speech.name, recipe.speech.revision).model
         speech = SpeechTower(network, recipe.speech.tuning)
-    if recipe.reads and recipe.text.tuned:
+    if recipe.uses_text and recipe.text.tuned:
         network = pretrained.load_text(recipe.text.name, recipe.text.revision).model
         text = TextTower(network, recipe.text.tuning)
     return Tuned(head, speech, text) if speech or text else head
@@ -37,7 +37,7 @@ def with_networks(recipe: Recipe, features: Features) -> Features:
     """The features with the sizes, the clock and the identities of the encoders that learn."""
     encoders = dict(features.encoders)
     changed: dict[str, Any] = {}
-    if recipe.hears and recipe.speech.tuned:
+    if recipe.uses_speech and recipe.speech.tuned:
         found = pretrained.load_speech(recipe.speech.name, recipe.speech.revision)
         weighted = recipe.speech.layer == "weighted"
         changed |= {
@@ -46,7 +46,7 @@ def with_networks(recipe: Recipe, features: Features) -> Features:
             "speech_layers": int(found.settings.num_hidden_layers) + 1 if weighted else 0,
         }
         encoders["speech"] = _identity(found, recipe.speech.encoder.plain(), recipe.speech.tuning.plain())
-    if recipe.reads and recipe.text.tuned:
+    if recipe.uses_text and recipe.text.tuned:
         found = pretrained.load_text(recipe.text.name, recipe.text.revision)
         changed["text_dim"] = int(found.settings.hidden_size)
         encoders["text"] = _identity(found, recipe.text.encoder.plain(), recipe.text.tuning.plain())

@@ -150,14 +150,14 @@ class Recipe(Config):
         return self.name or self.system
 
     @property
-    def hears(self) -> bool:
+    def uses_speech(self) -> bool:
         """Whether speech features are needed at all."""
-        return self.system != "text"
+        return "speech" in SYSTEMS[self.system][0].sides
 
     @property
-    def reads(self) -> bool:
+    def uses_text(self) -> bool:
         """Whether transcripts are needed at all."""
-        return self.system != "speech"
+        return "text" in SYSTEMS[self.system][0].sides
 
     def mark(self) -> str:
         """A hash of what determines one training: not how many there are, nor where the corpus lies."""
@@ -223,15 +223,15 @@ def _typed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _refuse_contradictions(recipe: Recipe, where: str) -> None:
     prefix = f"{where}: " if where else ""
     dialogue = recipe.protocol.level == "dialogue"
-    if dialogue and recipe.reads and recipe.text.learned:
+    if dialogue and recipe.uses_text and recipe.text.learned:
         raise ConfigError(
             f"{prefix}protocol.level = 'dialogue' needs a text.name with vectors, not 'subword'"
         )
-    if recipe.text.functionals and recipe.text.learned and recipe.reads:
+    if recipe.text.functionals and recipe.text.learned and recipe.uses_text:
         raise ConfigError(f"{prefix}text.functionals needs a text.name with vectors, not 'subword'")
     both: tuple[tuple[str, bool, SpeechSide | TextSide], ...] = (
-        ("speech", recipe.hears, recipe.speech),
-        ("text", recipe.reads, recipe.text),
+        ("speech", recipe.uses_speech, recipe.speech),
+        ("text", recipe.uses_text, recipe.text),
     )
     for name, used, side in both:
         if not (used and side.tuned):

@@ -96,18 +96,18 @@ class _Encoders:
 def conditions(recipe: Recipe, transcripts: Path | None = None) -> list[Condition]:
     """What makes sense for the recipe's system, sweep by sweep, each from nothing worse on."""
     found = []
-    if recipe.hears:
+    if recipe.uses_speech:
         found += [
             Condition("added noise", "none"),
             *(Condition("added noise", f"{x:g} dB", snr=x) for x in SNRS),
         ]
-    if recipe.hears and recipe.reads:
+    if recipe.uses_speech and recipe.uses_text:
         found += [Condition("missing", "nothing")]
         found += [Condition("missing", "speech", speech=False), Condition("missing", "text", text=False)]
-    if recipe.reads:
+    if recipe.uses_text:
         found += [Condition("transcript", recipe.protocol.transcripts)]
         found += [Condition("transcript", f"{100 * x:g} % word errors", errors=x) for x in ERRORS]
-    if transcripts is not None and recipe.reads:
+    if transcripts is not None and recipe.uses_text:
         found += [Condition("transcript", transcripts.stem, transcripts=transcripts)]
     return found
 
@@ -203,7 +203,7 @@ def _worsened(bench: _Bench, condition: Condition) -> list[Example]:
 
 
 def _text(bench: _Bench, utterance: Utterance, heard: Utterance) -> Words | None:
-    if heard.text == utterance.text or bench.tokenizer is not None or not bench.recipe.reads:
+    if heard.text == utterance.text or bench.tokenizer is not None or not bench.recipe.uses_text:
         return stored_text(bench.material.features, heard, bench.tokenizer)
     return bench.encoders.text.encode([heard.text])[0] if heard.text else None
 

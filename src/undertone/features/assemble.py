@@ -24,6 +24,7 @@ __all__ = [
     "checked_frames",
     "checked_wave",
     "frame_spans",
+    "functionals",
     "segment_words",
     "token_words",
 ]
@@ -129,6 +130,12 @@ def checked_frames(frames: NDArray[np.float32], name: str) -> NDArray[np.float32
     if not np.isfinite(frames).all():
         raise DataError(f"{name} gave features that are not numbers; try --precision fp32")
     return frames
+
+
+def functionals(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(1, 2D), or (K, 1, 2D) of layers: the mean and the deviation over the frames."""
+    both = [frames.mean(-2, keepdims=True), frames.std(-2, keepdims=True)]
+    return np.concatenate(both, axis=-1, dtype=np.float32)
 
 
 def _tokens(

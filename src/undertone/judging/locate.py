@@ -15,8 +15,6 @@ __all__ = ["Found", "is_model", "locate", "read", "starter"]
 CARD = "card.json"
 DEMOS = ("runs/demo", "runs/demo-quick")
 """Where ``undertone demo`` leaves its runs."""
-PREFERRED = ("unison", "multilevel", "mgcma", "perspective")
-"""Of the demo's systems, in this order."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,11 @@ def _newest_demo(root: Path) -> Path | None:
 
 
 def _preference(model: Path) -> tuple[int, str]:
+    from undertone.models.table import SYSTEMS  # it imports torch
+
     system = str(read(model).get("system", model.parent.name))
-    return (PREFERRED.index(system) if system in PREFERRED else len(PREFERRED), model.as_posix())
+    rank = SYSTEMS[system][0].rank if system in SYSTEMS else 0
+    return -rank, model.as_posix()
 
 
 def _caution(model: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from undertone.models import folder
 from undertone.models.batch import Batch, collate
 from undertone.models.example import filled
 from undertone.models.system import System
-from undertone.types import TIERS
 
 __all__ = ["TorchNetwork", "batch_of", "load_torch"]
 
@@ -33,9 +32,8 @@ class TorchNetwork:
     @torch.inference_mode()
     def run(self, rows: Sequence[Row]) -> dict[str, NDArray[np.float32]]:
         output = self.system(batch_of(rows, self.system))
-        sides = {"fused": output.logits, "speech": output.speech, "text": output.text}
-        said = {side: self.system.posteriors(logits) for side, logits in sides.items() if logits is not None}
-        return {name: values.numpy() for name, values in {**said, **self.system.asides(output)}.items()}
+        posteriors = {side: self.system.posteriors(logits) for side, logits in output.sides().items()}
+        return {name: values.numpy() for name, values in (posteriors | self.system.asides(output)).items()}
 
 
 def batch_of(rows: Sequence[Row], system: System) -> Batch:
@@ -58,8 +56,7 @@ def _gates(gates: Sequence[NDArray[np.float32] | None], size: int) -> torch.Tens
 def load_torch(path: Path) -> Judge:
     """The model in a folder."""
     loaded = folder.load(path)
-    settings = loaded.config.plain()
-    if settings.get("level") == "dialogue":
+    if loaded.config.plain().get("level") == "dialogue":
         raise ModelError(f"{path}: judges whole dialogues; single recordings need a model of utterance level")
     card = {**loaded.card, "system": loaded.name}
     return Judge(
@@ -67,11 +64,5 @@ def load_torch(path: Path) -> Judge:
         card,
         Front(card, loaded.tokenizer),
         TorchNetwork(loaded.system),
-        tiers=tiers_of(settings),
+        tiers=loaded.system.tiers,
     )
-
-
-def tiers_of(settings: Mapping[str, object]) -> tuple[str, ...]:
-    """The alignment tiers that a system's settings name; word positions alone need the word tier."""
-    text = " ".join(str(settings.get(key, "")) for key in ("tiers", "members", "positions"))
-    return tuple(tier for tier in TIERS if tier in text)

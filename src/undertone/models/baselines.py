@@ -48,37 +48,39 @@ def _unimodal(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Uni
 
 
 class _One(System):
-    side: Side
+    cost = 1.0
 
     def __init__(self, config: BaselineConfig, dimensions: Dimensions) -> None:
         super().__init__(config, dimensions)
-        self.branch = _unimodal(config, dimensions, self.side)
+        self.branch = _unimodal(config, dimensions, self.sides[0])
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         answer = self.branch(batch, attention)
         output = Output(answer.logits, vectors={"fused": answer.vector}, attention=answer.attention)
-        setattr(output, self.side, answer.logits)
+        setattr(output, self.sides[0], answer.logits)
         return output
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        here = batch.present[:, 0 if self.side == "speech" else 1]
+        here = batch.present[:, 0 if self.sides == ("speech",) else 1]
         return {"fused": self.criterion(output.logits, scored(batch.labels, here))}
 
 
 class Speech(_One):
     """Speech alone: frames pooled, and an MLP."""
 
-    side = "speech"
+    sides = ("speech",)
 
 
 class Text(_One):
     """Text alone: token vectors pooled, and an MLP."""
 
-    side = "text"
+    sides = ("text",)
 
 
 class Concat(System):
     """Both sides pooled, each normalised so that neither drowns the other, concatenated, and an MLP."""
+
+    cost = 2.0
 
     def __init__(self, config: BaselineConfig, dimensions: Dimensions) -> None:
         super().__init__(config, dimensions)
@@ -100,12 +102,13 @@ class Concat(System):
 class Score(Ensemble):
     """The speech and the text baseline, trained apart, their posteriors combined."""
 
+    cost = 2.0
+
     def __init__(self, config: ScoreConfig, dimensions: Dimensions) -> None:
-        sides: tuple[Side, ...] = ("speech", "text")
         build: dict[str, Callable[[], nn.Module]] = {
-            side: partial(_unimodal, config, dimensions, side) for side in sides
+            side: partial(_unimodal, config, dimensions, side) for side in self.sides
         }
-        super().__init__(config, dimensions, build, [list(sides)], config.late, config.shrink)
+        super().__init__(config, dimensions, build, [list(self.sides)], config.late, config.shrink)
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         output = super().forward(batch, attention)

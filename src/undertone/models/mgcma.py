@@ -28,6 +28,7 @@ from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Pooling, PoolingKind, frame_words, masked_mean
 from undertone.models.system import Output, System, SystemConfig
+from undertone.types import Tier
 
 __all__ = ["Mgcma", "MgcmaConfig"]
 
@@ -136,6 +137,8 @@ class Tokens(nn.Module):
 class Mgcma(System):
     """Multi-granularity cross-modal alignment (2412.20821): distributions, tokens, instances."""
 
+    cost = 6.0
+    rank = 2
     generator: torch.Generator | None = None
     """Draws the hard negatives; None: the common stream."""
 
@@ -159,6 +162,10 @@ class Mgcma(System):
         terms = ("distribution", "instance", "match", "entropy")
         self.weights = {"fused": 1.0} | {k: w for k in terms if (w := float(getattr(config, k)))}
         self.reductions = {k: "gathered" for k in ("distribution", "instance") if k in self.weights}
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        return ("word",) if self.settings.positions == "word" else ()
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         masks = batch.speech_mask, batch.text_mask

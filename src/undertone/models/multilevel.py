@@ -28,6 +28,7 @@ from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Level, Pooling, PoolingKind, SegmentPool, SegmentPooling, tier_of
 from undertone.models.system import Output, SystemConfig
+from undertone.types import TIERS, Tier
 
 __all__ = ["Multilevel", "MultilevelConfig"]
 
@@ -128,6 +129,9 @@ class Early(nn.Module):
 class Multilevel(Ensemble):
     """Multi-level fusion (2207.04697): co-attention at several granularities of speech, and late fusion."""
 
+    cost = 8.0
+    rank = 3
+
     def __init__(self, config: MultilevelConfig, dimensions: Dimensions) -> None:
         build: dict[str, Callable[[], nn.Module]] = {}
         for name in config.members:
@@ -142,6 +146,12 @@ class Multilevel(Ensemble):
         super().__init__(
             config, dimensions, build, [*early, *([late] if late else [])], config.late, config.shrink
         )
+        self.settings = config
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        used = {name.partition("-")[2] for name in self.settings.members} | {self.settings.positions}
+        return tuple(tier for tier in TIERS if tier in used)
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         output = super().forward(batch, attention)

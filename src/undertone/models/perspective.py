@@ -210,6 +210,9 @@ def _as_loud(module: nn.Module) -> None:
 class Perspective(System):
     """Early, middle or late fusion under the perspective loss (2304.03899), by utterance or dialogue."""
 
+    cost = 6.0
+    rank = 1
+
     def __init__(self, config: PerspectiveConfig, dimensions: Dimensions) -> None:
         super().__init__(config, dimensions)
         self.settings = config
@@ -258,12 +261,11 @@ class Perspective(System):
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """The three perspectives' cross-entropies; an absent side has no term."""
-        sides = {"fused": output.logits, "speech": output.speech, "text": output.text}
         here = {"fused": batch.present.any(1), "speech": batch.present[:, 0], "text": batch.present[:, 1]}
         return {
             name: self._cross_entropy(logits, scored(batch.labels, here[name]))
-            for name, logits in sides.items()
-            if name in self.weights and logits is not None
+            for name, logits in output.sides().items()
+            if name in self.weights
         }
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:

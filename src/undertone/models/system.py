@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from undertone.config import Config
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE, Dimensions
+from undertone.types import Tier
 
 __all__ = ["Output", "Reduction", "System", "SystemConfig", "cross_entropy", "scored"]
 
@@ -63,9 +64,23 @@ class Output:
     batch: Batch | None = None
     """The batch as the head took it, where encoders in the graph made it another than came in."""
 
+    def sides(self) -> dict[str, Tensor]:
+        """Logits by perspective: ``fused``, and ``speech`` and ``text`` where there is such a branch."""
+        named = {"fused": self.logits, "speech": self.speech, "text": self.text}
+        return {name: logits for name, logits in named.items() if logits is not None}
+
 
 class System(nn.Module):
     """Base of all systems. Subclasses define ``__init__(config, dimensions)``, ``forward``, ``terms``."""
+
+    sides: tuple[Literal["speech", "text"], ...] = ("speech", "text")
+    """The modalities that the system judges by."""
+    cost: float = 4.0
+    """How long training takes, relative to the other systems, roughly: long jobs are started first."""
+    rank: int = 0
+    """Which is preferred where nothing is asked for: the highest; 0 for what is there to compare with."""
+    exportable: bool = True
+    """Whether the graph is the same whatever the clip, so that it can be written down once."""
 
     weights: dict[str, float]
     """How much each loss term counts; 0 switches a term off. Set by the subclass from its config."""
@@ -86,9 +101,6 @@ class System(nn.Module):
     """(B, …) → (B of all processes, …), with gradient and own rows at their place; the identity in one
     process. Contrastive terms see the other processes' vectors through it."""
 
-    exportable: bool = True
-    """Whether the graph is the same whatever the clip, so that it can be written down once."""
-
     def __init__(self, config: SystemConfig, dimensions: Dimensions) -> None:
         super().__init__()
         self.config = config
@@ -101,6 +113,11 @@ class System(nn.Module):
         self.register_buffer("speech_std", torch.ones(dimensions.speech))
         self.register_buffer("temperature", torch.ones(()))
         self.register_forward_pre_hook(_standardised)
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """The alignment tiers that the system uses, in the order of ``TIERS``."""
+        return ()
 
     def standardise(self, mean: Tensor, std: Tensor) -> None:
         """From now on frames are shifted by ``mean (Ds,)`` and divided by ``std (Ds,)``."""

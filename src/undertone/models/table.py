@@ -15,19 +15,25 @@ from undertone.models.perspective import Perspective, PerspectiveConfig
 from undertone.models.system import System, SystemConfig
 from undertone.models.unison import Unison, UnisonConfig
 
-__all__ = ["SYSTEMS", "build"]
+__all__ = ["SYSTEMS", "build", "preferred"]
 
 SYSTEMS: dict[str, tuple[type[System], type[SystemConfig]]] = {
     "speech": (Speech, BaselineConfig),
     "text": (Text, BaselineConfig),
-    "concat": (Concat, BaselineConfig),
     "score": (Score, ScoreConfig),
+    "concat": (Concat, BaselineConfig),
     "multilevel": (Multilevel, MultilevelConfig),
     "perspective": (Perspective, PerspectiveConfig),
     "mgcma": (Mgcma, MgcmaConfig),
     "unison": (Unison, UnisonConfig),
     "compact": (Compact, CompactConfig),
 }
+"""In the order of the report's table: one modality, simple fusion, the published systems, ours."""
+
+
+def preferred() -> str:
+    """The name of the system that ranks highest: what the others are compared with unless told otherwise."""
+    return max(SYSTEMS, key=lambda name: SYSTEMS[name][0].rank)
 
 
 def build(name: str, settings: Mapping[str, Any], dimensions: Dimensions, where: str = "") -> System:

@@ -25,6 +25,7 @@ from undertone.config import Config
 from undertone.errors import MissingExtra, ModelError
 from undertone.models.batch import Batch, mask_from
 from undertone.models.system import Output, System
+from undertone.types import Tier
 
 __all__ = ["SpeechTower", "TextTower", "TuneConfig", "Tuned"]
 
@@ -169,7 +170,11 @@ class Tuned(System):
         if text is not None and text.layers:
             raise ModelError("layer = 'weighted' is for speech: give the text encoder layer = 'last'")
         self.head, self.speech_tower, self.text_tower = head, speech, text
-        self.weights, self.reductions = head.weights, head.reductions
+        self.weights, self.reductions, self.sides = head.weights, head.reductions, head.sides
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        return self.head.tiers
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         encoded = self.encoded(batch)

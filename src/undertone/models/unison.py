@@ -30,7 +30,7 @@ from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Pooling, SegmentPool, masked_mean, masked_softmax, tier_of
 from undertone.models.system import Output, System, SystemConfig, scored
-from undertone.types import Tier
+from undertone.types import TIERS, Tier
 
 __all__ = ["Unison", "UnisonConfig"]
 
@@ -155,6 +155,9 @@ class Gaussian(nn.Module):
 class Unison(System):
     """Ours: granular speech meeting its words, co-attention, three perspectives, auxiliary alignments."""
 
+    cost = 7.0
+    rank = 4
+
     def __init__(self, config: UnisonConfig, dimensions: Dimensions) -> None:
         super().__init__(config, dimensions)
         self.settings = config
@@ -184,6 +187,11 @@ class Unison(System):
         named |= {"distribution": config.distribution, "instance": config.instance}
         self.weights = {"fused": 1.0} | {k: w for k, w in named.items() if w}
         self.reductions = {k: "gathered" for k in ("distribution", "instance") if k in self.weights}
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        used = {*self.settings.tiers, self.settings.positions}
+        return tuple(tier for tier in TIERS if tier in used)
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         x, y = self._frames(batch), self.text_input(batch)  # (B, T, D), (B, L, D)

@@ -143,7 +143,7 @@ def _write_graph(network: Any, rows: Sequence[Row], folder: Path, to: str) -> li
 
     from undertone.judging.networks import batch_of
     from undertone.judging.tensors import input_names, output_name
-    from undertone.serving.graph import Graph, dense_pooling, dynamic_axes, sides_of, tensors_of
+    from undertone.serving.graph import Graph, dense_pooling, dynamic_axes, tensors_of
 
     try:
         import onnx  # noqa: F401
@@ -151,7 +151,7 @@ def _write_graph(network: Any, rows: Sequence[Row], folder: Path, to: str) -> li
         raise MissingExtra("export", "export") from error
     batch = batch_of(rows, network.system)
     with torch.no_grad():
-        sides = sides_of(network.system(batch))
+        sides = list(network.system(batch).sides())
     graph = Graph(network.system, sides).eval()
     path = folder / FILES["onnx"]
     names = [output_name(side) for side in sides]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
-from undertone.judging.tensors import SIDES, input_names
+from undertone.judging.tensors import input_names
 from undertone.models import layers
 from undertone.models.batch import Batch, Segments
 from undertone.models.system import System
 from undertone.types import TIERS
 
-__all__ = ["Graph", "dense_pooling", "dynamic_axes", "sides_of", "tensors_of"]
+__all__ = ["Graph", "dense_pooling", "dynamic_axes", "tensors_of"]
 
 
 def dynamic_axes(batch: Batch) -> dict[str, dict[int, str]]:
@@ -85,7 +84,7 @@ class Graph(nn.Module):
             text_gate=named["text_gate"],
         )
         output = self.system(batch)
-        logits = {"fused": output.logits, "speech": output.speech, "text": output.text}
+        logits = output.sides()
         return tuple(self.system.posteriors(logits[side]) for side in self.sides)
 
 
@@ -116,9 +115,3 @@ def _attend(frames: Tensor, scores: Tensor, spans: Tensor, lengths: Tensor) -> T
     inside = _inside(frames, spans, lengths)
     hidden = scores[:, None].expand_as(inside).masked_fill(~inside, -1e30)
     return (hidden.softmax(-1) * inside) @ frames
-
-
-def sides_of(output: Any) -> list[str]:
-    """The posteriors that a system's output has."""
-    found = {"fused": output.logits, "speech": output.speech, "text": output.text}
-    return [side for side in SIDES if found[side] is not None]

@@ -78,7 +78,7 @@ class _Piece:
 
 def _piece(batch: Batch, output: Output) -> _Piece:
     found = {"logits": output.logits, **{f"member {k}": v for k, v in output.members.items()}}
-    found |= {f"branch {k}": v for k in ("speech", "text") if (v := getattr(output, k)) is not None}
+    found |= {f"branch {name}": v for name, v in output.sides().items() if name != "fused"}
     if "fused" in output.vectors:
         found["fused"] = output.vectors["fused"]
     if not batch.turns:

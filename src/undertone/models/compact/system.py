@@ -72,6 +72,7 @@ class CompactConfig(SystemConfig):
 class Compact(System):
     """Small networks of its own for speech and words, and the product rule: the system of the starter."""
 
+    cost = 5.0
     exportable = False  # each clip is cropped to what is active in it
     limit: Tensor
     """The distance from all known speech at which a clip is as likely none."""
