@@ -11,8 +11,8 @@ from undertone.audio.reading import (
     info,
     load,
     resample,
+    save,
 )
-from undertone.audio.writing import save
 
 __all__ = [
     "RATE",

@@ -1,7 +1,7 @@
 """Formats that soundfile does not read (mp4, m4a, webm …), through ffmpeg where it is installed.
 
-ffmpeg is told which containers and protocols it may open: without that, a playlist that calls
-itself ``clip.mp4`` could make it read other files or the network.
+ffmpeg gets a list of the containers and protocols it may open: without it, a playlist named
+``clip.mp4`` could make it read other files or the network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from undertone.errors import AudioError
 __all__ = ["SUFFIXES", "converted", "probe", "require"]
 
 SUFFIXES = frozenset({".mp4", ".m4a", ".mkv", ".webm", ".avi", ".mov", ".aac", ".wma", ".amr", ".3gp"})
-"""Of files that are ffmpeg's without asking soundfile first."""
+"""Of files that go to ffmpeg without trying soundfile first."""
 
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,aac,ac3,eac3,amr,amrnb,amrwb,"
@@ -32,14 +32,14 @@ SAFE = ("-v", "error", "-format_whitelist", CONTAINERS, "-protocol_whitelist", "
 def probe(source: Source) -> tuple[int, int, int]:
     """Rate, frames and channels of the first sound track, by the header."""
     with _on_disk(source) as path:
-        wanted = "stream=sample_rate,channels,duration:format=duration"
-        words = ["-select_streams", "a:0", "-show_entries", wanted, "-of", "json", f"file:{path}"]
-        found = json.loads(_run("ffprobe", source, words))
-    if not found.get("streams"):
+        fields = "stream=sample_rate,channels,duration:format=duration"
+        arguments = ["-select_streams", "a:0", "-show_entries", fields, "-of", "json", f"file:{path}"]
+        report = json.loads(_run("ffprobe", source, arguments))
+    if not report.get("streams"):
         raise AudioError(f"{source.name}: has no sound track")
-    stream = found["streams"][0]
+    stream = report["streams"][0]
     rate = int(stream["sample_rate"])
-    seconds = stream.get("duration") or found.get("format", {}).get("duration") or 0.0
+    seconds = stream.get("duration") or report.get("format", {}).get("duration") or 0.0
     return rate, round(float(seconds) * rate), int(stream["channels"])
 
 
@@ -48,23 +48,23 @@ def converted(source: Source) -> Iterator[Path]:
     """A temporary wav of the first sound track, its rate and channels as they are."""
     with tempfile.TemporaryDirectory(prefix="undertone-") as folder, _on_disk(source) as path:
         wav = Path(folder) / "sound.wav"
-        words = ["-i", f"file:{path}", "-map", "0:a:0", "-vn", "-c:a", "pcm_f32le", f"file:{wav}"]
-        _run("ffmpeg", source, ["-nostdin", *words])
+        arguments = ["-i", f"file:{path}", "-map", "0:a:0", "-vn", "-c:a", "pcm_f32le", f"file:{wav}"]
+        _run("ffmpeg", source, ["-nostdin", *arguments])
         yield wav
 
 
 def require(program: str, source: Source) -> str:
-    """Where a program of ffmpeg's is; without it, the error says what to do."""
-    found = shutil.which(program)
-    if found is None:
+    """The path of a program of ffmpeg's; without it, the error says what to do."""
+    path = shutil.which(program)
+    if path is None:
         raise AudioError(
             f"{source.name}: soundfile does not read this format; if it is sound, install ffmpeg"
         )
-    return found
+    return path
 
 
-def _run(program: str, source: Source, words: list[str]) -> bytes:
-    command = [require(program, source), *SAFE, *words]
+def _run(program: str, source: Source, arguments: list[str]) -> bytes:
+    command = [require(program, source), *SAFE, *arguments]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]

@@ -1,15 +1,21 @@
-"""Read any recording as mono float32 at the wanted rate, or say in one line why not."""
+"""Recordings through soundfile, or ffmpeg where it does not know the format: read as mono float32, written.
+
+Every error names the recording and says in one line what is wrong with it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from undertone.audio import ffmpeg
-from undertone.audio.opening import AudioInfo, described, natively, opened, reason
-from undertone.audio.source import Source, locate
+from undertone.audio.source import Source, check_complete, locate
 from undertone.errors import AudioError
+from undertone.files import whole
 from undertone.types import Seconds
 
 if TYPE_CHECKING:
@@ -17,13 +23,49 @@ if TYPE_CHECKING:
 
     from undertone.types import Wave
 
-__all__ = ["RATE", "SLACK", "AudioInfo", "check", "decode", "digest", "glance", "info", "load", "resample"]
+__all__ = [
+    "RATE",
+    "SLACK",
+    "AudioInfo",
+    "check",
+    "decode",
+    "digest",
+    "glance",
+    "info",
+    "load",
+    "open_native",
+    "opened",
+    "reason",
+    "resample",
+    "save",
+]
 
 RATE = 16_000
 """Samples a second that speech encoders want."""
 
 SLACK: Seconds = 0.05
 """How far an end may lie behind the recording's: annotators round, and codecs pad."""
+
+UNRECOGNISED = 1
+"""libsndfile's code for a format it does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What a recording's header claims."""
+
+    rate: int
+    frames: int
+    channels: int
+
+    @property
+    def duration(self) -> Seconds:
+        return self.frames / self.rate
+
+    @classmethod
+    def of(cls, sound: soundfile.SoundFile) -> Self:
+        """The header of an open sound."""
+        return cls(sound.samplerate, sound.frames, sound.channels)
 
 
 def load(ref: str | Path, start: Seconds | None = None, end: Seconds | None = None, rate: int = RATE) -> Wave:
@@ -48,17 +90,17 @@ def decode(
 def info(ref: str | Path) -> AudioInfo:
     """Rate, frames, channels and duration by the header, which is checked against the file's size."""
     source = locate(ref)
-    sound = natively(source)
+    sound = open_native(source)
     if sound is None:
         return AudioInfo(*ffmpeg.probe(source))
     with sound:
-        return described(sound)
+        return AudioInfo.of(sound)
 
 
 def glance(ref: str | Path) -> AudioInfo | None:
     """As ``check``, but None for containers that only ffmpeg reads: thousands of them would take minutes.
 
-    Of those it is made sure that they are there, not empty, and that ffmpeg is installed.
+    Of those only this is checked: they exist, are not empty, and ffmpeg is installed.
     """
     source = locate(ref)
     if Path(source.name).suffix.lower() not in ffmpeg.SUFFIXES or source.size == 0:
@@ -70,12 +112,12 @@ def glance(ref: str | Path) -> AudioInfo | None:
 def check(ref: str | Path) -> AudioInfo:
     """As ``info``, and the last frame really decodes: finds files cut short whose header is whole."""
     source = locate(ref)
-    sound = natively(source)
+    sound = open_native(source)
     if sound is None:
         return AudioInfo(*ffmpeg.probe(source))
     with sound:
         _frames(sound, source.name, sound.frames - 1, sound.frames)
-        return described(sound)
+        return AudioInfo.of(sound)
 
 
 def digest(ref: str | Path) -> str:
@@ -84,11 +126,70 @@ def digest(ref: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def resample(wave: Wave, native: int, rate: int) -> Wave:
+    """Mono samples (N,) at ``native`` a second as they are at ``rate``."""
+    import numpy as np
+
+    if native == rate:
+        return wave
+    import soxr
+
+    resampled: Wave = soxr.resample(wave, native, rate)
+    return resampled.astype(np.float32, copy=False)
+
+
+def save(path: Path, wave: Wave, rate: int = RATE) -> None:
+    """Write mono ``wave (N,)`` as 16-bit ``.wav`` or ``.flac`` (by the suffix), whole or not at all."""
+    import soundfile
+
+    with whole(path) as part:
+        soundfile.write(part, wave, rate, subtype="PCM_16")
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[soundfile.SoundFile]:
+    """The open sound, converted by ffmpeg where soundfile does not know the format."""
+    import soundfile
+
+    sound = open_native(source)
+    if sound is not None:
+        with sound:
+            yield sound
+    else:
+        with ffmpeg.converted(source) as path, soundfile.SoundFile(path) as converted:
+            yield converted
+
+
+def open_native(source: Source) -> soundfile.SoundFile | None:
+    """The sound as soundfile opens it, None where it does not know the format."""
+    import soundfile
+
+    if source.size == 0:
+        raise AudioError(f"{source.name}: is empty (0 bytes)")
+    check_complete(source)
+    content = source.open() if isinstance(source.content, bytes) else source.content
+    try:
+        sound = soundfile.SoundFile(content)
+    except (soundfile.SoundFileError, TypeError) as error:
+        if getattr(error, "code", None) == UNRECOGNISED:
+            return None
+        raise AudioError(f"{source.name}: cannot be read as audio ({reason(error)})") from None
+    if sound.frames <= 0:
+        sound.close()
+        raise AudioError(f"{source.name}: holds no samples")
+    return sound
+
+
+def reason(error: Exception) -> str:
+    """The reason that soundfile gives, without the file's name."""
+    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+
+
 def _read(source: Source, start: Seconds | None, end: Seconds | None, rate: int) -> Wave:
     import numpy as np
 
     with opened(source) as sound:
-        first, last = _window(source.name, described(sound), start, end)
+        first, last = _window(source.name, AudioInfo.of(sound), start, end)
         frames = _frames(sound, source.name, first, last)
         native = sound.samplerate
     if not np.isfinite(frames).all():
@@ -118,18 +219,6 @@ def _frames(sound: soundfile.SoundFile, name: str, first: int, last: int) -> Wav
     except soundfile.SoundFileError as error:
         raise AudioError(f"{name}: cut short or damaged ({reason(error)})") from None
     if len(frames) != last - first:
-        held = first + len(frames)
-        raise AudioError(f"{name}: cut short: the header claims {sound.frames} frames, {held} can be read")
+        read = first + len(frames)
+        raise AudioError(f"{name}: cut short: the header claims {sound.frames} frames, {read} can be read")
     return frames
-
-
-def resample(wave: Wave, native: int, rate: int) -> Wave:
-    """Mono samples (N,) at ``native`` a second as they are at ``rate``."""
-    import numpy as np
-
-    if native == rate:
-        return wave
-    import soxr
-
-    resampled: Wave = soxr.resample(wave, native, rate)
-    return resampled.astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""Audio as it comes: long recordings in blocks, chunks one after the other, uploads judged by header."""
+"""Audio as it comes: long recordings in blocks, chunks one after the other, the headers of uploads."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undertone.audio.opening import AudioInfo, described, natively, opened, reason
-from undertone.audio.reading import RATE
+from undertone.audio.reading import RATE, AudioInfo, open_native, opened, reason
 from undertone.audio.source import Source, locate
 from undertone.errors import AudioError
 from undertone.types import Seconds
@@ -20,11 +19,11 @@ __all__ = ["Resampler", "blocks", "header"]
 
 def header(data: bytes, name: str = "upload") -> AudioInfo:
     """As ``info``, of bytes in memory, never through ffmpeg: what it accepts ``decode`` reads without it."""
-    sound = natively(Source(name, data))
+    sound = open_native(Source(name, data))
     if sound is None:
-        raise AudioError(f"{name}: not a sound format that is read here (wav, flac, ogg, opus, mp3)")
+        raise AudioError(f"{name}: not a sound format that this program reads (wav, flac, ogg, opus, mp3)")
     with sound:
-        return described(sound)
+        return AudioInfo.of(sound)
 
 
 def blocks(ref: str | Path, seconds: Seconds = 30.0, rate: int = RATE) -> Iterator[Wave]:
@@ -34,17 +33,17 @@ def blocks(ref: str | Path, seconds: Seconds = 30.0, rate: int = RATE) -> Iterat
 
     source = locate(ref)
     with opened(source) as sound:
-        resample, heard = Resampler(sound.samplerate, rate), 0
-        while heard < sound.frames:
-            wanted = min(round(seconds * sound.samplerate), sound.frames - heard)
+        resample, done = Resampler(sound.samplerate, rate), 0
+        while done < sound.frames:
+            wanted = min(round(seconds * sound.samplerate), sound.frames - done)
             try:
                 frames = sound.read(wanted, dtype="float32", always_2d=True)
             except soundfile.SoundFileError as error:
                 raise AudioError(f"{source.name}: cut short or damaged ({reason(error)})") from None
-            heard += len(frames)
+            done += len(frames)
             if len(frames) != wanted:
                 raise AudioError(
-                    f"{source.name}: cut short: the header claims {sound.frames} frames, {heard} can be read"
+                    f"{source.name}: cut short: the header claims {sound.frames} frames, {done} can be read"
                 )
             if not np.isfinite(frames).all():
                 raise AudioError(f"{source.name}: holds samples that are not numbers (NaN or infinity)")
@@ -63,7 +62,7 @@ class Resampler:
             self._stream = soxr.ResampleStream(native, rate, 1, dtype="float32")
 
     def __call__(self, samples: Wave) -> Wave:
-        """What these samples bring; the filter holds some milliseconds back."""
+        """These samples at the other rate; the filter keeps some milliseconds back."""
         import numpy as np
 
         chunk = np.asarray(samples, np.float32)
@@ -72,7 +71,7 @@ class Resampler:
         return np.asarray(self._stream.resample_chunk(chunk), np.float32)
 
     def close(self) -> Wave:
-        """What the filter still held."""
+        """What the filter still keeps."""
         import numpy as np
 
         nothing = np.zeros(0, np.float32)
