@@ -50,7 +50,7 @@ if kind == "pipeline":
     def answer(wave):
         return judge({"raw": wave, "sampling_rate": 16000})
 else:
-    from undertone.judging.clips import Clip
+    from undertone.judging.clip import Clip
     from undertone.judging.predictor import load_model
     model = load_model(Path(folder))
     def answer(wave):

@@ -130,13 +130,14 @@ def _open(model: Path) -> Ask:
     """A model's public face; one thread, so that figures do not depend on the machine's cores."""
     import torch
 
-    from undertone.judging.clips import Clip
+    from undertone.judging.clip import Clip
     from undertone.judging.predictor import load_model
+    from undertone.judging.transcripts import Transcript
 
     torch.set_num_threads(1)
     ready = load_model(model)
     return lambda questions: ready.predict(
-        [Clip(one.id, one.wave, one.text, "given" if one.text else None) for one in questions]
+        [Clip(one.id, one.wave, Transcript(one.text) if one.text else None) for one in questions]
     )
 
 

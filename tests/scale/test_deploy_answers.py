@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from undertone.errors import ModelError
-from undertone.judging.clips import Clip
+from undertone.judging.clip import Clip
 from undertone.judging.fakes import FakeModel
+from undertone.judging.transcripts import Transcript
 from undertone.scale.deploy import Described, FarBatcher, answers
 from undertone.types import Prediction
 
@@ -29,7 +30,10 @@ class Fragile(FakeModel):
 
 
 def clips(*texts: str) -> list[Clip]:
-    return [Clip(str(i), np.full(160, i / 10, np.float32), text) for i, text in enumerate(texts)]
+    return [
+        Clip(str(i), np.full(160, i / 10, np.float32), text and Transcript(text))
+        for i, text in enumerate(texts)
+    ]
 
 
 def test_each_clip_gets_its_own_answer_explained_or_not() -> None:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from undertone.errors import ConfigError, ModelError
-from undertone.judging.clips import Clip
+from undertone.judging.clip import Clip
 from undertone.judging.predictor import load_model
+from undertone.judging.transcripts import Transcript
 from undertone.models.table import SYSTEMS
 from undertone.serving.export import TOLERANCE, export
 
@@ -71,9 +72,9 @@ def test_an_exported_model_answers_as_the_original(
 ) -> None:
     wave = np.random.default_rng(1).standard_normal(40_000).astype(np.float32) * 0.1
     clips = [
-        Clip("a", wave, "leave me alone now", "given"),
+        Clip("a", wave, Transcript("leave me alone now")),
         Clip("b", wave[:9_000]),
-        Clip("c", None, "a day"),
+        Clip("c", None, Transcript("a day")),
     ]
     path = graph if to == "onnx" else export(model_folder, to, tmp_path / to).path
     ours, theirs = load_model(model_folder), load_model(path)

@@ -15,8 +15,9 @@ import httpx
 import numpy as np
 import pytest
 
-from undertone.judging.clips import Clip
+from undertone.judging.clip import Clip
 from undertone.judging.fakes import FakeModel
+from undertone.judging.transcripts import Transcript
 from undertone.serving.server.batching import Batcher
 from undertone.serving.server.metrics import Metrics
 
@@ -65,7 +66,9 @@ def test_in_a_batch_one_clip_that_breaks_the_model_fails_alone() -> None:
 
     async def run() -> None:
         batcher = Batcher(Fragile(), Metrics(), max_batch=16)
-        jobs = [asyncio.create_task(batcher.predict([Clip(t, text=t)])) for t in ("a", "bad", "c")]
+        jobs = [
+            asyncio.create_task(batcher.predict([Clip(t, words=Transcript(t))])) for t in ("a", "bad", "c")
+        ]
         await asyncio.sleep(0)
         batcher.start()
         done = await asyncio.gather(*jobs, return_exceptions=True)

@@ -49,8 +49,7 @@ def test_the_starter_answers_first_within_three_seconds_and_then_within_thirty_m
     """Of processor time, with words; what is installed here, if anything is."""
     from threadpoolctl import threadpool_limits
 
-    from undertone.judging.locate import starter
-    from undertone.judging.starter import STARTER
+    from undertone.judging.locate import STARTER, starter
 
     monkeypatch.undo()  # the real one, not that of the other tests
     found = starter()

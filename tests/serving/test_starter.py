@@ -15,8 +15,7 @@ from typer.testing import CliRunner, Result
 import undertone
 from undertone.cli.app import load
 from undertone.errors import ModelError
-from undertone.judging.locate import locate, starter
-from undertone.judging.starter import PACKAGE, terms
+from undertone.judging.locate import PACKAGE, locate, starter, terms
 
 TERMS = "weights 9.8.7 under CC-BY-NC-SA-4.0: not for commercial use, share alike"
 

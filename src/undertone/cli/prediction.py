@@ -15,8 +15,9 @@ from undertone.cli.scale import Address, Engine, Ray, workers_of
 from undertone.errors import ConfigError, UndertoneError
 
 if TYPE_CHECKING:
-    from undertone.judging.inputs import Listen, Pending
-    from undertone.judging.locate import Found
+    from undertone.judging.clip import Recording
+    from undertone.judging.inputs import Recognise
+    from undertone.judging.locate import Located
     from undertone.judging.predictor import Predictor
     from undertone.scale.workers import Workers
     from undertone.types import Prediction
@@ -86,20 +87,20 @@ def predict(
             )
         return _on_cluster(paths, model, form, out, (explain, abstain, align), address, workers, skip_bad)
     file = Path(out) if out is not None else None
-    pending = inputs.find(paths, text, _listener(asr))
-    if text is not None and len(pending) > 1:
-        raise ConfigError(f"--text is for one recording, not {len(pending)}")
+    recordings = inputs.find(paths, text, _listener(asr))
+    if text is not None and len(recordings) > 1:
+        raise ConfigError(f"--text is for one recording, not {len(recordings)}")
     judge = _predictor(model, align)
     failures: list[str] = []
-    answers = _answers(judge, pending, explain, abstain, failures)
-    if form is None and file is None and len(pending) == 1 and sys.stdout.isatty():
+    answers = _answers(judge, recordings, explain, abstain, failures)
+    if form is None and file is None and len(recordings) == 1 and sys.stdout.isatty():
         for answer in answers:
             _show(answer)
     else:
-        _write(answers, form or _form_of(file), file, several=len(pending) > 1)
+        _write(answers, form or _form_of(file), file, several=len(recordings) > 1)
     if failures:
-        if len(pending) > 1:
-            print(f"undertone: {len(failures)} of {len(pending)} recordings not judged", file=sys.stderr)
+        if len(recordings) > 1:
+            print(f"undertone: {len(failures)} of {len(recordings)} recordings not judged", file=sys.stderr)
         if not skip_bad:
             raise typer.Exit(1)
     return None
@@ -152,7 +153,7 @@ def _on_cluster(
         raise typer.Exit(1)
 
 
-def _listener(asr: str | None) -> Listen | None:
+def _listener(asr: str | None) -> Recognise | None:
     if asr is None:
         return None
     from undertone.judging.asr import Recogniser
@@ -171,7 +172,7 @@ def _predictor(model: str | None, align: str) -> Predictor:
     return Predictor(ready, words=words_for(ready, align))
 
 
-def print_choice(chosen: Found) -> None:
+def print_choice(chosen: Located) -> None:
     """Print on stderr which model was chosen where none was named, and the licence of its weights."""
     for line in (chosen.chosen, chosen.terms):
         if line:
@@ -179,12 +180,16 @@ def print_choice(chosen: Found) -> None:
 
 
 def _answers(
-    judge: Predictor, pending: Sequence[Pending], explain: bool, threshold: float | None, failures: list[str]
+    judge: Predictor,
+    recordings: Sequence[Recording],
+    explain: bool,
+    threshold: float | None,
+    failures: list[str],
 ) -> Iterator[Prediction]:
     """Every recording's prediction; one that fails is reported on stderr and the others follow."""
-    for one in track(pending, "judging") if len(pending) > 1 else pending:
+    for one in track(recordings, "judging") if len(recordings) > 1 else recordings:
         try:
-            yield judge.judge(one.open(), explain, threshold)
+            yield judge.judge(one, explain, threshold)
         except UndertoneError as error:
             failures.append(one.id)
             print(f"undertone: {error}", file=sys.stderr)
@@ -225,7 +230,7 @@ def _show(answer: Prediction) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from undertone.judging.clips import decided_by
+    from undertone.judging.clip import decided_by
     from undertone.judging.timeline import merged
 
     console = Console(highlight=False)

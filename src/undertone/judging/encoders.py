@@ -1,85 +1,204 @@
-"""Pretrained encoders that were exported with a model: graphs in onnxruntime or openvino, without torch.
-
-The card says of each what its graph does not: rate, clock, least length and normalisation of a wave; the
-tokens that stand before and after a text, and how many there may be.
-"""
+"""From clips to features: the encoders that a model was trained with, built from its card. No torch is
+imported where the encoders need none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from undertone.alignment.transcript import normalise
 from undertone.errors import ModelError
-from undertone.features.assemble import checked_frames, checked_wave
-from undertone.runtimes import open_graph
-from undertone.types import EncodedText, FrameClock
+from undertone.features.assemble import assemble, token_words
+from undertone.features.subword import Subword
+from undertone.judging.clip import Clip
+from undertone.models.example import Example
+from undertone.types import Alignment, EncodedText, Segment, SpeechEncoder, TextEncoder, Utterance
 
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["ExportedSpeech", "ExportedText", "normalised"]
+__all__ = ["ClipFeatures", "Encoders"]
+
+Tokens = EncodedText | tuple[NDArray[np.int64], NDArray[np.int32]]
 
 
-class ExportedSpeech:
-    """``SpeechEncoder`` over a graph from samples (1, N) to frames (1, T, D) or layers (1, K, T, D)."""
+@dataclass(frozen=True)
+class ClipFeatures:
+    """One clip as a network takes it, whole or with parts of it left out, and its words.
 
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
-        self.name, self.identity = str(about["name"]), str(about["identity"])
-        self.rate, self.dim, self.layers = int(about["rate"]), int(about["dim"]), int(about["layers"])
-        self.clock = FrameClock(hop=about["hop"], offset=about["offset"])
-        self._least, self._normalise = int(about["least"]), bool(about["normalise"])
-        self._longest = float(about["longest"])
-        self._run = open_graph(folder / about["file"], ["frames"])
+    The network is asked several things about a clip, all in one call:
 
-    def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
-        """Frames of each wave, one at a time."""
-        return [self._one(checked_wave(wave)) for wave in waves]
+        the clip as it is                             → the fused posterior, and each branch's
+        the clip without its text, without its speech → a perspective, for systems without that branch
+        the clip without one word, for every word     → that word's contribution
+    """
 
-    def _one(self, wave: Wave) -> NDArray[np.float32]:
-        if len(wave) > self._longest * self.rate:
-            raise ModelError(
-                f"{len(wave) / self.rate:.0f} s at once: the exported encoder takes {self._longest:g} s"
-            )
-        padded = np.pad(wave, (0, max(0, self._least - len(wave))))
-        samples = normalised(padded) if self._normalise else padded
-        (frames,) = self._run({"samples": samples[None]})
-        return checked_frames(np.array(frames[0], np.float32), self.name)
+    clip: Clip
+    example: Example
+    words: tuple[Segment, ...]
+    """Every spoken word of the transcript, with times where they are known (else 0 and 0)."""
+    token_word: NDArray[np.int64]
+    """(L,): the index in ``words`` of each token, -1 for none."""
+    timed: bool
+    """Whether the words have times."""
+    frame_gate: NDArray[np.float32] | None = None
+    """(T,) factors on the frames; None: all 1."""
+    token_gate: NDArray[np.float32] | None = None
+    """(L,) factors on the tokens."""
+
+    @property
+    def frame_count(self) -> int:
+        frames = self.example.speech
+        return 0 if frames is None else frames.shape[-2]
+
+    @property
+    def token_count(self) -> int:
+        tokens = self.example.text
+        return 0 if tokens is None else len(tokens)
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The modalities that are present."""
+        counts = {"speech": self.frame_count, "text": self.token_count}
+        return tuple(side for side, count in counts.items() if count)
+
+    def only(self, side: str) -> Self:
+        """The clip as if the other modality were missing."""
+        if side == "speech":
+            example = replace(self.example, text=None, token_word=None)
+        else:
+            example = replace(self.example, speech=None, segments={}, segment_word={})
+        return replace(self, example=example)
+
+    def without_each_word(self) -> list[Self]:
+        """For each word of the transcript: everything but that word, in its frames (if timed) and tokens."""
+        spans = self.example.segments.get("word")
+        deleted = []
+        for index in range(len(self.words)):
+            frame_gate = np.ones(self.frame_count, np.float32)
+            token_gate = np.ones(self.token_count, np.float32)
+            if spans is not None:
+                frame_gate[spans[index, 0] : spans[index, 1]] = 0.0
+            if self.token_count:
+                token_gate[self.token_word == index] = 0.0
+            deleted.append(replace(self, frame_gate=frame_gate, token_gate=token_gate))
+        return deleted
 
 
-def normalised(wave: Wave) -> Wave:
-    """Mean 0 and spread 1 over the clip, as transformers' feature extractor does it."""
-    found: Wave = ((wave - wave.mean()) / np.sqrt(wave.var() + 1e-7)).astype(np.float32)
-    return found
+class Encoders:
+    """Speech and text encoders of one model."""
+
+    def __init__(
+        self,
+        card: Mapping[str, Any],
+        tokenizer: Path | None,
+        *,
+        speech: SpeechEncoder | None = None,
+        text: TextEncoder | None = None,
+    ) -> None:
+        """``speech`` and ``text``: encoders to use in place of those that the card names."""
+        described = card.get("encoders", {})
+        self.speech = speech or _speech(described.get("speech"))
+        self.text = text or _text(described.get("text"), tokenizer)
+        self._pool_speech = bool(described.get("speech", {}).get("functionals"))
+        self._pool_text = bool(described.get("text", {}).get("functionals"))
+
+    @property
+    def rate(self) -> int:
+        return self.speech.rate if self.speech else 16_000
+
+    def encode(self, clips: Sequence[Clip]) -> list[ClipFeatures]:
+        """Each clip's features; encoders promise that they do not depend on the other clips.
+
+        A wave that several clips share, each with other words, is encoded once.
+        """
+        frames = self._frames({id(c.wave): c.wave for c in clips if c.wave is not None and len(c.wave)})
+        tokens = self._tokens(clips)
+        return [
+            self._one(clip, frames.get(id(clip.wave)), tokenised)
+            for clip, tokenised in zip(clips, tokens, strict=True)
+        ]
+
+    def _frames(self, waves: Mapping[int, Wave]) -> dict[int, NDArray[np.float32]]:
+        if self.speech is None or not waves:
+            return {}
+        return dict(zip(waves, self.speech.encode(list(waves.values())), strict=True))
+
+    def _tokens(self, clips: Sequence[Clip]) -> list[Tokens | None]:
+        if self.text is None:
+            return [None] * len(clips)
+        if isinstance(self.text, Subword):
+            return [self.text.encode(clip.text) if clip.text else None for clip in clips]
+        encoded = iter(self.text.encode([clip.text for clip in clips if clip.text]))
+        return [next(encoded) if clip.text else None for clip in clips]
+
+    def _one(self, clip: Clip, frames: NDArray[np.float32] | None, tokens: Tokens | None) -> ClipFeatures:
+        alignment = (clip.words and clip.words.alignment) or Alignment()
+        utterance = Utterance(clip.id, "", text=clip.text, alignment=alignment if alignment.word else None)
+        clock = self.speech.clock if self.speech else None
+        parts = assemble(utterance, frames, clock, tokens)
+        words = alignment.word or _words(clip.text)
+        chars = tokens.chars if isinstance(tokens, EncodedText) else tokens[1] if tokens else _NOTHING
+        token_word = token_words(chars, words, clip.text or "")
+        if self._pool_speech and parts["speech"] is not None:
+            parts = {**parts, "speech": _functionals(parts["speech"]), "segments": {}, "segment_word": {}}
+        if self._pool_text and parts["text"] is not None and len(parts["text"]):
+            parts = {**parts, "text": parts["text"].mean(0, keepdims=True), "token_word": None}
+            token_word = np.full(1, -1, np.int64)
+        example = Example(id=clip.id, **parts)
+        return ClipFeatures(clip, example, words, token_word, timed=bool(alignment.word))
 
 
-class ExportedText:
-    """``TextEncoder`` over a graph from ids (1, L) to vectors (1, L, D)."""
+_NOTHING = np.zeros((0, 2), np.int32)
 
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
-        from tokenizers import Tokenizer
 
-        self.name, self.identity, self.dim = str(about["name"]), str(about["identity"]), int(about["dim"])
-        self._before, self._after = list(about["before"]), list(about["after"])
-        self._limit = int(about["limit"])
-        self._tokenizer = Tokenizer.from_file(str(folder / about["tokenizer"]))
-        self._run = open_graph(folder / about["file"], ["vectors"])
+def _words(text: str | None) -> tuple[Segment, ...]:
+    """The spoken words of a transcript with their characters, and no times."""
+    return tuple(Segment(word.text, 0.0, 0.0, chars=word.chars) for word in normalise(text or ""))
 
-    def encode(self, texts: Sequence[str]) -> list[EncodedText]:
-        """Vectors of each text, one at a time."""
-        return [self._one(text) for text in texts]
 
-    def _one(self, text: str) -> EncodedText:
-        if not text.strip():
-            return EncodedText(np.zeros((0, self.dim), np.float32), np.zeros((0, 2), np.int32))
-        coded = self._tokenizer.encode(text, add_special_tokens=False)
-        ids = [*self._before, *coded.ids, *self._after]
-        if len(ids) > self._limit:
-            raise ModelError(f"a text of {len(ids)} tokens: the exported encoder takes {self._limit}")
-        (vectors,) = self._run({"ids": np.array([ids], np.int64)})
-        none = (0, 0)
-        chars = [*([none] * len(self._before)), *coded.offsets, *([none] * len(self._after))]
-        return EncodedText(np.array(vectors[0], np.float32), np.array(chars, np.int32).reshape(-1, 2))
+def _functionals(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(1, 2D), or (K, 1, 2D) of layers: mean and deviation over the frames, as in training."""
+    both = [frames.mean(-2, keepdims=True), frames.std(-2, keepdims=True)]
+    return np.concatenate(both, axis=-1, dtype=np.float32)
+
+
+def _speech(described: Mapping[str, Any] | None) -> SpeechEncoder | None:
+    if described is None:
+        return None
+    from undertone.features.config import SpeechConfig
+    from undertone.features.speech import build
+
+    encoder = build(SpeechConfig.parse(described.get("settings", {"name": described["name"]}), "card.json"))
+    _check_identity(described, encoder)
+    return encoder
+
+
+def _text(described: Mapping[str, Any] | None, tokenizer: Path | None) -> TextEncoder | Subword | None:
+    if described is None:
+        return None
+    if described["name"] == "subword":
+        if tokenizer is None:
+            raise ModelError("the model folder holds no tokenizer.json, though its text was learned with it")
+        return Subword.load(tokenizer)
+    from undertone.features.config import TextConfig
+    from undertone.features.text import build
+
+    encoder = build(TextConfig.parse(described["settings"], "card.json"))
+    _check_identity(described, encoder)
+    return encoder
+
+
+def _check_identity(described: Mapping[str, Any], encoder: SpeechEncoder | TextEncoder) -> None:
+    """A model needs the features it was trained on: other weights, layers or code are another encoder."""
+    known = described.get("identity")
+    if known and known != encoder.identity:
+        raise ModelError(
+            f"the model was trained on {described['name']} as {known}, here it is {encoder.identity}: "
+            "other weights, settings or code; train again or install the version on its card"
+        )

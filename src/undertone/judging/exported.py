@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from undertone.errors import ModelError
-from undertone.judging.encoders import ExportedSpeech, ExportedText
-from undertone.judging.front import Front
-from undertone.judging.judge import Judge
-from undertone.judging.rows import Row
+from undertone.features.assemble import checked_frames, checked_wave
+from undertone.judging.encoders import ClipFeatures, Encoders
+from undertone.judging.model import TrainedModel
 from undertone.judging.tensors import SIDES, arrays_of, output_name
 from undertone.runtimes import open_graph
+from undertone.types import EncodedText, FrameClock
 
-__all__ = ["FILES", "ExportedNetwork", "load_exported"]
+if TYPE_CHECKING:
+    from undertone.types import Wave
+
+__all__ = ["FILES", "ExportedNetwork", "ExportedSpeech", "ExportedText", "load_exported", "normalised"]
 
 FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
 
@@ -29,12 +33,12 @@ class ExportedNetwork:
         self._sizes, self._sides = sizes, tuple(sides)
         self._run = open_graph(path, [output_name(side) for side in sides])
 
-    def run(self, rows: Sequence[Row]) -> dict[str, NDArray[np.float32]]:
-        answers = self._run(arrays_of(rows, self._sizes))
+    def run(self, clips: Sequence[ClipFeatures]) -> dict[str, NDArray[np.float32]]:
+        answers = self._run(arrays_of(clips, self._sizes))
         return {side: np.array(answer) for side, answer in zip(self._sides, answers, strict=True)}
 
 
-def load_exported(path: Path) -> Judge:
+def load_exported(path: Path) -> TrainedModel:
     """The model in an exported folder."""
     try:
         card = json.loads((path / "card.json").read_text(encoding="utf-8"))
@@ -49,10 +53,77 @@ def load_exported(path: Path) -> Judge:
         raise ModelError(f"{path}: holds neither {' nor '.join(FILES.values())}")
     tokenizer = path / "tokenizer.json"
     made = about.get("encoders", {})
-    front = Front(
+    encoders = Encoders(
         card,
         tokenizer if tokenizer.is_file() else None,
         speech=ExportedSpeech(path, made["speech"]) if "speech" in made else None,
         text=ExportedText(path, made["text"]) if "text" in made else None,
     )
-    return Judge(name, card, front, ExportedNetwork(graph, sizes, sides), tuple(about["tiers"]))
+    return TrainedModel(name, card, encoders, ExportedNetwork(graph, sizes, sides), tuple(about["tiers"]))
+
+
+# ---- pretrained encoders exported with the model -------------------------------------------------------
+#
+# The card says of each what its graph does not: rate, clock, least length and normalisation of a wave; the
+# tokens that stand before and after a text, and how many there may be.
+
+
+class ExportedSpeech:
+    """``SpeechEncoder`` over a graph from samples (1, N) to frames (1, T, D) or layers (1, K, T, D)."""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        self.name, self.identity = str(about["name"]), str(about["identity"])
+        self.rate, self.dim, self.layers = int(about["rate"]), int(about["dim"]), int(about["layers"])
+        self.clock = FrameClock(hop=about["hop"], offset=about["offset"])
+        self._least, self._normalise = int(about["least"]), bool(about["normalise"])
+        self._longest = float(about["longest"])
+        self._run = open_graph(folder / about["file"], ["frames"])
+
+    def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
+        """Frames of each wave, one at a time."""
+        return [self._one(checked_wave(wave)) for wave in waves]
+
+    def _one(self, wave: Wave) -> NDArray[np.float32]:
+        if len(wave) > self._longest * self.rate:
+            raise ModelError(
+                f"{len(wave) / self.rate:.0f} s at once: the exported encoder takes {self._longest:g} s"
+            )
+        padded = np.pad(wave, (0, max(0, self._least - len(wave))))
+        samples = normalised(padded) if self._normalise else padded
+        (frames,) = self._run({"samples": samples[None]})
+        return checked_frames(np.array(frames[0], np.float32), self.name)
+
+
+def normalised(wave: Wave) -> Wave:
+    """Mean 0 and spread 1 over the clip, as transformers' feature extractor does it."""
+    values: Wave = ((wave - wave.mean()) / np.sqrt(wave.var() + 1e-7)).astype(np.float32)
+    return values
+
+
+class ExportedText:
+    """``TextEncoder`` over a graph from ids (1, L) to vectors (1, L, D)."""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        from tokenizers import Tokenizer
+
+        self.name, self.identity, self.dim = str(about["name"]), str(about["identity"]), int(about["dim"])
+        self._before, self._after = list(about["before"]), list(about["after"])
+        self._limit = int(about["limit"])
+        self._tokenizer = Tokenizer.from_file(str(folder / about["tokenizer"]))
+        self._run = open_graph(folder / about["file"], ["vectors"])
+
+    def encode(self, texts: Sequence[str]) -> list[EncodedText]:
+        """Vectors of each text, one at a time."""
+        return [self._one(text) for text in texts]
+
+    def _one(self, text: str) -> EncodedText:
+        if not text.strip():
+            return EncodedText(np.zeros((0, self.dim), np.float32), np.zeros((0, 2), np.int32))
+        coded = self._tokenizer.encode(text, add_special_tokens=False)
+        ids = [*self._before, *coded.ids, *self._after]
+        if len(ids) > self._limit:
+            raise ModelError(f"a text of {len(ids)} tokens: the exported encoder takes {self._limit}")
+        (vectors,) = self._run({"ids": np.array([ids], np.int64)})
+        none = (0, 0)
+        chars = [*([none] * len(self._before)), *coded.offsets, *([none] * len(self._after))]
+        return EncodedText(np.array(vectors[0], np.float32), np.array(chars, np.int32).reshape(-1, 2))

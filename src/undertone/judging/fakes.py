@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from undertone.judging.clips import Clip
+from undertone.judging.clip import Clip
 from undertone.types import Prediction, WordScore
 
 __all__ = ["FakeModel"]
@@ -38,9 +38,9 @@ class FakeModel:
         return [self._one(clip, explain) for clip in clips]
 
     def _one(self, clip: Clip, explain: bool) -> Prediction:
-        heard = clip.wave is not None and len(clip.wave) > 0
+        spoken = clip.wave is not None and len(clip.wave) > 0
         sides: dict[str, np.ndarray[Any, Any]] = {}
-        if heard:
+        if spoken:
             assert clip.wave is not None
             level = float(np.sqrt(np.mean(np.square(clip.wave, dtype=np.float64))))
             pitch = (
@@ -64,7 +64,7 @@ class FakeModel:
             model=self.name,
             modalities=tuple(side for side in ("speech", "text") if side in sides),
             text=clip.text,
-            text_source=clip.text_source if clip.text else None,
+            text_source=clip.words.source if clip.words else None,
         )
 
 
@@ -74,7 +74,7 @@ def _named(labels: Sequence[str], scores: np.ndarray[Any, Any]) -> dict[str, flo
 
 
 def _words(clip: Clip) -> tuple[WordScore, ...]:
-    times = clip.alignment.word if clip.alignment else ()
+    times = clip.words.alignment.word if clip.words and clip.words.alignment else ()
     words, at = [], 0
     for index, text in enumerate((clip.text or "").split()):
         at = (clip.text or "").index(text, at)

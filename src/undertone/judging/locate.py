@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from undertone.errors import ModelError
-from undertone.judging.starter import MISSING, STARTER, package_folder, terms
 
-__all__ = ["Found", "is_model", "locate", "read", "starter"]
+__all__ = ["Located", "is_model", "locate", "read", "starter", "terms"]
 
+STARTER = "starter"
+"""The name of the model in the box: ``undertone.load("starter")``."""
+PACKAGE = "undertone_starter"
+"""What its distribution is imported as; it is looked up, never run."""
+MISSING = (
+    "the starter model is not installed: pip install ./packages/undertone-starter in undertone's checkout, "
+    "or name another model"
+)
+MEANINGS = {"-NC": "not for commercial use", "-SA": "share alike"}
 CARD = "card.json"
 DEMOS = ("runs/demo", "runs/demo-quick")
 """Where ``undertone demo`` leaves its runs."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A model folder, and how it was come by."""
+class Located:
+    """A model folder, and why it was chosen."""
 
     path: Path
     chosen: str | None = None
-    """Where it was not asked for by name: what to tell the user, in one line."""
+    """Where it was not named by the user: a line for them."""
 
     @property
     def terms(self) -> str | None:
@@ -31,16 +41,16 @@ class Found:
         return terms(read(self.path))
 
 
-def locate(wanted: str | Path | None = None, root: Path | None = None) -> Found:
+def locate(wanted: str | Path | None = None, root: Path | None = None) -> Located:
     """The folder of the wanted model; without a wish, the starter or the newest demo model below ``root``."""
     if wanted is not None:
-        return Found(_named(wanted))
+        return Located(_named(wanted))
     shipped = starter()
     if shipped is not None:
-        return Found(shipped, f"using the starter model{_caution(shipped)}")
+        return Located(shipped, f"using the starter model{_caution(shipped)}")
     demo = _newest_demo(root or Path())
     if demo is not None:
-        return Found(demo, f"using {demo.as_posix()}{_caution(demo)}")
+        return Located(demo, f"using {demo.as_posix()}{_caution(demo)}")
     raise ModelError(
         "no model here: `undertone demo --quick` makes one in two minutes, or name one by --model"
     )
@@ -109,3 +119,25 @@ def read(model: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or not card.get("labels"):
         raise ModelError(f"{model / CARD}: names no labels")
     return card
+
+
+def package_folder() -> Path | None:
+    """The folder that the installed distribution keeps its model in, whether or not there is one."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations))) / "model"
+
+
+def terms(card: Mapping[str, Any]) -> str | None:
+    """One line on the weights' licence, for models whose card names one.
+
+    >>> terms({"version": "0.1.0", "licence": "CC-BY-NC-SA-4.0"})
+    'weights 0.1.0 under CC-BY-NC-SA-4.0: not for commercial use, share alike'
+    """
+    licence = card.get("licence")
+    if not licence:
+        return None
+    meaning = [text for mark, text in MEANINGS.items() if mark in str(licence)]
+    version = f" {card['version']}" if card.get("version") else ""
+    return f"weights{version} under {licence}" + (f": {', '.join(meaning)}" if meaning else "")

@@ -11,10 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from undertone.errors import ModelError
-from undertone.judging.front import Front
-from undertone.judging.judge import Judge, name_of
-from undertone.judging.rows import Row
-from undertone.judging.tensors import example_of
+from undertone.judging.encoders import ClipFeatures, Encoders
+from undertone.judging.model import TrainedModel, name_of
 from undertone.models import folder
 from undertone.models.batch import Batch, collate
 from undertone.models.example import filled
@@ -30,39 +28,39 @@ class TorchNetwork:
         self.system = system.eval()
 
     @torch.inference_mode()
-    def run(self, rows: Sequence[Row]) -> dict[str, NDArray[np.float32]]:
-        output = self.system(batch_of(rows, self.system))
+    def run(self, clips: Sequence[ClipFeatures]) -> dict[str, NDArray[np.float32]]:
+        output = self.system(batch_of(clips, self.system))
         posteriors = {side: self.system.posteriors(logits) for side, logits in output.sides().items()}
         return {name: values.numpy() for name, values in (posteriors | self.system.asides(output)).items()}
 
 
-def batch_of(rows: Sequence[Row], system: System) -> Batch:
-    """The rows as one batch, their gates beside them."""
-    batch = collate([example_of(row) for row in rows], system.dimensions)
+def batch_of(clips: Sequence[ClipFeatures], system: System) -> Batch:
+    """The clips as one batch, their gates beside them."""
+    batch = collate([clip.example for clip in clips], system.dimensions)
     return replace(
         batch,
-        speech_gate=_gates([row.frame_gate for row in rows], batch.speech.shape[-2]),
-        text_gate=_gates([row.token_gate for row in rows], batch.text.shape[1]),
+        speech_gate=_gates([clip.frame_gate for clip in clips], batch.speech.shape[-2]),
+        text_gate=_gates([clip.token_gate for clip in clips], batch.text.shape[1]),
     )
 
 
 def _gates(gates: Sequence[NDArray[np.float32] | None], size: int) -> torch.Tensor | None:
-    """(B, size) factors, 1 where nothing is gated; None where no row gates anything."""
+    """(B, size) factors, 1 where nothing is gated; None where no clip has a gate."""
     if all(gate is None for gate in gates):
         return None
     return torch.from_numpy(filled(gates, size, 1.0, np.float32))
 
 
-def load_torch(path: Path) -> Judge:
+def load_torch(path: Path) -> TrainedModel:
     """The model in a folder."""
     loaded = folder.load(path)
     if loaded.config.plain().get("level") == "dialogue":
         raise ModelError(f"{path}: judges whole dialogues; single recordings need a model of utterance level")
     card = {**loaded.card, "system": loaded.name}
-    return Judge(
+    return TrainedModel(
         name_of(card, path / folder.WEIGHTS),
         card,
-        Front(card, loaded.tokenizer),
+        Encoders(card, loaded.tokenizer),
         TorchNetwork(loaded.system),
         tiers=loaded.system.tiers,
     )

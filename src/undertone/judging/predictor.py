@@ -5,45 +5,41 @@
 >>> model = Predictor(FakeModel())
 >>> model.predict(np.zeros(16000, np.float32), text="I am HAPPY!").modalities
 ('speech', 'text')
+
+A stream is fed chunks of audio and gives the timeline's cells as they become final:
+
+>>> stream = model.stream()
+>>> update = stream.feed(np.zeros(16000, np.float32))
+>>> update.segments, update.now
+((), None)
+
+A cell is final at most ``segmenting.latency`` seconds of audio after its end (2 s by default), plus one
+detector step (32 ms) and the time the model takes; ``now`` is the newest window's prediction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from undertone.errors import AudioError, ModelError
-from undertone.judging.clips import Clip, Model, abstain
+from undertone import audio as sound
+from undertone.errors import AudioError
+from undertone.judging.clip import Audio, Model, Recording
 from undertone.judging.locate import locate
-from undertone.judging.recording import recording
+from undertone.judging.plan import Course, Update, follow, plan
 from undertone.judging.settings import Segmenting
-from undertone.judging.stream import Stream
 from undertone.judging.transcripts import Transcript, attached
-from undertone.types import Alignment, Prediction, TimelineSegment
+from undertone.types import Alignment, Prediction
 
 if TYPE_CHECKING:
+    from undertone.judging.vad import SpeechDetector
     from undertone.judging.words import Words
     from undertone.types import Wave
 
-__all__ = ["Audio", "Item", "Predictor", "load", "load_model"]
-
-Audio: TypeAlias = "str | Path | bytes | Wave"
-"""A file (or ``archive.tar#member``), a sound file's bytes, or mono samples at the model's rate."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One recording to judge."""
-
-    id: str
-    audio: Audio | None
-    words: Transcript | None = None
-    start: float | None = None
-    end: float | None = None
+__all__ = ["Predictor", "Stream", "load", "load_model"]
 
 
 class Predictor:
@@ -74,96 +70,82 @@ class Predictor:
         explain: bool = True,
         threshold: float | None = None,
     ) -> Prediction:
-        """What the model says of one recording; ``threshold``: no label below that confidence (None: as the
+        """The prediction for one recording; ``threshold``: no label below that confidence (None: as the
         model itself decides)."""
         known = attached(alignment, text) if alignment and text else None
         words = Transcript(text, "given", known) if text else None
-        return self.judge(Item(name or _name(audio), audio, words), explain, threshold)
+        return self.judge(Recording(name or _name(audio), audio, words), explain, threshold)
 
-    def judge(self, item: Item, explain: bool = True, threshold: float | None = None) -> Prediction:
-        """As ``predict``, of an item: a stretch of a recording with what is known of its words."""
-        if item.audio is None and item.words is None:
-            raise ModelError(f"{item.id}: neither audio nor text")
-        wave = None
-        if not self._is_long(item.audio) or item.start is not None or item.end is not None:
-            wave = self._wave(item)
-        if wave is None and item.audio is not None:
-            return abstain(self._long(item, _blocks(item.audio, self.model.rate)), threshold)
-        if wave is not None and len(wave) > self.segmenting.whole_up_to * self.model.rate:
-            return abstain(self._long(item, [wave]), threshold)
-        words = self._timed(wave, item.words)
-        (whole,) = self.model.predict([_clip(item.id, wave, words)], explain)
-        cells: list[TimelineSegment] = []
-        if wave is not None and len(wave) >= self.segmenting.timeline_from * self.model.rate:
-            cells = self._cells([wave], words)
-        return abstain(recording(item.id, self.model, whole, cells, words), threshold)
-
-    def judge_many(
-        self, items: Iterable[Item], explain: bool = True, threshold: float | None = None
-    ) -> Iterator[Prediction | tuple[Item, Exception]]:
-        """One answer an item, in order; an item that cannot be judged comes back with its error."""
-        from undertone.errors import UndertoneError
-
-        for item in items:
-            try:
-                yield self.judge(item, explain, threshold)
-            except UndertoneError as error:
-                yield item, error
+    def judge(self, recording: Recording, explain: bool = True, threshold: float | None = None) -> Prediction:
+        """As ``predict``, of a recording or a stretch of one with what is known of its words."""
+        steps = plan(
+            self.model,
+            recording.id,
+            _blocks(recording, self.model.rate, self.segmenting.whole_up_to),
+            recording.transcript(),
+            settings=self.segmenting,
+            aligner=self._words,
+            explain=explain,
+            threshold=threshold,
+        )
+        return follow(steps, self.model)
 
     def stream(self, rate: int | None = None) -> Stream:
-        """Feed chunks of a recording while it goes on; see ``segmenting.stream``."""
+        """Feed chunks of a recording while it goes on."""
         return Stream(self.model, self.segmenting, rate=rate or self.model.rate)
 
-    # ---- sound ---------------------------------------------------------------------------------------
 
-    def _is_long(self, sound: Audio | None) -> bool:
-        """Whether a file is too long to be held whole."""
-        from undertone import audio
+class Stream:
+    """One recording, judged while it goes on. Not shared between threads."""
 
-        if not isinstance(sound, str | Path):
-            return False
-        return audio.info(sound).duration > self.segmenting.whole_up_to
+    def __init__(
+        self,
+        model: Model,
+        settings: Segmenting | None = None,
+        *,
+        rate: int = sound.RATE,
+        detect: SpeechDetector | None = None,
+    ) -> None:
+        from undertone.audio.streaming import Resampler
 
-    def _long(self, item: Item, blocks: Iterable[Wave]) -> Prediction:
-        """A recording that is not judged as a whole: the mean of its cells."""
-        return recording(item.id, self.model, None, self._cells(blocks, item.words), item.words)
+        self._model = model
+        self._resample = Resampler(rate)
+        self._course = Course(model, settings, detect=detect)
 
-    def _wave(self, item: Item) -> Wave | None:
-        """Mono samples of a short recording."""
-        from undertone import audio
+    @property
+    def seconds(self) -> float:
+        """Audio received so far."""
+        return self._course.received / sound.RATE
 
-        sound = item.audio
-        if sound is None:
-            return None
-        if isinstance(sound, np.ndarray):
-            return _checked(sound, item.id)
-        if isinstance(sound, bytes):
-            return audio.decode(sound, item.id, item.start, item.end, rate=self.model.rate)
-        return audio.load(sound, item.start, item.end, rate=self.model.rate)
+    def feed(self, samples: Wave) -> Update:
+        """What these mono samples, at the stream's rate, make known."""
+        return follow(self._course.feed(self._resample(samples)), self._model)
 
-    def _timed(self, wave: Wave | None, words: Transcript | None) -> Transcript | None:
-        if wave is None or words is None or self._words is None:
-            return words
-        return self._words.align(wave, words)
+    def close(self) -> Update:
+        """The end of the recording: what was still open."""
+        rest = follow(self._course.feed(self._resample.close()), self._model)
+        last = follow(self._course.close(), self._model)
+        return Update(rest.segments + last.segments, last.now or rest.now)
 
-    def _cells(self, blocks: Iterable[Wave], words: Transcript | None) -> list[TimelineSegment]:
-        stream = Stream(self.model, self.segmenting, words=words)
-        cells = [cell for block in blocks for cell in stream.feed(block).segments]
-        return cells + list(stream.close().segments)
-
-
-def _blocks(sound: Audio, rate: int) -> Iterable[Wave]:
-    """A long file piece by piece."""
-    from undertone.audio.streaming import blocks
-
-    assert isinstance(sound, str | Path)
-    return blocks(sound, rate=rate)
+    def prediction(self, name: str = "stream") -> Prediction:
+        """The whole recording's, once it is closed."""
+        return self._course.prediction(name)
 
 
-def _clip(name: str, wave: Wave | None, words: Transcript | None) -> Clip:
-    if words is None:
-        return Clip(name, wave)
-    return Clip(name, wave, words.text, words.source, words.alignment)
+def _blocks(recording: Recording, rate: int, whole_up_to: float) -> Iterable[Wave] | None:
+    """Mono samples, all at once or, of a long file, piece by piece; None where there is only text."""
+    given, start, end = recording.audio, recording.start, recording.end
+    if given is None:
+        return None
+    if isinstance(given, np.ndarray):
+        return [_checked(given, recording.id)]
+    if isinstance(given, bytes):
+        return [sound.decode(given, recording.id, start, end, rate=rate)]
+    if start is None and end is None and sound.info(given).duration > whole_up_to:
+        from undertone.audio.streaming import blocks
+
+        return blocks(given, rate=rate)
+    return [sound.load(given, start, end, rate=rate)]
 
 
 def _checked(wave: Wave, name: str) -> Wave:

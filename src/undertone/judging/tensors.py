@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertone.judging.rows import Row
-from undertone.models.example import Dimensions, Example, filled, padded
+from undertone.judging.encoders import ClipFeatures
+from undertone.models.example import Dimensions, filled, padded
 from undertone.types import TIERS
 
-__all__ = ["SIDES", "arrays_of", "example_of", "input_names", "output_name"]
+__all__ = ["SIDES", "arrays_of", "input_names", "output_name"]
 
 SIDES = ("fused", "speech", "text")
 
@@ -35,23 +35,10 @@ def output_name(side: str) -> str:
     return f"{side}_posterior"
 
 
-def example_of(row: Row) -> Example:
-    """The row as an example; its gates come beside it."""
-    parts = row.of.parts
-    return Example(
-        id=row.of.clip.id,
-        speech=row.frames,
-        text=row.tokens,
-        segments=parts["segments"] if row.speech else {},
-        segment_word=parts["segment_word"] if row.speech else {},
-        token_word=parts["token_word"] if row.tokens is not None else None,
-    )
-
-
-def arrays_of(rows: Sequence[Row], sizes: dict[str, int]) -> dict[str, NDArray[Any]]:
-    """The rows as padded arrays; ``sizes`` are the system's dimensions, for what no row has."""
-    arrays = padded([example_of(row) for row in rows], Dimensions(**sizes), TIERS)
+def arrays_of(clips: Sequence[ClipFeatures], sizes: dict[str, int]) -> dict[str, NDArray[Any]]:
+    """The clips as padded arrays; ``sizes`` are the system's dimensions, for what no clip has."""
+    arrays = padded([clip.example for clip in clips], Dimensions(**sizes), TIERS)
     frames, tokens = arrays["speech"].shape[-2], arrays["text"].shape[1]
-    arrays["speech_gate"] = filled([row.frame_gate for row in rows], frames, 1.0, np.float32)
-    arrays["text_gate"] = filled([row.token_gate for row in rows], tokens, 1.0, np.float32)
+    arrays["speech_gate"] = filled([clip.frame_gate for clip in clips], frames, 1.0, np.float32)
+    arrays["text_gate"] = filled([clip.token_gate for clip in clips], tokens, 1.0, np.float32)
     return arrays

@@ -22,7 +22,7 @@ class Transcript:
     """The words of one recording, and who wrote them."""
 
     text: str
-    source: str
+    source: str = "given"
     alignment: Alignment | None = None
 
 

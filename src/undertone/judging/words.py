@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from undertone.errors import ConfigError, MissingExtra, UndertoneError
-from undertone.judging.clips import Model
+from undertone.judging.clip import Model
 from undertone.judging.transcripts import Transcript, attached
 from undertone.judging.vad import RATE
 from undertone.types import Aligner

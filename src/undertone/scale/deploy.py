@@ -21,7 +21,7 @@ from typing import Any
 
 from undertone.errors import MissingExtra, ModelError, UndertoneError
 from undertone.files import one_thread
-from undertone.judging.clips import Clip, Model
+from undertone.judging.clip import Clip, Model
 from undertone.scale.cluster import connected, most
 from undertone.scale.predict import laid_out, pack_model
 from undertone.scale.workers import Workers

@@ -73,9 +73,9 @@ class Predicting:
         return make
 
     def _judge(self, judge: Any, one: Staged) -> Prediction:
-        from undertone.judging.inputs import item_of
+        from undertone.judging.inputs import recording_of
 
-        prediction: Prediction = judge.judge(item_of(one.local), self.explain, self.threshold)
+        prediction: Prediction = judge.judge(recording_of(one.local), self.explain, self.threshold)
         return replace(prediction, id=one.utterance.id)
 
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from undertone.errors import ConfigError, MissingExtra, ModelError
-from undertone.judging.clips import Clip
+from undertone.judging.clip import Clip
+from undertone.judging.encoders import ClipFeatures, Encoders
 from undertone.judging.exported import FILES, ExportedNetwork
-from undertone.judging.front import Front
-from undertone.judging.rows import Row, rows_without_words
+from undertone.judging.transcripts import Transcript
 from undertone.types import Alignment, Segment
 
 __all__ = ["TOLERANCE", "Exported", "export"]
@@ -46,14 +46,14 @@ def export(
         raise ConfigError(f"cannot export to '{to}': there are {', '.join(FILES)}")
     from undertone.judging.networks import TorchNetwork, load_torch
 
-    judge = load_torch(model)
+    trained = load_torch(model)
     target = out or model.with_name(f"{model.name}-{to}")
-    network = judge.network
+    network = trained.network
     assert isinstance(network, TorchNetwork)
     if not network.system.exportable:
-        name = judge.card["system"]
+        name = trained.card["system"]
         raise ConfigError(f"{model}: '{name}' follows each clip's own length, so there is no one graph of it")
-    examples = _examples(judge.front)
+    examples = _examples(trained.encoders)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
         part = Path(folder)
@@ -64,19 +64,19 @@ def export(
             raise ModelError(
                 f"{model}: the graph's answers differ by {difference:.1e}; {tolerance:.0e} is allowed"
             )
-        made = _write_encoders(judge.front, part, to) if encoders else {}
+        made = _write_encoders(trained.encoders, part, to) if encoders else {}
         about = {
-            "name": judge.name,
+            "name": trained.name,
             "to": to,
             "sides": sides,
             "dimensions": sizes,
-            "tiers": list(judge.tiers),
+            "tiers": list(trained.tiers),
             "largest_difference": difference,
             "tolerance": tolerance,
             "compared_on": f"{len(examples)} questions",
             "encoders": made,
         }
-        card = {**judge.card, "exported": about}
+        card = {**trained.card, "exported": about}
         (part / "card.json").write_text(
             json.dumps(card, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
         )
@@ -86,7 +86,7 @@ def export(
     return Exported(target, difference, tolerance)
 
 
-def _write_encoders(front: Front, folder: Path, to: str) -> dict[str, Any]:
+def _write_encoders(encoders: Encoders, folder: Path, to: str) -> dict[str, Any]:
     """The graphs of those encoders that have weights; those that need none run without torch as they are."""
     from undertone.features.neural import PretrainedSpeech
     from undertone.features.text import PretrainedText
@@ -98,27 +98,27 @@ def _write_encoders(front: Front, folder: Path, to: str) -> dict[str, Any]:
         _trace(module.eval(), (example,), path, [given], [made], axes)
         return _converted(path, to).name
 
-    layered = isinstance(front.speech, PretrainedSpeech) and front.speech.layers > 0
-    found = {}
-    if isinstance(front.speech, PretrainedSpeech):
-        found["speech"] = export_speech(front.speech, folder, write)
-    if isinstance(front.text, PretrainedText):
-        found["text"] = export_text(front.text, folder, write)
-    return found
+    layered = isinstance(encoders.speech, PretrainedSpeech) and encoders.speech.layers > 0
+    written = {}
+    if isinstance(encoders.speech, PretrainedSpeech):
+        written["speech"] = export_speech(encoders.speech, folder, write)
+    if isinstance(encoders.text, PretrainedText):
+        written["text"] = export_text(encoders.text, folder, write)
+    return written
 
 
-def _examples(front: Front) -> list[Row]:
-    """Questions of every kind: both sides, one missing, with and without word times, words silenced."""
+def _examples(encoders: Encoders) -> list[ClipFeatures]:
+    """Questions of every kind: both sides, one missing, with and without word times, words left out."""
     drawn = np.random.default_rng(0)
-    rows: list[Row] = []
+    rows: list[ClipFeatures] = []
     for index, seconds in enumerate((0.4, 1.7, 0.9, 2.6, 1.2, 0.7)):
         wave = (0.1 * drawn.standard_normal(round(seconds * 16_000))).astype(np.float32)
         text = " ".join("what a lovely day to be alone with you".split()[: 2 + index])
         timed = _timed(text, seconds) if index % 3 == 0 else None
-        clip = Clip(str(index), None if index == 2 else wave, None if index == 4 else text, "given", timed)
-        (one,) = front.prepare([clip])
-        if Row(one).frame_count or Row(one).token_count:
-            rows += [Row(one), *rows_without_words(one)[:2]]
+        words = None if index == 4 else Transcript(text, alignment=timed)
+        (one,) = encoders.encode([Clip(str(index), None if index == 2 else wave, words)])
+        if one.sides:
+            rows += [one, *one.without_each_word()[:2]]
     return rows
 
 
@@ -137,7 +137,7 @@ def _timed(text: str, seconds: float) -> Alignment:
     return Alignment(tuple(words), tuple(words), tuple(phones))
 
 
-def _write_graph(network: Any, rows: Sequence[Row], folder: Path, to: str) -> list[str]:
+def _write_graph(network: Any, rows: Sequence[ClipFeatures], folder: Path, to: str) -> list[str]:
     """The graph file in the folder; returns the posteriors it gives."""
     import torch
 
@@ -212,14 +212,14 @@ def _quiet() -> Iterator[None]:
         exporter.setLevel(before)
 
 
-def _compare(original: Any, graph: ExportedNetwork, rows: Sequence[Row]) -> float:
-    """The largest difference of any probability, asked together, in halves and one by one."""
+def _compare(original: Any, graph: ExportedNetwork, rows: Sequence[ClipFeatures]) -> float:
+    """The largest difference of any probability, computed together, in halves and one by one."""
     worst = 0.0
     half = max(1, len(rows) // 2)
-    for asked in (rows, rows[:half], rows[half:], *([row] for row in rows)):
-        if not asked:
+    for some in (rows, rows[:half], rows[half:], *([row] for row in rows)):
+        if not some:
             continue
-        ours, theirs = original.run(asked), graph.run(asked)
+        ours, theirs = original.run(some), graph.run(some)
         worst = max(worst, *(float(np.abs(ours[side] - theirs[side]).max()) for side in theirs))
     return worst
 

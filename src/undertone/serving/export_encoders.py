@@ -14,7 +14,7 @@ from undertone.errors import ConfigError, ModelError
 from undertone.features.frontends import Convolutions
 from undertone.features.neural import PretrainedSpeech
 from undertone.features.text import PretrainedText
-from undertone.judging.encoders import ExportedSpeech, ExportedText
+from undertone.judging.exported import ExportedSpeech, ExportedText
 
 __all__ = ["TOLERANCE", "export_speech", "export_text"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from undertone import __version__
-from undertone.judging.clips import Model
+from undertone.judging.clip import Model
 from undertone.serving.server import page, routes, stream
 from undertone.serving.server.batching import Batches
-from undertone.serving.server.examples import Example
+from undertone.serving.server.examples import ExampleClip
 from undertone.serving.server.protection import ASGIApp, Protection
 from undertone.serving.server.service import Service
 from undertone.serving.server.settings import ServerSettings
@@ -32,7 +32,7 @@ def build(
     settings: ServerSettings,
     *,
     words: Words | None = None,
-    examples: Mapping[str, Example] | None = None,
+    examples: Mapping[str, ExampleClip] | None = None,
     batcher: Batches | None = None,
 ) -> ASGIApp:
     """An ASGI application ready to serve; its lifespan starts and stops what it needs.

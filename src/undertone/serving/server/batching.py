@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from undertone.judging.clips import Clip, Model
+from undertone.judging.clip import Clip, Model
 from undertone.serving.server.metrics import Metrics
 from undertone.types import Prediction
 

@@ -10,7 +10,7 @@ from typing import Any
 from undertone import manifest as manifests
 from undertone.errors import UndertoneError
 
-__all__ = ["Example", "find_examples"]
+__all__ = ["ExampleClip", "find_examples"]
 
 MANIFESTS = ("examples.jsonl", "corpus.jsonl")
 """A folder of models may have one of these beside or above them; ``undertone demo`` leaves the second."""
@@ -20,7 +20,7 @@ KINDS = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3"
 
 
 @dataclass(frozen=True)
-class Example:
+class ExampleClip:
     """One clip to try."""
 
     name: str
@@ -36,7 +36,7 @@ class Example:
         return {"name": self.name, "text": self.text, "label": self.label}
 
 
-def find_examples(model_folder: Path) -> dict[str, Example]:
+def find_examples(model_folder: Path) -> dict[str, ExampleClip]:
     """By name, from the nearest manifest at or above the model's folder; empty where there is none."""
     for folder in (model_folder, *list(model_folder.absolute().parents)[:3]):
         for name in MANIFESTS:
@@ -45,19 +45,21 @@ def find_examples(model_folder: Path) -> dict[str, Example]:
     return {}
 
 
-def _chosen(manifest: Path) -> list[Example]:
+def _chosen(manifest: Path) -> list[ExampleClip]:
     try:
         utterances = manifests.read(manifest).resolved()
     except UndertoneError:  # no examples is no reason not to serve
         return []
     labels: Counter[str | None] = Counter()
     texts: set[str | None] = set()
-    chosen: list[Example] = []
+    chosen: list[ExampleClip] = []
     for utterance in utterances:
         path = Path(utterance.audio)
         fits = path.suffix.lower() in KINDS and not utterance.start and path.is_file()
         if fits and labels[utterance.label] < EACH and utterance.text not in texts:
             labels[utterance.label] += 1
             texts.add(utterance.text)
-            chosen.append(Example(f"{len(chosen) + 1}{path.suffix}", path, utterance.text, utterance.label))
+            chosen.append(
+                ExampleClip(f"{len(chosen) + 1}{path.suffix}", path, utterance.text, utterance.label)
+            )
     return chosen

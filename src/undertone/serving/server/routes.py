@@ -63,7 +63,7 @@ async def predict_batch(request: Request) -> Response:
     service, record = _service(request), _record(request)
     wanted = await body.batch(request, service.settings)
     answers = await asyncio.gather(
-        *(service.predict_or_say(one, wanted.explain, wanted.abstain, record) for one in wanted.uploads)
+        *(service.predict_one_of_many(one, wanted.explain, wanted.abstain, record) for one in wanted.uploads)
     )
     return JSONResponse({"predictions": answers})
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from undertone.errors import ConfigError, MissingExtra
-from undertone.judging.clips import Model
+from undertone.judging.clip import Model
 from undertone.serving.server.settings import ServerSettings, is_loopback
 
 if TYPE_CHECKING:
     from undertone.judging.words import Words
-    from undertone.serving.server.examples import Example
+    from undertone.serving.server.examples import ExampleClip
 
 __all__ = ["log_requests", "serve"]
 
@@ -25,7 +25,7 @@ def serve(
     settings: ServerSettings,
     *,
     words: Words | None = None,
-    examples: Mapping[str, Example] | None = None,
+    examples: Mapping[str, ExampleClip] | None = None,
 ) -> None:
     """Listen until SIGINT or SIGTERM; what was accepted by then is answered, then this returns."""
     try:

@@ -1,4 +1,4 @@
-"""From an upload to a prediction: decode, align, judge, put together."""
+"""From an upload to a prediction: decode it, then follow its plan."""
 
 from __future__ import annotations
 
@@ -9,25 +9,20 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from undertone.errors import UndertoneError
-from undertone.judging.clips import Clip, Model, abstain
-from undertone.judging.recording import recording
-from undertone.judging.stream import clip_of
-from undertone.judging.timeline import Timeline
+from undertone.judging.clip import Model
+from undertone.judging.plan import Step, Steps, advance, plan
 from undertone.judging.transcripts import Transcript
-from undertone.judging.vad import RATE
-from undertone.judging.windows import Segmenter
 from undertone.serving.server.batching import Batcher, Batches
 from undertone.serving.server.body import Upload
 from undertone.serving.server.decoding import Decoders
-from undertone.serving.server.examples import Example
+from undertone.serving.server.examples import ExampleClip
 from undertone.serving.server.logs import Record
 from undertone.serving.server.metrics import Metrics
 from undertone.serving.server.settings import ServerSettings
-from undertone.types import Prediction, TimelineSegment
+from undertone.types import Prediction
 
 if TYPE_CHECKING:
     from undertone.judging.words import Words
-    from undertone.types import Wave
 
 __all__ = ["Service"]
 
@@ -44,7 +39,7 @@ class Service:
         settings: ServerSettings,
         *,
         words: Words | None = None,
-        examples: Mapping[str, Example] | None = None,
+        examples: Mapping[str, ExampleClip] | None = None,
         batcher: Batches | None = None,
     ) -> None:
         self.model = model
@@ -56,8 +51,8 @@ class Service:
         self.streams = 0
         self._words = words
         self._decoders = Decoders(settings, self.metrics, model.rate)
-        self.background = ThreadPoolExecutor(1, thread_name_prefix="listening")
-        """Where speech is found and words are aligned, so that neither holds up the loop or the model."""
+        self.background = ThreadPoolExecutor(1, thread_name_prefix="plans")
+        """Where plans advance: speech is detected and words are aligned without holding up loop or model."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -76,22 +71,37 @@ class Service:
     async def predict(
         self, upload: Upload, explain: bool, threshold: float | None, record: Record
     ) -> Prediction:
-        """The answer for one upload; UndertoneError where it cannot be judged."""
-        words = Transcript(upload.text, "given") if upload.text else None
+        """The prediction for one upload; UndertoneError where it cannot be judged."""
+        words = Transcript(upload.text) if upload.text else None
         record.clips += 1
         if self.settings.log_transcripts:
             record.transcript = upload.text
-        if upload.data is None:
-            clip = Clip(upload.id, None, upload.text, "given")
-            (answer,) = await self.batcher.predict([clip], explain)
-            return abstain(answer, threshold)
-        wave = await self._decoders.decode(upload.data, upload.id)
-        record.audio += len(wave) / self.model.rate
-        if words is not None and self._words is not None:
-            words = await self.in_background(self._words.align, wave, words)
-        return abstain(await self._judge(upload.id, wave, words, explain), threshold)
+        blocks = None
+        if upload.data is not None:
+            wave = await self._decoders.decode(upload.data, upload.id)
+            record.audio += len(wave) / self.model.rate
+            blocks = [wave]
+        steps = plan(
+            self.model,
+            upload.id,
+            blocks,
+            words,
+            settings=self.settings.segmenting,
+            aligner=self._words,
+            explain=explain,
+            threshold=threshold,
+        )
+        return await self.follow(steps)
 
-    async def predict_or_say(
+    async def follow(self, steps: Steps[T]) -> T:
+        """The result of a plan; its clips wait in the queue before the model."""
+        step = await self.in_background(advance, steps)
+        while isinstance(step, Step):
+            predictions = await self.batcher.predict(step.clips, step.explain)
+            step = await self.in_background(advance, steps, predictions)
+        return step.result
+
+    async def predict_one_of_many(
         self, upload: Upload, explain: bool, threshold: float | None, record: Record
     ) -> dict[str, object]:
         """For one of many: its prediction, or why there is none."""
@@ -99,34 +109,6 @@ class Service:
             return (await self.predict(upload, explain, threshold, record)).plain()
         except UndertoneError as error:
             return {"id": upload.id, "error": str(error)}
-
-    async def _judge(self, name: str, wave: Wave, words: Transcript | None, explain: bool) -> Prediction:
-        settings, seconds = self.settings.segmenting, len(wave) / self.model.rate
-        whole: Prediction | None = None
-        cells: list[TimelineSegment] = []
-        if seconds <= settings.whole_up_to:
-            clip = Clip(name, wave)
-            if words is not None:
-                clip = Clip(name, wave, words.text, words.source, words.alignment)
-            (whole,) = await self.batcher.predict([clip], explain)
-        if seconds >= settings.timeline_from:
-            cells = await self._cells(wave, words)
-        return recording(name, self.model, whole, cells, words)
-
-    async def _cells(self, wave: Wave, words: Transcript | None) -> list[TimelineSegment]:
-        """The timeline, a minute at a time."""
-        segmenter, timeline = Segmenter(self.settings.segmenting), Timeline(self.settings.segmenting)
-        cells: list[TimelineSegment] = []
-        for first in range(0, len(wave), 60 * RATE):
-            windows = await self.in_background(segmenter.feed, wave[first : first + 60 * RATE])
-            if first + 60 * RATE >= len(wave):
-                windows += await self.in_background(segmenter.close)
-            clips = [clip_of(window, words) for window in windows if len(window.wave)]
-            answers = iter(await self.batcher.predict(clips))
-            for window in windows:
-                known = next(answers).probabilities if len(window.wave) else None
-                cells += timeline.add(window, known)
-        return cells
 
     async def in_background(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()

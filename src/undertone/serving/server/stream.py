@@ -24,11 +24,8 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from undertone.audio.streaming import Resampler
-from undertone.judging.recording import recording
-from undertone.judging.stream import clip_of
-from undertone.judging.timeline import Timeline
+from undertone.judging.plan import Course, Steps, Update
 from undertone.judging.vad import RATE
-from undertone.judging.windows import Segmenter, Window
 from undertone.serving.server.service import Service
 from undertone.types import Prediction, TimelineSegment
 
@@ -91,9 +88,7 @@ class _Conversation:
 
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket, self._service, self._settings = socket, service, service.settings
-        self._segmenter = Segmenter(self._settings.segmenting)
-        self._timeline = Timeline(self._settings.segmenting)
-        self._cells: list[TimelineSegment] = []
+        self._course = Course(service.model, self._settings.segmenting)
         self._odd = b""
 
     async def run(self) -> None:
@@ -108,12 +103,12 @@ class _Conversation:
             }
         )
         while (samples := await self._samples()) is not None:
-            await self._update(await self._service.in_background(self._segmenter.feed, resample(samples)))
-            if self._segmenter.received > self._settings.max_seconds * RATE:
+            await self._update(self._course.feed(resample(samples)))
+            if self._course.received > self._settings.max_seconds * RATE:
                 raise _Closed(1009, f"longer than the {self._settings.max_seconds:g} s allowed")
-        rest = await self._service.in_background(self._segmenter.feed, resample.close())
-        await self._update([*rest, *await self._service.in_background(self._segmenter.close)])
-        whole = recording(hello.id, self._service.model, None, self._cells)
+        await self._update(self._course.feed(resample.close()))
+        await self._update(self._course.close())
+        whole = self._course.prediction(hello.id)
         await self._socket.send_json({"type": "final", "prediction": whole.plain()})
         await self._socket.close(1000)
 
@@ -154,22 +149,17 @@ class _Conversation:
         self._odd = data[whole:]  # half a sample waits for its other half
         return np.frombuffer(data[:whole], "<i2").astype(np.float32) / 32768.0
 
-    async def _update(self, windows: list[Window]) -> None:
-        """Judge the windows and say what became known; silence is not reported."""
-        if not windows:
+    async def _update(self, steps: Steps[Update]) -> None:
+        """Follow the plan and send what became known; silence is not reported."""
+        update = await self._service.follow(steps)
+        if not update.segments and update.now is None:
             return
-        answers = await self._service.batcher.predict([clip_of(w) for w in windows if len(w.wave)])
-        waiting = iter(answers)
-        cells: list[TimelineSegment] = []
-        for window in windows:
-            cells += self._timeline.add(window, next(waiting).probabilities if len(window.wave) else None)
-        self._cells += cells
         await self._socket.send_json(
             {
                 "type": "update",
-                "at": round(self._segmenter.received / RATE, 3),
-                "segments": [_plain_cell(cell) for cell in cells],
-                "now": _plain_now(answers[-1]) if answers else None,
+                "at": round(self._course.received / RATE, 3),
+                "segments": [_plain_cell(cell) for cell in update.segments],
+                "now": _plain_now(update.now) if update.now else None,
             }
         )
 
@@ -183,10 +173,10 @@ def _is_end(text: str) -> bool:
 
 def _plain_cell(cell: TimelineSegment) -> dict[str, Any]:
     shell = Prediction("", None, 0.0, {}, {}, segments=(cell,))
-    found: dict[str, Any] = shell.plain()["segments"][0]
-    return found
+    cell_values: dict[str, Any] = shell.plain()["segments"][0]
+    return cell_values
 
 
-def _plain_now(answer: Prediction) -> dict[str, Any]:
-    plain = answer.plain()
+def _plain_now(prediction: Prediction) -> dict[str, Any]:
+    plain = prediction.plain()
     return {key: plain[key] for key in ("label", "confidence", "probabilities")}

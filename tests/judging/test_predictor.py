@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from undertone.errors import AudioError, ModelError
-from undertone.judging.clips import Clip, abstain
+from undertone.judging.clip import Clip, Recording, abstain
 from undertone.judging.fakes import FakeModel
 from undertone.judging.locate import locate
-from undertone.judging.predictor import Item, Predictor, load, load_model
-from undertone.judging.recording import recording
+from undertone.judging.plan import Course
+from undertone.judging.predictor import Predictor, load, load_model
 from undertone.judging.settings import Segmenting
 from undertone.judging.transcripts import Transcript, excerpt
 from undertone.judging.words import Words
@@ -69,11 +69,15 @@ def test_in_a_batch_each_clip_is_judged_as_if_alone(
 ) -> None:
     ready = load_model(new_model(tmp_path / system, system))
     clips = [
-        Clip("a", wave, TEXT, "given", Alignment(word=WORDS)),
+        Clip("a", wave, Transcript(TEXT, alignment=Alignment(word=WORDS))),
         Clip("b", wave[:7_000]),
-        Clip("c", None, "leave me alone"),
-        Clip("d", wave[4_000:20_000], "the meeting is at nine o'clock sharp, and then some more words"),
-        Clip("e", wave[:900], "now"),
+        Clip("c", None, Transcript("leave me alone")),
+        Clip(
+            "d",
+            wave[4_000:20_000],
+            Transcript("the meeting is at nine o'clock, and some more words"),
+        ),
+        Clip("e", wave[:900], Transcript("now")),
     ]
     used = {"speech": ["speech"], "text": ["text"]}.get(system, ["speech", "text"])
     here = {
@@ -93,7 +97,7 @@ def test_in_a_batch_each_clip_is_judged_as_if_alone(
 def test_what_a_model_cannot_judge_it_refuses(new_model: Make, tmp_path: Path, wave: np.ndarray) -> None:
     listener, reader = (load_model(new_model(tmp_path / system, system)) for system in ("speech", "text"))
     with pytest.raises(ModelError, match="a: holds nothing"):
-        listener.predict([Clip("a", None, TEXT)])
+        listener.predict([Clip("a", None, Transcript(TEXT))])
     with pytest.raises(ModelError, match="a: holds nothing"):
         reader.predict([Clip("a", wave)])
 
@@ -125,14 +129,13 @@ def test_a_contribution_is_what_the_answer_loses_without_the_word(model: Predict
     import torch
 
     from undertone.judging.networks import TorchNetwork, batch_of
-    from undertone.judging.rows import Row
     from undertone.models.explain import explain
 
     judge: Any = model.model
-    clip = Clip("a", wave, TEXT, "given", Alignment(word=WORDS))
-    (prepared,) = judge.front.prepare([clip])
+    clip = Clip("a", wave, Transcript(TEXT, alignment=Alignment(word=WORDS)))
+    (prepared,) = judge.encoders.encode([clip])
     network: TorchNetwork = judge.network
-    batch = batch_of([Row(prepared)], network.system)
+    batch = batch_of([prepared], network.system)
     with torch.no_grad():
         slow = explain(network.system, batch, method="deletion").word[0]
     (answer,) = judge.predict([clip], explain=True)
@@ -153,7 +156,7 @@ def test_asking_about_ten_words_hears_the_speech_once(
     )
     ready = load_model(new_model(tmp_path / "compact", "compact"))
     (answer,) = ready.predict(
-        [Clip("a", wave, "one two three four five six seven eight nine ten", "given")], True
+        [Clip("a", wave, Transcript("one two three four five six seven eight nine ten"))], True
     )
     assert len(answer.words) == 10
     assert heard == [1]
@@ -218,9 +221,11 @@ def test_of_a_long_recording_too_a_model_abstains_below_its_own_threshold() -> N
     model = FakeModel()
     mean = {"angry": 0.2, "happy": 0.2, "sad": 0.2, "neutral": 0.4}
     cells = [TimelineSegment(0.0, 1.0, "neutral", 0.4, mean)]
-    assert recording("a", model, None, cells).label == "neutral"
+    course = Course(model)
+    course.cells = cells
+    assert course.prediction("a").label == "neutral"
     model.card = {**model.card, "abstain": {"threshold": 0.5}}
-    answer = recording("a", model, None, cells)
+    answer = course.prediction("a")
     assert answer.label is None
     assert abstain(answer, 0.3).label == "neutral"
 
@@ -238,7 +243,7 @@ def test_windows_of_a_long_recording_get_their_own_words() -> None:
     words = tuple(Segment(f"w{n}", n + 0.1, n + 0.9, chars=(at[n], at[n] + len(f"w{n}"))) for n in range(60))
     wave = np.random.default_rng(0).standard_normal(61 * 16_000).astype(np.float32) * 0.1
     settings = Segmenting(speech_on=1e-6, speech_off=1e-6)
-    item = Item("talk", wave, Transcript(text, "given", Alignment(word=words)))
+    item = Recording("talk", wave, Transcript(text, "given", Alignment(word=words)))
     answer = Predictor(Ear(), segmenting=settings).judge(item)
     assert heard[0] == "w0 w1 w2 w3"
     assert heard[1] == "w2 w3 w4 w5"

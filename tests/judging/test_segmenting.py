@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from undertone.judging.fakes import FakeModel
+from undertone.judging.predictor import Stream
 from undertone.judging.settings import Segmenting
-from undertone.judging.stream import Stream
 from undertone.judging.timeline import Timeline, merged, overall
 from undertone.judging.vad import RATE, STEP
 from undertone.judging.windows import Segmenter, Window

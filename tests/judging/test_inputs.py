@@ -13,6 +13,7 @@ import pytest
 from undertone.alignment.textgrid import read_textgrid, write_textgrid
 from undertone.errors import ConfigError, DataError, UndertoneError
 from undertone.judging import inputs, outputs
+from undertone.judging.clip import Recording
 from undertone.judging.transcripts import Transcript, beside, joined
 from undertone.types import Alignment, Prediction, Segment, TimelineSegment, WordScore
 
@@ -90,7 +91,7 @@ def tree(tmp_path: Path, clip: bytes) -> Path:
     return tmp_path
 
 
-def names(found: list[inputs.Pending]) -> list[str]:
+def names(found: list[Recording]) -> list[str]:
     return [pending.id for pending in found]
 
 
@@ -105,10 +106,10 @@ def test_files_folders_and_globs_are_found_once_and_in_order(tree: Path) -> None
 
 
 def test_words_lie_beside_the_recording(tree: Path) -> None:
-    first, second, third = (pending.open() for pending in inputs.find([str(tree)]))
-    assert first.words == Transcript("what a day", "a.txt")
-    assert second.words == Transcript("hello", "b.lab")
-    assert third.words is None
+    first, second, third = inputs.find([str(tree)])
+    assert first.transcript() == Transcript("what a day", "a.txt")
+    assert second.transcript() == Transcript("hello", "b.lab")
+    assert third.transcript() is None
 
 
 def test_a_textgrid_beside_the_recording_brings_word_times(tree: Path) -> None:
@@ -130,8 +131,8 @@ def test_a_given_text_goes_before_one_beside_and_that_before_recognition(tree: P
         return Transcript("heard", "ears")
 
     (given,) = inputs.find([str(tree / "a.wav")], "given words", listen)
-    assert given.open().words == Transcript("given words", "given")
-    found = [pending.open().words for pending in inputs.find([str(tree)], None, listen)]
+    assert given.transcript() == Transcript("given words", "given")
+    found = [recording.transcript() for recording in inputs.find([str(tree)], None, listen)]
     assert [words.source for words in found if words] == ["a.txt", "b.lab", "ears"]
     assert asked == ["c.flac"]
 
@@ -141,8 +142,8 @@ def test_a_bad_transcript_fails_when_its_turn_comes(tree: Path) -> None:
     found = inputs.find([str(tree)])
     assert len(found) == 3
     with pytest.raises(UndertoneError, match=r"a\.txt"):
-        found[0].open()
-    assert found[1].open().words is not None
+        found[0].transcript()
+    assert found[1].transcript() is not None
 
 
 def test_a_place_without_recordings_is_an_error(tree: Path) -> None:
@@ -152,17 +153,17 @@ def test_a_place_without_recordings_is_an_error(tree: Path) -> None:
 
 def test_a_manifest_brings_ids_spans_words_and_boundaries(tmp_path: Path, clip: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(clip)
-    words = [{"text": "hello", "start": 0.1, "end": 0.5}, {"text": "there", "start": 0.5, "end": 0.9}]
+    spans = [{"text": "hello", "start": 0.1, "end": 0.5}, {"text": "there", "start": 0.5, "end": 0.9}]
     line = {
         "id": "u1", "audio": "a.wav", "start": 0.5, "end": 2.0, "text": "Hello there",
-        "alignment": {"word": words},
+        "alignment": {"word": spans},
     }  # fmt: skip
     (tmp_path / "m.jsonl").write_text(json.dumps(line) + "\n")
-    (pending,) = inputs.find([str(tmp_path / "m.jsonl")])
-    item = pending.open()
-    assert (item.id, item.start, item.end) == ("u1", 0.5, 2.0)
-    assert item.words is not None and item.words.alignment is not None
-    assert [w.chars for w in item.words.alignment.word] == [(0, 5), (6, 11)]
+    (recording,) = inputs.find([str(tmp_path / "m.jsonl")])
+    words = recording.transcript()
+    assert (recording.id, recording.start, recording.end) == ("u1", 0.5, 2.0)
+    assert words is not None and words.alignment is not None
+    assert [w.chars for w in words.alignment.word] == [(0, 5), (6, 11)]
 
 
 def test_timed_words_are_joined_with_their_places() -> None:

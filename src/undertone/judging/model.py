@@ -1,0 +1,171 @@
+"""A trained model, ready to judge clips: its encoders, its network, and predictions of its posteriors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertone.errors import ModelError
+from undertone.judging.clip import Clip, abstain
+from undertone.judging.encoders import ClipFeatures, Encoders
+from undertone.types import Prediction, WordScore
+
+__all__ = ["Network", "Posteriors", "TrainedModel", "name_of"]
+
+Posteriors = Mapping[str, NDArray[np.float32]]
+"""(n, C) or, of one clip, (C,): ``fused``, ``speech`` / ``text`` where there is such a branch, and the
+system's ``asides`` by their names."""
+
+MOST_ROWS = 64
+"""Clips, or variants of them, that go through the network at once: memory stays small."""
+SIDES = ("fused", "speech", "text")
+MOST_WORDS = 200
+"""Words of one transcript whose contributions are worked out."""
+
+
+class Network(Protocol):
+    """The part with weights: torch, onnxruntime and OpenVINO have the same form here."""
+
+    def run(self, clips: Sequence[ClipFeatures]) -> Posteriors:
+        """Posteriors (n, C) by name."""
+
+
+class TrainedModel:
+    """``Model`` over encoders and a network."""
+
+    def __init__(
+        self, name: str, card: Mapping[str, Any], encoders: Encoders, network: Network, tiers: tuple[str, ...]
+    ) -> None:
+        self.name = name
+        self.card = card
+        self.labels: tuple[str, ...] = tuple(card["labels"])
+        self.rate = encoders.rate
+        self.tiers = tiers
+        self.encoders, self.network = encoders, network
+        self._threshold = float(card.get("abstain", {}).get("threshold", 0.0))
+
+    def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
+        """One prediction per clip."""
+        features = self.encoders.encode(clips)
+        for one in features:
+            if not one.sides:
+                raise ModelError(f"{one.clip.id}: holds nothing that this model judges by ({self.name})")
+        deleted = [_without_words(one) if explain else [] for one in features]
+        # a clip stands beside its variants: a system may notice that and compute what they share once
+        rows = [row for one, variants in zip(features, deleted, strict=True) for row in (one, *variants)]
+        first = np.cumsum([0, *(1 + len(variants) for variants in deleted)])
+        posteriors = self._run(rows)
+        whole = {name: values[first[:-1]] for name, values in posteriors.items()}
+        sides = self._sides(features, whole)
+        predictions = []
+        for index, one in enumerate(features):
+            fused = whole["fused"][index]
+            variants = posteriors["fused"][first[index] + 1 : first[index + 1]]
+            words = _contributions(one, fused, variants) if len(variants) else ()
+            prediction = self._prediction(one, fused, sides[index], words)
+            extra = self._extra({name: values[index] for name, values in whole.items()}, one.sides)
+            predictions.append(abstain(replace(prediction, extra=extra), self._threshold))
+        return predictions
+
+    def _run(self, rows: Sequence[ClipFeatures]) -> dict[str, NDArray[np.float32]]:
+        parts = [self.network.run(rows[at : at + MOST_ROWS]) for at in range(0, len(rows), MOST_ROWS)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _sides(
+        self, features: Sequence[ClipFeatures], whole: Posteriors
+    ) -> list[dict[str, NDArray[np.float32]]]:
+        """The posteriors of speech and text alone: the branch's, or the system's with the other missing."""
+        sides: list[dict[str, NDArray[np.float32]]] = [{} for _ in features]
+        open_rows: list[tuple[int, str, ClipFeatures]] = []
+        for index, one in enumerate(features):
+            for side in one.sides:
+                if side in whole:
+                    sides[index][side] = whole[side][index]
+                elif len(one.sides) == 1:
+                    sides[index][side] = whole["fused"][index]
+                else:
+                    open_rows.append((index, side, one.only(side)))
+        if open_rows:
+            fused = self._run([row for _, _, row in open_rows])["fused"]
+            for (index, side, _), posterior in zip(open_rows, fused, strict=True):
+                sides[index][side] = posterior
+        return sides
+
+    def _prediction(
+        self,
+        one: ClipFeatures,
+        fused: NDArray[np.float32],
+        sides: Posteriors,
+        words: tuple[WordScore, ...],
+    ) -> Prediction:
+        named = {side: self._named(values) for side, values in {"fused": fused, **sides}.items()}
+        label = max(named["fused"], key=named["fused"].__getitem__)
+        transcript = one.clip.words
+        return Prediction(
+            id=one.clip.id,
+            label=label,
+            confidence=named["fused"][label],
+            probabilities=named["fused"],
+            perspectives=named,
+            words=words,
+            model=self.name,
+            modalities=tuple(sides),
+            text=transcript.text if transcript else None,
+            text_source=transcript.source if transcript else None,
+        )
+
+    def _extra(self, posteriors: Posteriors, sides: Sequence[str]) -> dict[str, Any]:
+        """The network's further posteriors, of the modalities that are present."""
+        extra: dict[str, Any] = {}
+        for name, values in posteriors.items():
+            if name in SIDES:
+                continue
+            group, _, side = name.rpartition("/")
+            named = self._named(values, self.card.get("asides", {}).get(name))
+            if group and side in (*sides, "fused"):
+                extra.setdefault(group, {})[side] = named
+            elif not group and "speech" in sides:
+                extra[name] = named
+        return extra
+
+    def _named(self, values: NDArray[np.float32], labels: Sequence[str] | None = None) -> dict[str, float]:
+        return {label: float(p) for label, p in zip(labels or self.labels, values, strict=True)}
+
+
+def _without_words(one: ClipFeatures) -> list[ClipFeatures]:
+    """The clip without each of its words, where it has words and not too many."""
+    return one.without_each_word() if one.words and len(one.words) <= MOST_WORDS else []
+
+
+def _contributions(
+    one: ClipFeatures, fused: NDArray[np.float32], without: NDArray[np.float32]
+) -> tuple[WordScore, ...]:
+    """Nats that the label's log posterior loses with each word; ``without (n, C)``: the posteriors then."""
+    label = int(fused.argmax())
+    lost = np.log(np.maximum(fused[label], 1e-9)) - np.log(np.maximum(without[:, label], 1e-9))
+    return tuple(
+        WordScore(
+            text=word.text,
+            contribution=float(score),
+            start=word.start if one.timed else None,
+            end=word.end if one.timed else None,
+            chars=word.chars,
+        )
+        for word, score in zip(one.words, lost, strict=True)
+    )
+
+
+def name_of(card: Mapping[str, Any], weights: Path) -> str:
+    """``unison@1a2b3c4d5e6f (demo, loso)``: the system, a hash of its weights, the corpus and protocol."""
+    with weights.open("rb") as file:
+        mark = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    protocol = card.get("protocol", {})
+    rule = protocol.get("split", "") if isinstance(protocol, Mapping) else str(protocol)
+    about = ", ".join(part for part in (str(card.get("corpus", "")), str(rule)) if part)
+    return f"{card.get('system', 'model')}@{mark}" + (f" ({about})" if about else "")
