@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from undertone import espeak
 from undertone.errors import ConfigError, MissingExtra
 from undertone.espeak import Spoken, arpabet, pronounce, synthesise
+from undertone.espeak.library import library
 
 VOWELS = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"}
 SENTENCE = "the bitter and sunny captain met a weary and normal baker"
 
 
-def loudness(speech: espeak.Speech, start: float, end: float) -> float:
+def loudness(speech: espeak.SyntheticSpeech, start: float, end: float) -> float:
     part = speech.wave[round(start * speech.rate) : round(end * speech.rate)]
     return float(np.sqrt(np.mean(part**2)))
 
@@ -87,7 +88,7 @@ def test_characters_of_a_word_count_in_the_words_joined_by_blanks() -> None:
 
 
 def test_pitch_and_rate_do_what_they_say_and_do_not_linger() -> None:
-    def say(pitch: float, rate: float) -> espeak.Speech:
+    def say(pitch: float, rate: float) -> espeak.SyntheticSpeech:
         return synthesise([Spoken(w, pitch=pitch, rate=rate) for w in ("no", "more", "mail")])
 
     plain = say(0, 160)
@@ -97,7 +98,7 @@ def test_pitch_and_rate_do_what_they_say_and_do_not_linger() -> None:
     assert period(say(0, 160)) == pytest.approx(period(plain), rel=0.03)
 
 
-def period(speech: espeak.Speech) -> float:
+def period(speech: espeak.SyntheticSpeech) -> float:
     """The lag, in samples, at which the middle of the second word's vowel best repeats itself."""
     word = speech.alignment.word[1]
     vowel = next(p for p in speech.alignment.phone if p.start >= word.start and p.text[-1].isdigit())
@@ -153,16 +154,16 @@ def test_every_symbol_that_english_uses_is_known() -> None:
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    espeak._library.cache_clear()
+    library.cache_clear()
     try:
         with pytest.raises(MissingExtra, match=r"undertone\[espeak\]"):
             espeak.require()
     finally:
         monkeypatch.undo()
-        espeak._library.cache_clear()
+        library.cache_clear()
 
 
-def test_the_library_is_loaded_only_when_something_is_said() -> None:
+def test_the_library_is_loaded_only_when_something_is_synthesised() -> None:
     code = (
         "import sys, undertone.espeak; sys.exit('espeakng_loader' in sys.modules or 'numpy' in sys.modules)"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from undertone.experiment.crossval import Crossval
-from undertone.experiment.demo import demo_recipes
+from undertone.experiment.demo import _sources, demo_recipes
 from undertone.models.table import SYSTEMS
 from undertone.training.jobs import Failure, Job
 
@@ -54,3 +54,8 @@ def test_the_quick_demo_tells_the_whole_story_and_again_from_the_cache(tmp_path:
     assert (tmp_path / "runs/demo-quick/report.html").stat().st_size > 10_000
     assert "unison on" in done.stdout and "report:" in done.stdout
     assert "make the demo corpus" not in done.stderr, "the second time everything is there"
+
+
+def test_the_files_that_make_the_corpus_decide_whether_it_is_made_again() -> None:
+    names = {path.parent.name + "/" + path.name for path in _sources()}
+    assert {"demo/corpus.py", "demo/voice.py", "espeak/synthesis.py"} <= names

@@ -117,7 +117,7 @@ def _corpus(out: Path, size: int, processes: int, say: Callable[[str], None]) ->
 def _sources() -> list[Path]:
     """The files that determine the corpus."""
     package = Path(__file__).parents[1]
-    return sorted([*(package / "corpora").glob("demo*.py"), package / "espeak.py"])
+    return sorted(p for room in ("corpora/demo", "espeak") for p in (package / room).glob("*.py"))
 
 
 def _summary(measured: Sequence[results.Result]) -> dict[str, Any]:
