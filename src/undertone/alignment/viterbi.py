@@ -109,7 +109,8 @@ def best_lasting_path(
 ) -> tuple[NDArray[np.int64], float]:
     """The states ``(T,)`` of the best path with weighted durations, and its score.
 
-    Where no path fits they are empty and ``-inf``. No state is its own predecessor in ``topology``: ``durations`` has its loop.
+    Where no path fits they are empty and ``-inf``. No state of ``topology`` is its own predecessor:
+    its loop is in ``durations``.
     """
     steps, states = scores.shape
     cells = durations.leave.shape[1]

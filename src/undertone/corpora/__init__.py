@@ -1,11 +1,11 @@
-"""One file a corpus: from a release on disk to utterances.
+"""Readers of corpora, one file each: from a release on disk to utterances.
 
 Each is a class built from its folder (and its own options), with
 
     name     as users type it
-    labels   the label set that ``prepare`` uses unless told otherwise, None: labels as they stand
-    notes    after reading: what this copy has different from the release, one line each
-    read()   every utterance, in a stable order, absolute audio, labels in the corpus' own words
+    labels   the label set that ``prepare`` uses by default, None: labels as they stand
+    notes    after reading: how this copy differs from the release, one line each
+    read()   every utterance, in a stable order, audio paths absolute, labels in the corpus' own words
 """
 
 from __future__ import annotations
@@ -24,4 +24,4 @@ CORPORA: dict[str, tuple[str, str]] = {
         "synthesised speech, planted emotion, made on the spot",
     ),
 }
-"""Each corpus: where its reader is (imported when asked for) and what it holds."""
+"""Each corpus: its reader's class, imported when it is used, and what it holds."""

@@ -1,7 +1,7 @@
 """CREMA-D (Cao et al. 2014): 91 actors speak twelve English sentences in six emotions.
 
-A file's name is actor, sentence, intended emotion and intensity: ``1001_DFA_ANG_XX.wav``. What
-listeners heard often differs from what was intended: results must say which label they use.
+The name of a file is its actor, sentence, intended emotion and level: ``1001_DFA_ANG_XX.wav``. What
+listeners voted often differs from what was intended: results must state which label they use.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from undertone.corpora.files import clips, folder, read_csv
+from undertone.corpora.files import acted, check_codes, clips, folder, read_csv
 from undertone.errors import ConfigError, CorpusError
 from undertone.types import Utterance
 
@@ -37,7 +37,7 @@ SENTENCES = {
     "WSI": "We'll stop in a couple of minutes.",
 }
 SILENT = frozenset({"1076_MTI_NEU_XX", "1076_MTI_SAD_XX"})
-"""Clips that the release itself holds without sound."""
+"""Clips that have no sound in the release."""
 
 
 class Cremad:
@@ -65,12 +65,12 @@ class Cremad:
 
     def _clips(self) -> dict[str, Path]:
         """One recording a name: the release has mp3 as well."""
-        found = clips(self.root, NAME, self.notes)
-        if not found:
+        chosen = clips(self.root, NAME, self.notes)
+        if not chosen:
             raise CorpusError(f"{self.root}: no CREMA-D clips (names as 1001_DFA_ANG_XX.wav) in it")
-        if left := sorted(SILENT & found.keys()):
+        if left := sorted(SILENT & chosen.keys()):
             self.notes.append(f"left out, without sound in the release: {', '.join(left)}")
-        return {stem: path for stem, path in found.items() if stem not in SILENT}
+        return {stem: path for stem, path in chosen.items() if stem not in SILENT}
 
     def _compare(self, chosen: Mapping[str, Path], actors: Mapping[str, object]) -> None:
         listed = {row["filename"] for row in self._table("SentenceFilenames.csv")}
@@ -82,7 +82,7 @@ class Cremad:
             self.notes.append(f"{len(unknown)} actors without demographics, the first: {unknown[0]}")
 
     def _votes(self) -> dict[str, str]:
-        """What listeners voted on the sound alone: one letter, or several where they tied."""
+        """Listeners' votes on the sound alone: one letter, or several where they tied."""
         if self.source == "intended":
             return {}
         rows = self._table("summaryTable.csv")
@@ -91,7 +91,7 @@ class Cremad:
         return {row["filename"]: row["voicevote"].strip() for row in rows}
 
     def _table(self, name: str) -> list[dict[str, str]]:
-        """Rows of a csv anywhere below the root, column names in lower case; none where it is missing."""
+        """Rows of a csv anywhere below the root, column names in lower case; no rows where it is missing."""
         paths = sorted(self.root.rglob(name))
         if not paths:
             return []
@@ -102,24 +102,13 @@ class Cremad:
         self, path: Path, actors: Mapping[str, Mapping[str, str]], votes: Mapping[str, str]
     ) -> Utterance:
         actor, sentence, emotion, level = path.stem.split("_")
-        for code, known in ((sentence, SENTENCES), (level, LEVELS)):
-            if code not in known:
-                raise CorpusError(f"{path}: '{code}' is no code of CREMA-D")
-        about = actors.get(actor, {})
+        check_codes(path, "CREMA-D", (sentence, SENTENCES), (level, LEVELS))
+        person = actors.get(actor, {})
         extra: dict[str, object] = {"sentence": sentence, "level": LEVELS[level], "scripted": True}
-        extra |= {key: about[key] for key in ("sex", "race", "ethnicity") if about.get(key)}
-        extra |= {"age": int(about["age"])} if about.get("age", "").isdigit() else {}
+        extra |= {key: person[key] for key in ("sex", "race", "ethnicity") if person.get(key)}
+        extra |= {"age": int(person["age"])} if person.get("age", "").isdigit() else {}
         label: str | None = emotion
         if self.source == "voted":
             extra["intended"] = emotion
             label = EMOTIONS.get(votes.get(path.stem, ""))  # a tie, or no vote, is no label
-        return Utterance(
-            id=path.stem,
-            audio=str(path),
-            speaker=actor,
-            text=SENTENCES[sentence],
-            text_source="gold",
-            label=label,
-            language="en",
-            extra=extra,
-        )
+        return acted(path, actor, SENTENCES[sentence], label, extra)

@@ -1,6 +1,6 @@
 """The Berlin Database of Emotional Speech (Burkhardt et al. 2005): ten actors, ten German sentences.
 
-A file's name is speaker, sentence, emotion and version: ``03a01Fa.wav``.
+The name of a file is its speaker, sentence, emotion and version: ``03a01Fa.wav``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from undertone.corpora.files import clips, folder
+from undertone.corpora.files import acted, check_codes, clips, folder
 from undertone.errors import CorpusError
 from undertone.types import Utterance
 
@@ -63,32 +63,21 @@ class Emodb:
     labels = "emodb7"
 
     def __init__(self, root: Path) -> None:
-        self.root = folder(root, self.name, "03a01Fa.wav and its like")
+        self.root = folder(root, self.name, "03a01Fa.wav and others")
         self.notes: list[str] = []
 
     def read(self) -> Iterator[Utterance]:
         """Every clip, by name."""
         self.notes = []
-        found = clips(self.root, NAME, self.notes)
-        if not found:
+        chosen = clips(self.root, NAME, self.notes)
+        if not chosen:
             raise CorpusError(f"{self.root}: no EmoDB clips (names as 03a01Fa.wav) in it")
-        for stem, path in found.items():
-            speaker, sentence, emotion, version = stem[:2], stem[2:5], stem[5], stem[6:]
-            for code, table in ((speaker, ACTORS), (sentence, SENTENCES), (emotion, EMOTIONS)):
-                if code not in table:
-                    raise CorpusError(f"{path}: '{code}' is no code of EmoDB")
-            yield _utterance(path, speaker, sentence, emotion, version)
+        for stem, path in chosen.items():
+            yield _utterance(path, stem[:2], stem[2:5], stem[5], stem[6:])
 
 
 def _utterance(path: Path, speaker: str, sentence: str, emotion: str, version: str) -> Utterance:
+    check_codes(path, "EmoDB", (speaker, ACTORS), (sentence, SENTENCES), (emotion, EMOTIONS))
     sex, age = ACTORS[speaker]
-    return Utterance(
-        id=path.stem,
-        audio=str(path),
-        speaker=speaker,
-        text=SENTENCES[sentence],
-        text_source="gold",
-        label=EMOTIONS[emotion],
-        language="de",
-        extra={"sentence": sentence, "version": version, "sex": sex, "age": age, "scripted": True},
-    )
+    extra = {"sentence": sentence, "version": version, "sex": sex, "age": age, "scripted": True}
+    return acted(path, speaker, SENTENCES[sentence], EMOTIONS[emotion], extra, language="de")

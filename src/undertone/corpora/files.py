@@ -1,45 +1,72 @@
-"""What all corpora need of the disk: folders that must be there, files worth reading, texts."""
+"""Shared by the corpora: folders that must exist, recordings by their names, texts, and checks of codes."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from undertone.errors import CorpusError
+from undertone.types import Utterance
 
-__all__ = ["SOUND", "clips", "folder", "read_csv", "read_lines", "read_text", "visible"]
+__all__ = [
+    "SOUND", "acted", "check_codes", "clips", "folder", "read_csv", "read_lines", "read_text", "visible",
+]  # fmt: skip
 
 SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3")
-"""Suffixes of recordings that soundfile reads, the most wanted first: a corpus may be kept packed."""
+"""Suffixes of recordings that soundfile reads, the preferred first: a corpus may be kept packed."""
 
 
 def folder(path: Path, corpus: str, holds: str) -> Path:
     """``path`` as an absolute folder; an error says what it should hold."""
     if not path.is_dir():
-        raise CorpusError(f"{path}: no such folder; {corpus} wants the folder that holds {holds}")
+        raise CorpusError(f"{path}: no such folder; {corpus} is read from the folder that holds {holds}")
     return path.absolute()
 
 
 def visible(paths: Iterator[Path]) -> list[Path]:
-    """Paths in a stable order without hidden ones, among them the ``._`` files that macOS archives carry."""
+    """Paths in a stable order without hidden ones, such as the ``._`` files of macOS archives."""
     return sorted(p for p in paths if not p.name.startswith("."))
 
 
 def clips(root: Path, name: re.Pattern[str], notes: list[str]) -> dict[str, Path]:
-    """The recordings beneath a folder whose names match, by name; of several copies the most wanted.
+    """The recordings beneath a folder whose names match, by name; of several copies the preferred format.
 
-    Some mirrors hold a corpus twice over, and some releases hold two formats: that is noted.
+    Some mirrors hold a corpus twice, and some releases hold two formats: that is noted.
     """
-    found = [p for p in visible(root.rglob("*")) if p.suffix.lower() in SOUND and name.fullmatch(p.stem)]
+    paths = [p for p in visible(root.rglob("*")) if p.suffix.lower() in SOUND and name.fullmatch(p.stem)]
     chosen: dict[str, Path] = {}
-    for path in sorted(found, key=lambda p: SOUND.index(p.suffix.lower())):
+    for path in sorted(paths, key=lambda p: SOUND.index(p.suffix.lower())):
         chosen.setdefault(path.stem, path)
-    if len(found) > len(chosen):
-        notes.append(f"{len(found) - len(chosen)} further copies of clips left out")
+    if len(paths) > len(chosen):
+        notes.append(f"{len(paths) - len(chosen)} further copies of clips left out")
     return {stem: chosen[stem] for stem in sorted(chosen)}
+
+
+def check_codes(path: Path, corpus: str, *codes: tuple[str, Container[str]]) -> None:
+    """A CorpusError where a code in a recording's name is not in its table."""
+    for code, table in codes:
+        if code not in table:
+            raise CorpusError(f"{path}: '{code}' is no code of {corpus}")
+
+
+def acted(
+    path: Path, speaker: str, text: str, label: str | None, extra: Mapping[str, Any], language: str = "en"
+) -> Utterance:
+    """The utterance of a recording whose name is its id, and whose speaker reads a given sentence."""
+    return Utterance(
+        id=path.stem,
+        audio=str(path),
+        speaker=speaker,
+        text=text,
+        text_source="gold",
+        label=label,
+        language=language,
+        extra=extra,
+    )
 
 
 def read_text(path: Path) -> str:

@@ -5,8 +5,8 @@
     Session1/sentences/wav/Ses01F_impro01/….wav           its sound
     Session1/sentences/ForcedAlignment/Ses01F_impro01/…   its words, syllables and phones in time
 
-The first letter after the session (``Ses01F_…``) says who wore the motion-capture markers, not who
-speaks: that is the last part of the utterance's id (``…_M003``).
+The first letter after the session (``Ses01F_…``) is the actor with the motion-capture markers. The
+speaker is in the last part of the utterance's id (``…_M003``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SESSIONS = {
     "Session4": (2103, 1031),
     "Session5": (2170, 1241),
 }
-"""Turns of a complete copy, and those of the four classes that are usually compared."""
+"""Turns of a complete copy, and those of the four classes that most results are about."""
 
 FOUR = frozenset({"ang", "hap", "exc", "sad", "neu"})
 
@@ -55,7 +55,7 @@ TIERS = ("wdseg", "syseg", "phseg")
 NUMBER = r"\s*([-+\d.]+)\s*"
 TURN = re.compile(rf"\[{NUMBER}-{NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{NUMBER},{NUMBER},{NUMBER}\]")
 RATER = re.compile(r"C-E\d+:\s*([^\t(]*)")
-"""One evaluator's categories; ``C-F…`` and ``C-M…`` are the actors' own, which the label leaves out."""
+"""One evaluator's categories; ``C-F…`` and ``C-M…`` are the actors' own, which are not in the label."""
 WORDS = re.compile(r"(\S+)\s+\[[^\]]*\]\s*:\s?(.*)")
 
 
@@ -102,23 +102,23 @@ class Iemocap:
         self.notes += [f"{count} {kind}" for kind, count in unread.items()]
 
     def boundaries(self, utterance: Utterance) -> tuple[Path, Path, Path]:
-        """Where the utterance's words, syllables and phones stand, if this copy has them."""
+        """Files of the utterance's words, syllables and phones, which this copy may lack."""
         session = f"Session{int(utterance.id[3:5])}"
         aligned = self.root / session / "sentences" / "ForcedAlignment" / str(utterance.dialogue)
         words, syllables, phones = (aligned / f"{utterance.id}.{suffix}" for suffix in TIERS)
         return words, syllables, phones
 
     def _sessions(self) -> list[str]:
-        there = [name for name in SESSIONS if (self.root / name).is_dir()]
-        if not there:
+        present = [name for name in SESSIONS if (self.root / name).is_dir()]
+        if not present:
             raise CorpusError(f"{self.root}: no Session1 … Session5 in it; is this IEMOCAP's release?")
-        missing = [name for name in SESSIONS if name not in there]
+        missing = [name for name in SESSIONS if name not in present]
         if missing and not self.partial:
             raise CorpusError(
                 f"{self.root}: {', '.join(missing)} missing; --set partial=true prepares what there is"
             )
         self.notes += [f"{name} is missing" for name in missing]
-        return there
+        return present
 
     def _session(self, session: Path, unread: Counter[str]) -> Iterator[Utterance]:
         ratings = session / "dialog" / "EmoEvaluation"
@@ -145,12 +145,12 @@ class Iemocap:
 
 
 def _utterance(turn: _Turn, number: int, dialogue: str, text: str | None, audio: Path) -> Utterance:
-    session, side = turn.id[:5], turn.id.rsplit("_", 1)[-1][:1]
+    session, gender = turn.id[:5], turn.id.rsplit("_", 1)[-1][:1]
     valence, activation, dominance = turn.dimensions
     return Utterance(
         id=turn.id,
         audio=str(audio),
-        speaker=f"{session}_{side}",
+        speaker=f"{session}_{gender}",
         session=session,
         dialogue=dialogue,
         turn=number,
@@ -172,23 +172,23 @@ def _utterance(turn: _Turn, number: int, dialogue: str, text: str | None, audio:
 
 def _turns(file: Path) -> Iterator[_Turn]:
     """The turns of an evaluation file: a line of times and label, then a line a rater."""
-    found: list[tuple[re.Match[str], Counter[str]]] = []
+    rated: list[tuple[re.Match[str], Counter[str]]] = []
     for number, line in enumerate(read_lines(file), 1):
         if line.startswith("["):
             match = TURN.match(line)
             if match is None or not re.fullmatch(r"Ses\d\d\w*_[FM]\w+", match[3]):
                 raise CorpusError(f"{file}, line {number}: not '[start - end] utterance label [v, a, d]'")
-            found.append((match, Counter()))
-        elif found and (rater := RATER.match(line)):
-            _vote(found[-1][1], rater[1])
-    for match, votes in found:
+            rated.append((match, Counter()))
+        elif rated and (rater := RATER.match(line)):
+            _vote(rated[-1][1], rater[1])
+    for match, votes in rated:
         start, end, name, label, *dimensions = match.groups()
         valence, activation, dominance = map(float, dimensions)
         yield _Turn(name, label, float(start), float(end), (valence, activation, dominance), dict(votes))
 
 
 def _vote(votes: Counter[str], words: str) -> None:
-    """One rater's vote; one who named several emotions gives each its share."""
+    """Add one rater's vote; several named emotions share it."""
     named = [CATEGORIES.get(word.strip().lower(), "oth") for word in words.split(";") if word.strip()]
     for label in named:
         votes[label] += 1 / len(named)  # type: ignore[assignment]

@@ -4,7 +4,7 @@
     train_splits/dia0_utt0.mp4 …                                 its clip (or .wav / .flac, converted)
     dev_splits_complete/ · output_repeated_splits_test/
 
-The same six people lead on all three sides: results on this split are speaker-dependent.
+The same six people lead in all three parts: results on this split are speaker-dependent.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ __all__ = ["Meld"]
 
 SPLITS = ("train", "dev", "test")
 SUFFIXES = (".mp4", *reversed(SOUND))
-"""From the least to the most wanted where a clip exists in several formats."""
+"""From the least to the most preferred where a clip exists in several formats."""
 
 CLIP = re.compile(r"dia(\d+)_utt(\d+)")
 
 DAMAGED = frozenset({"train_dia125_utt3"})
-"""Clips that cannot be played as released; users have cut replacements, so it is looked at."""
+"""Clips that cannot be played as released; a copy may have a replacement, so they are checked."""
 
 MISCUT = frozenset({"train_dia309_utt0", "test_dia38_utt4", "test_dia220_utt0"})
-"""Clips that run for minutes or hold another scene than their words (the release's issue 20)."""
+"""Clips that last for minutes or show another scene than their words (the release's issue 20)."""
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
 
@@ -56,13 +56,13 @@ class Meld:
             yield from self._split(split, table, self._clips(split))
 
     def _tables(self) -> dict[str, Path]:
-        found = {s: visible(self.root.rglob(f"{s}_sent_emo.csv")) for s in SPLITS}
-        missing = [f"{split}_sent_emo.csv" for split, paths in found.items() if not paths]
+        tables = {s: visible(self.root.rglob(f"{s}_sent_emo.csv")) for s in SPLITS}
+        missing = [f"{split}_sent_emo.csv" for split, paths in tables.items() if not paths]
         if len(missing) == len(SPLITS) or (missing and not self.partial):
             hint = "" if len(missing) == len(SPLITS) else "; --set partial=true prepares what there is"
             raise CorpusError(f"{self.root}: {', '.join(missing)} missing{hint}")
         self.notes += [f"{name} is missing" for name in missing]
-        return {split: paths[0] for split, paths in found.items() if paths}
+        return {split: paths[0] for split, paths in tables.items() if paths}
 
     def _clips(self, split: str) -> dict[str, Path]:
         """The clips below folders named after a split; sound files before videos."""
@@ -141,7 +141,7 @@ def _utterance(split: str, row: Row, table: Path, clip: Path | None) -> Utteranc
 
 
 def _mended(text: str) -> str:
-    """Quotes and dashes that were Windows-1252 once and came through as control characters."""
+    """The text with quotes and dashes of Windows-1252 that had become control characters."""
     return "".join(bytes([ord(c)]).decode("cp1252", "ignore") if 0x80 <= ord(c) <= 0x9F else c for c in text)
 
 

@@ -1,7 +1,7 @@
 """RAVDESS (Livingstone & Russo 2018): 24 actors speak two sentences in eight emotions.
 
-A file's name says all: ``modality-channel-emotion-intensity-statement-repetition-actor``. Only
-speech (channel 01) as sound (modality 03) is read; songs and videos are counted and left out.
+The name of a file is ``modality-channel-emotion-intensity-statement-repetition-actor``. Only speech
+(channel 01) as sound (modality 03) is read; songs and videos are counted and left out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from undertone.corpora.files import clips, folder
+from undertone.corpora.files import acted, check_codes, clips, folder
 from undertone.errors import CorpusError
 from undertone.types import Utterance
 
@@ -18,7 +18,7 @@ __all__ = ["Ravdess"]
 
 NAME = re.compile(r"\d\d(-\d\d){6}")
 SPEECH = ("03", "01")
-"""Modality sound only, channel speech."""
+"""Modality sound alone, channel speech."""
 
 EMOTIONS = {
     "01": "neutral",
@@ -47,34 +47,26 @@ class Ravdess:
     def read(self) -> Iterator[Utterance]:
         """Every spoken clip, by actor and name."""
         self.notes = []
-        found = {path: stem.split("-") for stem, path in clips(self.root, NAME, self.notes).items()}
-        spoken = {path: parts for path, parts in found.items() if tuple(parts[:2]) == SPEECH}
+        codes = {path: stem.split("-") for stem, path in clips(self.root, NAME, self.notes).items()}
+        spoken = {path: own for path, own in codes.items() if tuple(own[:2]) == SPEECH}
         if not spoken:
             raise CorpusError(f"{self.root}: no RAVDESS speech (names as 03-01-05-01-02-01-12.wav) in it")
-        if left := len(found) - len(spoken):
+        if left := len(codes) - len(spoken):
             self.notes.append(f"{left} songs or sound tracks of videos left out")
         for path in sorted(spoken, key=lambda path: (spoken[path][-1], path.stem)):
-            yield self._utterance(path, *spoken[path][2:])
+            yield _utterance(path, *spoken[path][2:])
 
-    def _utterance(
-        self, path: Path, emotion: str, intensity: str, statement: str, repetition: str, actor: str
-    ) -> Utterance:
-        for code, table in ((emotion, EMOTIONS), (intensity, INTENSITIES), (statement, STATEMENTS)):
-            if code not in table:
-                raise CorpusError(f"{path}: '{code}' is no code of RAVDESS")
-        return Utterance(
-            id=path.stem,
-            audio=str(path),
-            speaker=actor,
-            text=STATEMENTS[statement],
-            text_source="gold",
-            label=EMOTIONS[emotion],
-            language="en",
-            extra={
-                "intensity": INTENSITIES[intensity],
-                "statement": int(statement),
-                "repetition": int(repetition),
-                "sex": "m" if int(actor) % 2 else "f",
-                "scripted": True,
-            },
-        )
+
+def _utterance(
+    path: Path, emotion: str, intensity: str, statement: str, repetition: str, actor: str
+) -> Utterance:
+    known = ((emotion, EMOTIONS), (intensity, INTENSITIES), (statement, STATEMENTS))
+    check_codes(path, "RAVDESS", *known)
+    extra = {
+        "intensity": INTENSITIES[intensity],
+        "statement": int(statement),
+        "repetition": int(repetition),
+        "sex": "m" if int(actor) % 2 else "f",
+        "scripted": True,
+    }
+    return acted(path, actor, STATEMENTS[statement], EMOTIONS[emotion], extra)

@@ -1,8 +1,8 @@
 """A table of the user's own clips: csv, tsv, jsonl or parquet, one row an utterance.
 
-Columns named as an utterance's fields are taken as they are (``path`` is ``audio``, ``transcript``
-is ``text``), ``columns`` says what others are, and what is left goes into ``extra``. Relative audio
-starts at the table's folder, or at ``audio_root``.
+Columns named like an utterance's fields are those fields (``path`` is ``audio``, ``transcript`` is
+``text``), ``columns`` maps others to fields, and the rest goes into ``extra``. Relative audio starts
+at the table's folder, or at ``audio_root``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 class Table:
-    """One file; ``columns``: theirs → a field, ``label_map``: theirs → its class (None: none)."""
+    """One file; ``columns``: its column → a field, ``label_map``: its label → a class (None: no class)."""
 
     name = "table"
     labels: str | None = None
@@ -127,13 +127,13 @@ def _int(values: Row, name: str) -> int | None:
 
 
 def _object(value: object) -> Row:
-    """An object as it stands in jsonl, or as JSON text in a cell."""
+    """The object of a jsonl row, or of JSON text in a cell."""
     if value is None:
         return {}
-    found = json.loads(value) if isinstance(value, str) else value
-    if not isinstance(found, dict):
+    values = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(values, dict):
         raise ValueError(f"should be an object, not {value!r}")
-    return found
+    return values
 
 
 def _votes(value: object) -> dict[str, float]:

@@ -1,18 +1,15 @@
 """The demo corpus: synthesised speech with a planted emotion, made on the spot.
 
-A test bed whose truth is known: where every word and phone begins, what carries each emotion, and how well
-speech, text and their combinations can do at best. ``docs/demo-corpus.md`` tells how it is made.
+Its truth is known: where every word and phone begins, what carries each emotion, and the best possible
+scores of speech, text and their combinations. ``docs/demo-corpus.md`` describes how it is made.
 """
 
 from __future__ import annotations
 
-import json
 import wave as riff
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +18,10 @@ import numpy as np
 from undertone import espeak
 from undertone.corpora.demo.prosody import SPEAKER, Prosody, habits
 from undertone.corpora.demo.script import Line, write
-from undertone.corpora.demo.syllables import with_syllables
 from undertone.corpora.demo.truth import MEANING, ceilings
 from undertone.corpora.demo.voice import RATE, speak
 from undertone.errors import ConfigError
+from undertone.files import spawned_pool, whole, write_json
 from undertone.types import Utterance
 
 if TYPE_CHECKING:
@@ -55,7 +52,7 @@ class Demo:
         self.notes: list[str] = []
 
     def read(self) -> Iterator[Utterance]:
-        """Make the whole corpus, then give its utterances, dialogue by dialogue."""
+        """The utterances, dialogue by dialogue, once the whole corpus is made."""
         espeak.require()
         self.root.mkdir(parents=True, exist_ok=True)
         (self.root / "card.json").unlink(missing_ok=True)
@@ -63,23 +60,22 @@ class Demo:
         ways = habits(np.random.default_rng([self.seed, 1]))
         parts = [[line for line in lines if line.speaker == s] for s in range(len(SPEAKER))]
         jobs = [(self.root, self.seed, s, ways[s], part) for s, part in enumerate(parts)]
-        context = get_context("spawn")
-        with ProcessPoolExecutor(self.workers, mp_context=context, max_tasks_per_child=1) as pool:
-            made = pool.map(_speak_part, jobs)
+        with spawned_pool(self.workers, tasks_each=1) as pool:
+            spoken = pool.map(_speak_part, jobs)
             limits = ceilings()  # meanwhile
-            spoken = {u.id: u for part in made for u in part}
+            utterances = {u.id: u for part in spoken for u in part}
         self._write_card(lines, ways, limits)
-        yield from (spoken[line.id] for line in lines)
+        yield from (utterances[line.id] for line in lines)
 
     def _write_card(
         self, lines: Sequence[Line], ways: Sequence[Prosody], limits: Mapping[str, dict[str, float]]
     ) -> None:
-        """``card.json``, last of all: its presence says that the corpus is complete."""
+        """Write ``card.json``, last of all: only a complete corpus has it."""
         card = {
             "name": self.name,
             "seed": self.seed,
             "size": self.size,
-            "synthesised": "all speech is made by espeak-ng; no person is heard",
+            "synthesised": "all speech is made by espeak-ng; no person was recorded",
             "counts": {
                 "label": Counter(line.label for line in lines),
                 "kind": Counter(line.kind for line in lines),
@@ -89,13 +85,11 @@ class Demo:
             },
             "ceilings": {name: {"knows": MEANING[name], **scores} for name, scores in limits.items()},
         }
-        part = self.root / "card.json.part"
-        part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        part.replace(self.root / "card.json")
+        write_json(self.root / "card.json", card, indent=2)
 
 
 def _speak_part(job: tuple[Path, int, int, Prosody, Sequence[Line]]) -> list[Utterance]:
-    """One speaker's part, spoken in this fresh process."""
+    """One speaker's utterances, synthesised in this fresh process."""
     root, seed, speaker, habit, lines = job
     rng = np.random.default_rng([seed, 2, speaker])
     utterances = []
@@ -117,7 +111,7 @@ def _speak_part(job: tuple[Path, int, int, Prosody, Sequence[Line]]) -> list[Utt
                 text_source="gold",
                 label=line.label,
                 language="en",
-                alignment=with_syllables(take.alignment),
+                alignment=take.alignment,
                 extra=_extra(line, habit, take.snr),
             )
         )
@@ -125,7 +119,7 @@ def _speak_part(job: tuple[Path, int, int, Prosody, Sequence[Line]]) -> list[Utt
 
 
 def _extra(line: Line, habit: Prosody, snr: float) -> dict[str, Any]:
-    """The planted truth: what an honest system may not see, and a test wants to."""
+    """The planted truth, for tests: no system may use it."""
     return {
         "kind": line.kind,
         "places": list(line.places),
@@ -145,11 +139,8 @@ def _rounded(prosody: Prosody) -> dict[str, float]:
 
 
 def _save(path: Path, samples: Wave, rate: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with riff.open(str(part), "wb") as file:
+    with whole(path) as part, riff.open(str(part), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(np.round(samples * 32767.0).astype("<i2").tobytes())
-    part.replace(path)

@@ -1,14 +1,14 @@
-"""The tone of voice in the demo corpus: what an emotion does to it, and what else does.
+"""The tone of voice in the demo corpus: the effect of the emotion, of the speaker and of chance.
 
-A prosody is eight numbers. Each is the sum of what the emotion plans, the speaker's own habit, and a jitter
-from utterance to utterance. Habits in pitch, level, tempo and brightness are larger than what emotion does to
-them, so that raw averages mislead; a habit in spread is small and there is none in slope: how the voice moves
-within the utterance tells most.
+A prosody is eight numbers. Each is the sum of the emotion's style, the speaker's own habit, and a jitter
+from utterance to utterance. Habits in pitch, level, tempo and brightness are larger than the effect of
+emotion, so that raw averages mislead; a habit in spread is small and there is none in slope: movement within
+the utterance carries most of the emotion.
 """
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ __all__ = ["HABIT", "JITTER", "SPEAKER", "STYLES", "Prosody", "draw", "habits"]
 
 @dataclass(frozen=True, slots=True)
 class Prosody:
-    """A tone of voice, relative to the plain voice."""
+    """A tone of voice, as differences from the plain voice."""
 
     pitch: float
     """Semitones"""
     spread: float
-    """Octaves (log2) of the size of rises and falls."""
+    """Octaves (log2) of the size of pitch movements."""
     tempo: float
     """Octaves (log2) of words a minute."""
     level: float
@@ -48,11 +48,11 @@ STYLES = {
     "sad": Prosody(-1.5, -1.0, -0.25, -4.0, -1.0, -5.0, 12.0, 1.8),
     "neutral": Prosody(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
 }
-"""What an emotion plans; even speech is neutral."""
+"""The prosody of each emotion; even speech is neutral."""
 JITTER = Prosody(1.0, 0.4, 0.10, 2.0, 2.2, 3.0, 3.5, 0.6)
-"""Standard deviation from utterance to utterance."""
+"""Standard deviations from utterance to utterance."""
 HABIT = Prosody(2.6, 0.08, 0.06, 2.5, 0.0, 2.0, 2.0, 0.2)
-"""Standard deviation from speaker to speaker, about the voice's own pitch."""
+"""Standard deviations from speaker to speaker, about the voice's own pitch."""
 
 SPEAKER = (
     "en-us+f1", "en-us+m1", "en-us+steph", "en-us+m3", "en-us+linda",
@@ -74,6 +74,3 @@ def habits(rng: np.random.Generator) -> list[Prosody]:
     quantiles = [NormalDist().inv_cdf((i + 0.5) / count) for i in range(count)]
     columns = [[quantiles[i] * s for i in rng.permutation(count)] for s in astuple(HABIT)]
     return [Prosody(*(column[i] for column in columns)) for i in range(count)]
-
-
-NAMES = tuple(field.name for field in fields(Prosody))

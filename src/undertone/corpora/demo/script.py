@@ -1,16 +1,16 @@
-"""What the demo corpus says: its words, its sentences, and who says which when.
+"""The script of the demo corpus: its words, its sentences, and their order and speakers.
 
-Every sentence has four places for an adjective. What stands there, and which one is stressed, depends on
-how the utterance carries its emotion (its *kind*):
+Every sentence has four places for an adjective. The words there, and which one is stressed, depend on how
+the utterance carries its emotion (its *kind*):
 
-    prosody   four blank words; the tone of voice tells
+    prosody   four blank words; the tone of voice has the emotion
     words     one emotion word among blanks, in an even tone
     both      one emotion word, and the tone of voice
     stress    one word of every class, in an even tone: the *stressed* one means its opposite
 
-In every kind just one of the four is stressed, each place equally often, and never a lone emotion word; so
-stress alone says nothing, words alone say nothing about ``stress`` utterances, and only who hears *which
-word* is stressed can tell.
+In every kind just one of the four is stressed, each place equally often, and never a lone emotion word. So
+stress alone has no information, words alone have none in ``stress`` utterances, and only a system that
+finds out *which word* is stressed can classify those.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PRIOR = {"angry": 1103 / 5531, "happy": 1636 / 5531, "sad": 1084 / 5531, "neutra
 KINDS = {"prosody": 0.24, "words": 0.24, "both": 0.18, "stress": 0.34}
 """How an utterance carries its emotion, and how often; independent of the class."""
 RELIABILITY = 0.94
-"""How often a lone emotion word belongs to the class; else it is of another, each equally often."""
+"""How often a lone emotion word belongs to the class; else it is of another class, each equally often."""
 OPPOSITE = {"angry": "neutral", "neutral": "angry", "happy": "sad", "sad": "happy"}
 """What a stressed emotion word means."""
 
@@ -42,7 +42,6 @@ WORDS = {
     "neutral": ("normal", "common", "typical", "standard"),
 }
 BLANKS = ("wooden", "local", "silver", "narrow", "second", "yellow", "northern", "modern")
-_WORD_CLASS = {word: name for name, words in WORDS.items() for word in words}
 
 SENTENCES = (
     (  # the harbour
@@ -86,14 +85,14 @@ SENTENCES = (
         "another {} guide showed us the {} tower and {} {} walls",
     ),
 )  # fmt: skip
-"""By session: no sentence, and hardly a noun, is heard in two sessions; the adjectives are heard in all."""
+"""By session: no sentence, and hardly a noun, is in two sessions; the adjectives are in all."""
 
 _TURNS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One utterance before it is spoken."""
+    """One utterance before it is synthesised."""
 
     id: str
     speaker: int
@@ -105,11 +104,11 @@ class Line:
     kind: str
     words: tuple[str, ...]
     places: tuple[int, int, int, int]
-    """Which words fill the four places."""
+    """Indices in ``words`` of the four places."""
     meanings: tuple[str, str, str, str]
     """The class of each, ``"blank"`` for none."""
     stressed: int
-    """Which of ``words`` is stressed."""
+    """Index in ``words`` of the stressed one."""
     prosody: Prosody
 
 
@@ -129,7 +128,7 @@ def write(size: int, rng: np.random.Generator) -> list[Line]:
 
 
 def _cells(size: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """``size`` pairs (label, kind) in their shares; dealing them out in turn gives all speakers the same."""
+    """``size`` pairs (label, kind) in their shares, grouped: dealt in turn, all speakers get the same."""
     shares = {(label, kind): p * q for label, p in PRIOR.items() for kind, q in KINDS.items()}
     counts = {cell: int(share * size) for cell, share in shares.items()}
     rest = sorted(shares, key=lambda cell: counts[cell] - shares[cell] * size)
@@ -167,7 +166,7 @@ def _line(session: int, who: int, turn: int, label: str, kind: str, rng: np.rand
 
 
 def place_words(label: str, kind: str, rng: np.random.Generator) -> tuple[tuple[str, str, str, str], int]:
-    """The classes of the four words, and which of them is stressed."""
+    """The classes of the four words, and the index of the stressed one."""
     if kind == "stress":
         order = [CLASSES[i] for i in rng.permutation(4)]
         return (order[0], order[1], order[2], order[3]), order.index(OPPOSITE[label])

@@ -1,9 +1,9 @@
-"""How well anybody can do on the demo corpus: ceilings by construction.
+"""The best possible scores on the demo corpus: ceilings by construction.
 
-The tables and densities that the corpus is drawn from give the exact likelihood of all that can be heard or
-read at best (the *observables*: the eight prosody values, the classes of the emotion words, the class of the
-stressed word), with the speaker's habit and the jitter integrated out. The best decision by those likelihoods
-is the ceiling; its accuracy is averaged over many draws. Background noise only takes away.
+The tables and densities that the corpus is drawn from give the exact likelihood of the *observables* (the
+eight prosody values, the classes of the emotion words, the class of the stressed word), with the speaker's
+habit and the jitter integrated out. The best decision by those likelihoods is the ceiling; its accuracy is
+averaged over many draws. Background noise, which is not counted, only lowers scores.
 
 ``speech`` means the tone of voice and the place of the stress, not recognising words by ear.
 """
@@ -38,13 +38,13 @@ MEANING = {
 """What each ceiling knows."""
 
 TEXTS = ("blank", *CLASSES, "all")
-"""What a text tells: no emotion word, one of a class, or one of each."""
+"""Emotion words of a text: none, one of a class, or one of each."""
 _DRAWS = 100_000
 
 
 @dataclass(frozen=True)
 class Draws:
-    """The observables of many utterances, and what they come from."""
+    """The observables of many utterances, and their causes."""
 
     label: Ints
     """(N,) index into CLASSES"""
@@ -61,7 +61,7 @@ class Draws:
 
 
 def draw_many(count: int, rng: np.random.Generator) -> Draws:
-    """Draw utterances without speaking them, each by a speaker of its own."""
+    """Utterances that are not synthesised, each of a speaker of its own."""
     label = rng.choice(4, size=count, p=list(PRIOR.values()))
     kind = rng.choice(4, size=count, p=list(KINDS.values()))
     toned = np.isin(kind, [0, 2])
@@ -109,7 +109,7 @@ def ceilings(count: int = _DRAWS, seed: int = 0) -> dict[str, dict[str, float]]:
     tone_known = prosody_likelihood(draws.prosody - draws.habit, np.array(astuple(JITTER)))
     table = text_table()
     words = np.moveaxis(table.sum(3), 2, 0)[draws.text]  # (N, kinds, classes)
-    heard = np.moveaxis(table, (2, 3), (0, 1))[draws.text, draws.stressed]
+    stressed_words = np.moveaxis(table, (2, 3), (0, 1))[draws.text, draws.stressed]
 
     def joint(*factors: Floats) -> Floats:
         product = np.ones_like(tone)
@@ -124,17 +124,17 @@ def ceilings(count: int = _DRAWS, seed: int = 0) -> dict[str, dict[str, float]]:
         "text": text,
         "late_fusion": _best_product(speech, text, draws),
         "fusion_without_alignment": joint(tone, words),
-        "full_knowledge": joint(tone, heard),
+        "full_knowledge": joint(tone, stressed_words),
         "speech_known_speaker": joint(tone_known),
-        "full_knowledge_known_speaker": joint(tone_known, heard),
+        "full_knowledge_known_speaker": joint(tone_known, stressed_words),
     }
     return {name: _scores(likelihood, draws) for name, likelihood in likelihoods.items()}
 
 
 def _best_product(speech: Floats, text: Floats, draws: Draws) -> Floats:
     """The weighted product of the two posteriors over the prior with the highest UA."""
-    tried = [speech**a * text**b for a, b in ((1, 1), (1, 0.5), (1, 2), (0.5, 1), (2, 1), (1, 4), (4, 1))]
-    return max(tried, key=lambda likelihood: _scores(likelihood, draws)["ua"])
+    products = [speech**a * text**b for a, b in ((1, 1), (1, 0.5), (1, 2), (0.5, 1), (2, 1), (1, 4), (4, 1))]
+    return max(products, key=lambda likelihood: _scores(likelihood, draws)["ua"])
 
 
 def _scores(likelihood: Floats, draws: Draws) -> dict[str, float]:

@@ -1,13 +1,14 @@
-"""The demo corpus aloud: a script's line becomes a recording with exact boundaries.
+"""Recordings of the demo corpus: a line of the script, synthesised with exact boundaries.
 
-espeak-ng speaks the words with the planned pitch, spread and tempo; level, brightness, stress in loudness
-and background noise are laid over its signal here, which moves no boundary.
+espeak-ng synthesises the words with the planned pitch, spread and tempo. Level, brightness, loudness of the
+stressed word and background noise are applied to its signal, which moves no boundary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,11 +36,18 @@ _SNR = (15.0, 35.0)
 _SILENCE = (0.10, 0.30)
 _RAMP = 0.015
 """Seconds over which a stressed word gets louder, and softer again."""
+_ONSETS = frozenset(
+    """P B T D K G CH JH F V TH DH S Z SH HH M N L R Y W
+    P.L P.R B.L B.R T.R T.W D.R D.W K.L K.R K.W G.L G.R G.W F.L F.R TH.R TH.W SH.R
+    S.P S.T S.K S.F S.M S.N S.L S.W S.P.L S.P.R S.T.R S.K.R S.K.W
+    P.Y B.Y K.Y F.Y V.Y M.Y HH.Y""".split()
+)
+"""Consonants that may begin a syllable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stress:
-    """What sets the stressed word apart from its neighbours."""
+    """How the stressed word differs from its neighbours."""
 
     pitch: float = 5.0
     """Semitones"""
@@ -75,13 +83,12 @@ def speak(line: Line, voice: str, habit: Prosody, rng: np.random.Generator) -> T
     lead, tail = (round(s * RATE) for s in rng.uniform(*_SILENCE, size=2))
     whole = np.concatenate([np.zeros(lead), wave, np.zeros(tail)])
     whole += noise_level * _noise(len(whole), rng)
-    return Take(
-        np.clip(whole, -1.0, 1.0).astype(np.float32), _later(speech.alignment, lead / RATE), round(snr, 2)
-    )
+    alignment = _with_syllables(_later(speech.alignment, lead / RATE))
+    return Take(np.clip(whole, -1.0, 1.0).astype(np.float32), alignment, round(snr, 2))
 
 
 def _stress(rng: np.random.Generator) -> Stress:
-    """No two stresses are alike; none is weak."""
+    """A random stress; none is weak."""
     plain = Stress()
     return Stress(
         plain.pitch + rng.uniform(-1, 1),
@@ -106,7 +113,7 @@ def _spoken(line: Line, prosody: Prosody, stress: Stress) -> list[espeak.Spoken]
 
 
 def _filtered(wave: Wave, tilt: float) -> NDArray[np.float64]:
-    """At our rate, ``tilt`` decibels brighter above 1 kHz; in one pass over the spectrum."""
+    """The wave at our rate, ``tilt`` decibels brighter above 1 kHz."""
     step = espeak.RATE // np.gcd(espeak.RATE, RATE)
     size = -(-len(wave) // step) * step
     spectrum = np.fft.rfft(wave, size)
@@ -115,12 +122,12 @@ def _filtered(wave: Wave, tilt: float) -> NDArray[np.float64]:
     frequency = np.arange(len(kept)) * RATE / target
     weight = frequency**2 / (frequency**2 + 1000.0**2)
     kept = kept * 10 ** (tilt * weight / 20)
-    wave_here: NDArray[np.float64] = np.fft.irfft(kept, target) * (target / size)
-    return wave_here
+    filtered: NDArray[np.float64] = np.fft.irfft(kept, target) * (target / size)
+    return filtered
 
 
 def _breath(wave: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Hiss as loud as the voice, moment by moment (over 20 ms)."""
+    """Noise with the voice's own envelope (over 20 ms)."""
     window = np.hanning(round(0.02 * RATE))
     envelope = np.sqrt(np.maximum(np.convolve(wave**2, window / window.sum(), "same"), 0.0))
     return envelope * rng.normal(size=len(wave))
@@ -135,7 +142,7 @@ def _swell(size: int, word: Segment, decibels: float) -> NDArray[np.float64]:
 
 
 def _noise(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """``(size,)`` of background hum and hiss: power falls with frequency, mean square 1."""
+    """``(size,)`` background noise: power falls with frequency, mean square 1."""
     spectrum = np.fft.rfft(rng.normal(size=size))
     frequency = np.arange(len(spectrum)) * RATE / size
     noise = np.fft.irfft(spectrum / np.sqrt(frequency + 100.0), size)
@@ -150,3 +157,25 @@ def _later(alignment: Alignment, delay: float) -> Alignment:
         )
 
     return Alignment(move(alignment.word), move(alignment.syllable), move(alignment.phone))
+
+
+def _with_syllables(alignment: Alignment) -> Alignment:
+    """The alignment with syllables: phones joined by ``-``, onsets as long as ``_ONSETS`` allows."""
+    syllables: list[Segment] = []
+    for word in alignment.word:
+        own = [p for p in alignment.phone if word.start <= p.start < word.end]
+        syllables += [
+            Segment("-".join(p.text for p in part), part[0].start, part[-1].end) for part in _syllables(own)
+        ]
+    return Alignment(alignment.word, tuple(syllables), alignment.phone)
+
+
+def _syllables(phones: Sequence[Segment]) -> list[Sequence[Segment]]:
+    nuclei = [i for i, phone in enumerate(phones) if phone.text[-1].isdigit()]
+    starts = [0]
+    for left, right in pairwise(nuclei):
+        begin = left + 1
+        while begin < right and ".".join(p.text for p in phones[begin:right]) not in _ONSETS:
+            begin += 1
+        starts.append(begin)
+    return [phones[a:b] for a, b in zip(starts, [*starts[1:], len(phones)], strict=True)]
