@@ -137,7 +137,7 @@ def test_a_contribution_is_what_the_answer_loses_without_the_word(model: Predict
     network: TorchNetwork = judge.network
     batch = batch_of([prepared], network.system)
     with torch.no_grad():
-        slow = explain(network.system, batch, method="deletion").word[0]
+        slow = explain(network.system, batch)[0]
     (answer,) = judge.predict([clip], explain=True)
     assert [word.contribution for word in answer.words] == pytest.approx(slow.tolist(), abs=1e-4)
 

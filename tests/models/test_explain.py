@@ -15,8 +15,6 @@ from undertone.models.explain import explain
 from undertone.models.layers import frame_words
 from undertone.models.system import System
 
-BOTH = pytest.mark.parametrize("method", ["gradient", "deletion"])
-
 
 def _planted(count: int, seed: int) -> tuple[Batch, torch.Tensor]:
     """Text that decides: token 1 + label stands once, all others are fillers; and which word holds it."""
@@ -50,26 +48,23 @@ def taught() -> dict[str, System]:
     return systems
 
 
-@BOTH
 @pytest.mark.parametrize("variant", ["concat", "unison"])
-def test_the_word_that_decides_is_named(taught: dict[str, System], variant: str, method: str) -> None:
+def test_the_word_that_decides_is_named(taught: dict[str, System], variant: str) -> None:
     batch, where = _planted(40, 999)
     system = taught[variant]
     right = system(batch).logits.argmax(-1) == batch.labels
     assert right.float().mean() > 0.9
-    found = explain(system, batch, batch.labels, method)  # type: ignore[arg-type]
-    assert (found.word.argmax(-1) == where)[right].float().mean() > 0.9
-    assert (found.token.argmax(-1) == where)[right].float().mean() > 0.9
+    assert (explain(system, batch, batch.labels).argmax(-1) == where)[right].float().mean() > 0.9
 
 
 @pytest.mark.parametrize("variant", ["concat", "unison"])
-def test_deleting_the_top_word_costs_more_than_deleting_another(
+def test_replacing_the_top_word_costs_more_than_replacing_another(
     taught: dict[str, System], variant: str
 ) -> None:
-    """Named by the gradient, checked by deletion: the words are really taken out of both sides."""
+    """The words are really taken out of both sides, not only multiplied by 0."""
     batch, _ = _planted(40, 1_000)
     system = taught[variant]
-    top = explain(system, batch, batch.labels, "gradient").word.argmax(-1)
+    top = explain(system, batch, batch.labels).argmax(-1)
     counts = batch.segments["word"].lengths
     other = (top + 1 + torch.arange(40) % (counts - 1)) % counts
     whole = _belief(system, batch)
@@ -88,29 +83,19 @@ def _without_word(batch: Batch, word: torch.Tensor) -> Batch:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@BOTH
-def test_every_system_can_be_asked(variant: str, method: str) -> None:
+def test_every_system_can_be_explained(variant: str) -> None:
     system, batch = make(variant), batch_of(3)
-    found = explain(system, batch, method=method)  # type: ignore[arg-type]
-    assert found.frame.shape == batch.speech_mask.shape
-    assert found.token.shape == batch.text_mask.shape
-    assert found.word.shape == batch.segments["word"].mask.shape
-    for values, mask in ((found.frame, batch.speech_mask), (found.token, batch.text_mask)):
-        assert torch.isfinite(values).all() and not values[~mask].any()
-    assert all(p.grad is None for p in system.parameters())
+    losses = explain(system, batch)
+    mask = batch.segments["word"].mask
+    assert losses.shape == mask.shape
+    assert torch.isfinite(losses).all() and not losses[~mask].any()
     assert not system.training
 
 
-def test_gradients_add_up_to_what_everything_together_changes() -> None:
-    """Completeness of integrated gradients, to the accuracy of its steps."""
-    system, batch = make("concat"), batch_of(5)
-    found = explain(system, batch, batch.labels, "gradient")
-    silent = replace(batch, speech_gate=batch.speech_mask * 0.0, text_gate=batch.text_mask * 0.0)
-    change = _belief(system, batch).log() - _belief(system, silent).log()
-    torch.testing.assert_close(found.frame.sum(1) + found.token.sum(1), change, atol=0.03, rtol=0.1)
-
-
 def test_a_missing_side_contributes_nothing() -> None:
+    """Of an utterance without speech only words that have tokens can be missed."""
     system, batch = make("unison"), batch_of(3)
-    found = explain(system, batch.without(speech=torch.ones(3, dtype=torch.bool)), method="gradient")
-    assert not found.frame.any() and found.token.any()
+    silent = batch.without(speech=torch.ones(3, dtype=torch.bool))
+    losses = explain(system, silent)
+    in_text = torch.stack([(batch.token_word == w).any(1) for w in range(losses.shape[1])], 1)
+    assert losses[in_text].any() and not losses[~in_text].any()

@@ -1,4 +1,4 @@
-"""Model folders: what is refused, and what comes out on the hub."""
+"""Model folders: what they hold, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch
 
 from tests.models.synthetic import batch_of, make
 from undertone.errors import ConfigError, ModelError
-from undertone.models.folder import load, read_card, save
-from undertone.models.hub import page, push, write_page
+from undertone.models.folder import load, save
 
 LABELS = ["angry", "happy", "sad", "neutral"]
 
@@ -104,45 +103,6 @@ def _fail(*_: Any, **__: Any) -> None:
 def test_a_card_must_name_every_class(tmp_path: Path, labels: Any) -> None:
     with pytest.raises(ModelError, match="4 labels"):
         save(tmp_path, make("concat"), {"labels": labels})
-
-
-def test_the_page_says_what_the_card_says(folder: Path) -> None:
-    text = write_page(folder).read_text(encoding="utf-8")
-    assert text.startswith("---\nlibrary_name: undertone")
-    assert "synthesised speech" in text and "angry, happy, sad, neutral" in text
-    card = read_card(folder) | {"folds": {"ua": 0.613}, "notes": ["width 64 in place of 256"]}
-    assert '"ua": 0.613' in page(card) and "width 64 in place of 256" in page(card)
-
-
-class FakeHub:
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-
-    def create_repo(self, name: str, **options: Any) -> str:
-        self.calls.append((name, options))
-        return f"https://hub.example/{name}"
-
-    def upload_folder(self, **options: Any) -> None:
-        self.calls.append(("upload", options))
-
-
-def test_pushing_sends_the_model_and_its_page_privately(folder: Path) -> None:
-    hub = FakeHub()
-    (folder / "predictions.jsonl").write_text("private", encoding="utf-8")
-    assert push(folder, "me/model", api=hub) == "https://hub.example/me/model"
-    assert hub.calls[0] == ("me/model", {"private": True, "exist_ok": True})
-    sent = hub.calls[1][1]
-    assert "README.md" in sent["allow_patterns"] and "model.safetensors" in sent["allow_patterns"]
-    assert "predictions.jsonl" not in sent["allow_patterns"]
-
-
-def test_the_hub_refusing_is_one_line(folder: Path) -> None:
-    hub = FakeHub()
-    hub.upload_folder = _fail  # type: ignore[method-assign]
-    with pytest.raises(ModelError, match="me/model: cannot be written to the hub: disk full"):
-        push(folder, "me/model", api=hub)
-    with pytest.raises(ModelError, match="owner/name"):
-        push(folder, "model", api=hub)
 
 
 def test_a_card_is_written_as_json_whatever_its_letters(folder: Path) -> None:

@@ -64,7 +64,7 @@ def test_equal_codes_attract_each_other_from_the_first_step() -> None:
     layer, codes = Attention(64, 8, matching=True), Codes(64, ordered=False)
     numbers = torch.arange(8)[None]
     noise = torch.randn(2, 1, 8, 64) * 0.1
-    q, k = layer._places(noise[0], noise[1], (codes(numbers), codes(numbers)))
+    q, k = layer._queries_keys(noise[0], noise[1], (codes(numbers), codes(numbers)))
     scores = (q @ k.transpose(-1, -2)).mean(1)[0]  # over heads
     assert (scores.argmax(-1) == torch.arange(8)).all()
 

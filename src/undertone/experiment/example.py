@@ -96,7 +96,7 @@ def _words(system: System, batch: Batch, utterance: Utterance) -> list[dict[str,
     """What the label's log posterior loses with each word."""
     if utterance.alignment is None or "word" not in batch.segments:
         return []
-    scores = explain(system, batch).word[0].tolist()
+    scores = explain(system, batch)[0].tolist()
     return [
         {"text": s.text, "contribution": round(score, 4), "start": s.start, "end": s.end}
         for s, score in zip(utterance.alignment.word, scores, strict=False)

@@ -1,33 +1,40 @@
-"""Attention between and within sequences, and the codes by which places find each other.
+"""Attention between and within sequences, and the position codes that it matches.
 
-As in ``layers``: what a mask hides has no influence, and a row without anything real comes out as zeros.
+As in ``layers``: padding has no influence, and the output of a row of padding alone is zeros.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undertone.models import by_hand
-from undertone.models.layers import masked_mean, masked_softmax
+from undertone.models.layers import by_hand, masked_mean, masked_softmax
 
-__all__ = ["Attention", "CoAttention", "Codes", "Positions", "SelfAttention", "feed_forward"]
+__all__ = [
+    "Attention",
+    "CoAttention",
+    "Codes",
+    "Positions",
+    "SelfAttention",
+    "feed_forward",
+    "mean_attention",
+]
 
 Positions = Literal["word", "index", "none"]
 
 
 class Codes(nn.Module):
-    """Fixed codes of numbers 0, 1, 2 …; a negative number has the code of nowhere, zeros."""
+    """Fixed codes of the numbers 0, 1, 2 …; the code of a negative number is zeros."""
 
     table: Tensor
 
     def __init__(self, width: int, ordered: bool = True, size: int = 4096) -> None:
         """``ordered``: sinusoids, near numbers alike. Otherwise random signs, the same in every model, each
-        number unlike all others: what says *this* word needs no neighbours."""
+        number unlike all others: codes of words need not be alike for neighbours."""
         super().__init__()
         if ordered:
             rates = 10_000.0 ** -(torch.arange(0, width, 2) / width)
@@ -35,26 +42,26 @@ class Codes(nn.Module):
             table = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]
         else:
             signs = torch.randint(2, (size, width), generator=torch.Generator().manual_seed(0))
-            # ±2: in a fresh matching attention a place then looks at its own word some 4 nats more than at
-            # another, and not, as with codes of the usual size, at all words alike
+            # ±2: a fresh matching attention then scores a position's own word some 4 nats above others;
+            # with codes of the usual size it would weight all words about equally
             table = 4.0 * signs - 2.0
         self.register_buffer("table", torch.cat([table, torch.zeros(1, width)]), persistent=False)
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """(…, D) codes of integer ``numbers (…)``; beyond the table the last code stands for all."""
+        """(…, D) codes of integer ``numbers (…)``; numbers beyond the table have its last code."""
         size = len(self.table) - 1
         return self.table[torch.where(numbers < 0, size, numbers.clamp(max=size - 1))]
 
 
 class Attention(nn.Module):
-    """Multi-head attention of a query sequence over a memory, by the fused kernel: memory linear in length.
+    """Multi-head attention of a query sequence over a memory, by the fused kernel: space linear in length.
 
-    Dropout is left to the caller: dropping attention weights would need them all laid out.
+    Dropout is left to the caller: dropping attention weights would need all of them in memory.
     """
 
     def __init__(self, width: int, heads: int, matching: bool = False) -> None:
-        """``matching``: queries and keys start out as the same map, so that equal codes attract each
-        other from the first step."""
+        """``matching``: the query and key maps start equal, so that positions of equal codes match from the
+        first step."""
         super().__init__()
         assert width % heads == 0, f"{heads} heads do not divide a width of {width}"
         self.heads = heads
@@ -73,33 +80,33 @@ class Attention(nn.Module):
     ) -> Tensor:
         """(B, Q, D) from ``query (B, Q, D)``, ``memory (B, M, D)``, ``mask (B, M)``.
 
-        ``codes`` of query and memory are added where places are compared, not to what is read.
+        ``codes`` of query and memory are added to queries and keys, not to values.
         """
-        q, k = self._places(query, memory, codes)
+        q, k = self._queries_keys(query, memory, codes)
         v = self._split(self.value(memory))
-        some = mask.any(1)
-        seen = (mask | ~some[:, None])[:, None, None]  # (B, 1, 1, M); an empty row looks at padding, …
+        nonempty = mask.any(1)
+        allowed = (mask | ~nonempty[:, None])[:, None, None]  # (B, 1, 1, M); softmax needs one key at least
         if causal:
-            places = torch.arange(memory.shape[1], device=mask.device)
-            seen = seen & (places[None, :] <= places[:, None])
-        read = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+            times = torch.arange(memory.shape[1], device=mask.device)
+            allowed = allowed & (times[None, :] <= times[:, None])
+        values = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         B, Q, D = query.shape
-        said: Tensor = self.out(read.transpose(1, 2).reshape(B, Q, D))
-        return said * some[:, None, None]  # … and says nothing
+        output: Tensor = self.out(values.transpose(1, 2).reshape(B, Q, D))
+        return output * nonempty[:, None, None]
 
     def mean(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, D): the mean over the real places of what they read in their own sequence."""
-        if not by_hand.worthwhile(x):
+        """(B, D): self-attention's output, averaged over the real positions."""
+        if not by_hand(x):
             return masked_mean(self(x, x, mask), mask)
         B, T, D = x.shape
         split = (B, T, self.heads, D // self.heads)
         q, k = self.query(x).reshape(split), self.key(x).reshape(split)
-        # the mean comes before the other maps, which then need not be taken of every place
-        read = by_hand.looks(q, k, mask.sum(1)).to(x.dtype) @ x  # (B, H, D)
+        # the mean comes before the other maps, which are then needed once, not at every position
+        means = mean_attention(q, k, mask.sum(1)).to(x.dtype) @ x  # (B, H, D)
         maps = self.value.weight.reshape(self.heads, D // self.heads, D)
-        values = torch.einsum("bhi,hoi->bho", read, maps).reshape(B, D) + self.value.bias
-        said: Tensor = self.out(values)
-        return said * mask.any(1, keepdim=True)
+        values = torch.einsum("bhi,hoi->bho", means, maps).reshape(B, D) + self.value.bias
+        output: Tensor = self.out(values)
+        return output * mask.any(1, keepdim=True)
 
     def weights(
         self,
@@ -108,13 +115,13 @@ class Attention(nn.Module):
         masks: tuple[Tensor, Tensor],
         codes: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """(B, M): how much each place of the memory is read, over heads and real queries; sums to 1."""
-        q, k = self._places(query, memory, codes)
-        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (B, H, Q, M): only when asked for
-        looks = masked_softmax(scores, masks[1][:, None, None].expand_as(scores)).mean(1)
-        return masked_mean(looks, masks[0])
+        """(B, M): the attention weights, averaged over heads and real queries; they sum to 1."""
+        q, k = self._queries_keys(query, memory, codes)
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (B, H, Q, M), which ``forward`` avoids
+        weights = masked_softmax(scores, masks[1][:, None, None].expand_as(scores)).mean(1)
+        return masked_mean(weights, masks[0])
 
-    def _places(
+    def _queries_keys(
         self, query: Tensor, memory: Tensor, codes: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
         if codes is not None:
@@ -126,27 +133,74 @@ class Attention(nn.Module):
         return x.reshape(B, S, self.heads, D // self.heads).transpose(1, 2)
 
 
+def mean_attention(query: Tensor, key: Tensor, lengths: Tensor) -> Tensor:
+    """(B, H, T): attention weights, averaged over the real queries; zeros on padding. From queries and keys
+    (B, T, H, d).
+
+    Nothing of size T × T is kept (the gradient computes it again), and each sequence is computed at its own
+    length, not at the batch's longest.
+    """
+    weights: Tensor = _MeanAttention.apply(query, key, lengths.tolist())  # type: ignore[no-untyped-call]
+    return weights
+
+
+class _MeanAttention(torch.autograd.Function):
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    def forward(ctx: Any, query: Tensor, key: Tensor, lengths: list[int]) -> Tensor:
+        ctx.lengths = lengths
+        ctx.save_for_backward(query, key)
+        B, T, H, _ = query.shape
+        weights = query.new_zeros(B, H, T)
+        for b, t in enumerate(lengths):
+            if t:
+                torch.mean(_softmax(query[b, :t], key[b, :t]), 1, out=weights[b, :, :t])
+        return weights
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        query, key = ctx.saved_tensors
+        for_query, for_key = torch.zeros_like(query), torch.zeros_like(key)
+        for b, t in enumerate(ctx.lengths):
+            if not t:
+                continue
+            q, k = query[b, :t].transpose(0, 1), key[b, :t].transpose(0, 1)  # (H, t, d)
+            p = _softmax(query[b, :t], key[b, :t])
+            row = grad[b, :, None, :t] / (t * math.sqrt(q.shape[-1]))  # the same for every query
+            slope = (row - p @ row.transpose(1, 2)).mul_(p)
+            for_query[b, :t] = (slope @ k).transpose(0, 1)
+            for_key[b, :t] = (slope.transpose(1, 2) @ q).transpose(0, 1)
+        return for_query, for_key, None
+
+
+def _softmax(query: Tensor, key: Tensor) -> Tensor:
+    """(H, t, t): attention weights, from (t, H, d)."""
+    scaled = query / math.sqrt(query.shape[-1])
+    return torch.bmm(scaled.transpose(0, 1), key.permute(1, 2, 0)).softmax(-1)
+
+
 def feed_forward(width: int, dropout: float, times: int = 2) -> nn.Sequential:
-    """The two-layer map after each attention, with the norm before it."""
+    """The norm and the two-layer map after each attention."""
     return nn.Sequential(
         _norm(width),
         nn.Linear(width, times * width),
         nn.GELU(),
         nn.Dropout(dropout),
-        _hushed(nn.Linear(times * width, width)),
+        _small(nn.Linear(times * width, width)),
         nn.Dropout(dropout),
     )
 
 
 def _norm(width: int) -> nn.LayerNorm:
-    """A norm that leaves quiet what is quiet: vectors well below 0.3 a dimension, as those of pieces of text
-    never or hardly met in training, are not blown up to the loudness of all others."""
+    """A norm that keeps small vectors small: those well below 0.3 a dimension, as of text pieces that are
+    rare or missing in training, are not scaled up to the size of all others."""
     return nn.LayerNorm(width, eps=0.1)
 
 
-def _hushed(last: nn.Linear) -> nn.Linear:
-    """The last map of a residual branch starts small: a fresh layer hands on what it was given, and little
-    training data does not have to unlearn its noise first."""
+def _small(last: nn.Linear) -> nn.Linear:
+    """The last map of a residual branch starts small: a fresh layer is nearly the identity, and few data
+    need not undo random noise first."""
     with torch.no_grad():
         last.weight.mul_(0.1)
         last.bias.zero_()
@@ -160,7 +214,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.norm = _norm(width)
         self.attention = Attention(width, heads)
-        _hushed(self.attention.out)
+        _small(self.attention.out)
         self.dropout = nn.Dropout(dropout)
         self.forward_map = feed_forward(width, dropout)
 
@@ -179,8 +233,8 @@ class CoAttention(nn.Module):
         self.norms = nn.ModuleList([_norm(width), _norm(width)])
         self.speech_reads = Attention(width, heads, matching=True)
         self.text_reads = Attention(width, heads, matching=True)
-        _hushed(self.speech_reads.out)
-        _hushed(self.text_reads.out)
+        _small(self.speech_reads.out)
+        _small(self.text_reads.out)
         self.dropout = nn.Dropout(dropout)
         self.forward_maps = nn.ModuleList([feed_forward(width, dropout), feed_forward(width, dropout)])
 
@@ -190,11 +244,11 @@ class CoAttention(nn.Module):
         masks: tuple[Tensor, Tensor],
         codes: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Speech (B, S, D) and text (B, L, D), each having read the other."""
+        """Speech (B, S, D) and text (B, L, D), each after attention over the other."""
         a, b = self.norms[0](x[0]), self.norms[1](x[1])
-        back = (codes[1], codes[0]) if codes else None
+        swapped = (codes[1], codes[0]) if codes else None
         speech = x[0] + self.dropout(self.speech_reads(a, b, masks[1], codes))
-        text = x[1] + self.dropout(self.text_reads(b, a, masks[0], back))
+        text = x[1] + self.dropout(self.text_reads(b, a, masks[0], swapped))
         return speech + self.forward_maps[0](speech), text + self.forward_maps[1](text)
 
     def weights(
@@ -203,10 +257,10 @@ class CoAttention(nn.Module):
         masks: tuple[Tensor, Tensor],
         codes: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """(B, S) and (B, L): how much text reads each place of speech, and speech each token."""
+        """(B, S) and (B, L): text's attention over speech, and speech's over the tokens."""
         a, b = self.norms[0](x[0]), self.norms[1](x[1])
-        back = (codes[1], codes[0]) if codes else None
+        swapped = (codes[1], codes[0]) if codes else None
         return (
-            self.text_reads.weights(b, a, (masks[1], masks[0]), back),
+            self.text_reads.weights(b, a, (masks[1], masks[0]), swapped),
             self.speech_reads.weights(a, b, masks, codes),
         )

@@ -1,8 +1,7 @@
 """The parts systems are built of: pooling, segments, heads; attention has a file of its own.
 
-Dimension names are those of ``models/batch.py``. Every sequence comes with its mask (True = real), and
-what a mask hides has no influence: no output at a real place depends on it, and a row without
-anything real comes out as zeros.
+Dimension names are those of ``models/batch.py``. Every sequence comes with its mask (True = real). Padding
+has no influence: no output at a real position depends on it, and the output of a row of padding is zeros.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from undertone.models.batch import Batch, Segments
 from undertone.types import TIERS
 
 __all__ = [
-    "LEVELS",
     "Head",
     "Level",
     "Pooling",
     "PoolingKind",
     "SegmentPool",
     "SegmentPooling",
+    "by_hand",
     "frame_words",
     "masked_mean",
     "masked_softmax",
@@ -32,7 +31,6 @@ __all__ = [
 ]
 
 Level = Literal["frame", "phone", "syllable", "word"]
-LEVELS: tuple[Level, ...] = ("frame", "phone", "syllable", "word")
 """The granularities of speech, from fine to coarse."""
 PoolingKind = Literal["mean", "mean_std", "max", "attention"]
 SegmentPooling = Literal["mean", "max", "attention"]
@@ -42,7 +40,7 @@ SegmentPooling = Literal["mean", "max", "attention"]
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """(B, D): the mean of ``x (B, S, D)`` over what is real, zeros where nothing is."""
+    """(B, D): the mean of ``x (B, S, D)`` over real positions; zeros where there is none."""
     kept = mask[..., None].to(x.dtype)
     return (x * kept).sum(1) / kept.sum(1).clamp(min=1.0)
 
@@ -64,8 +62,8 @@ class Pooling(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         if self.kind == "max":
-            lowest = x.masked_fill(~mask[..., None], float("-inf")).amax(1)
-            return torch.where(mask.any(1, keepdim=True), lowest, 0.0)
+            largest = x.masked_fill(~mask[..., None], float("-inf")).amax(1)
+            return torch.where(mask.any(1, keepdim=True), largest, 0.0)
         if self.kind == "attention":
             return (self.weights(x, mask)[..., None].to(x.dtype) * x).sum(1)
         mean = masked_mean(x, mask)
@@ -74,37 +72,44 @@ class Pooling(nn.Module):
         return torch.cat([mean, _masked_std(x, mask, mean)], -1)
 
     def weights(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, S): how much each place counts; sums to 1 where there is anything. With ``max`` a place counts
-        for the share of the dimensions that it alone decides."""
+        """(B, S): the weight of each position; sums to 1 where a position is real. With ``max`` it is the
+        share of the dimensions in which a position is the largest."""
         if self.kind == "max":
-            heard = x.masked_fill(~mask[..., None], float("-inf"))
-            return F.one_hot(heard.argmax(1), x.shape[1]).to(x.dtype).mean(1) * mask
+            masked = x.masked_fill(~mask[..., None], float("-inf"))
+            return F.one_hot(masked.argmax(1), x.shape[1]).to(x.dtype).mean(1) * mask
         if self.score is None:
             return mask / mask.sum(1, keepdim=True).clamp(min=1)
         return masked_softmax(self.score(x)[..., 0], mask)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last dimension within the mask; zeros where nothing is real."""
-    hidden = scores.float().masked_fill(~mask, float("-inf"))
-    return torch.where(mask.any(-1, keepdim=True), hidden, 0.0).softmax(-1) * mask
+    """Softmax over the last dimension within the mask; zeros where no position is real."""
+    masked = scores.float().masked_fill(~mask, float("-inf"))
+    return torch.where(mask.any(-1, keepdim=True), masked, 0.0).softmax(-1) * mask
+
+
+def by_hand(x: Tensor) -> bool:
+    """Whether gradients worked out by hand are used: where one is wanted, on a processor, and the network is
+    not being compiled or traced. They are faster than autograd's there."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    return torch.is_grad_enabled() and x.device.type == "cpu" and not traced
 
 
 def tier_of(batch: Batch, tier: str) -> Segments:
     """A tier's segments; an utterance that has none, though it has speech, is one segment, of no word."""
     assert tier in TIERS, tier
     B = len(batch)
-    found = batch.segments.get(tier)
-    if found is None:
-        nothing = batch.speech_lengths.new_zeros
-        found = Segments(nothing(B, 1, 2), nothing(B), nothing(B, 1) - 1)
-    lengths = found.lengths * batch.present[:, 0]
+    segments = batch.segments.get(tier)
+    if segments is None:
+        zeros = batch.speech_lengths.new_zeros
+        segments = Segments(zeros(B, 1, 2), zeros(B), zeros(B, 1) - 1)
+    lengths = segments.lengths * batch.present[:, 0]
     whole = (lengths == 0) & batch.present[:, 0]
     if not bool(whole.any()):
-        return Segments(found.spans, lengths, found.word)
-    spans = found.spans.clone()
+        return Segments(segments.spans, lengths, segments.word)
+    spans = segments.spans.clone()
     spans[:, 0, 1] = torch.where(whole, batch.speech_lengths, spans[:, 0, 1])
-    return Segments(spans, lengths + whole.long(), found.word)
+    return Segments(spans, lengths + whole.long(), segments.word)
 
 
 def frame_words(batch: Batch) -> Tensor:

@@ -23,9 +23,8 @@ from undertone.training.averaging import Average
 from undertone.training.batching import Step, deal, plan_epoch
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset, frame_statistics
-from undertone.training.device import accelerator, gather
+from undertone.training.device import accelerator, gather, keep_freed_memory
 from undertone.training.inference import Answers
-from undertone.training.memory import keep_freed_memory
 from undertone.training.objective import Objective, Share, class_weights, classification_loss
 from undertone.training.optimizer import clip_members, make_optimizer, rate_at, set_rate
 from undertone.training.selection import Score, combine, keep_best, keep_planned, restore

@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from undertone.models.attention import Attention
+from undertone.models.attention import Attention, mean_attention
 from undertone.models.batch import mask_from
-from undertone.models.by_hand import looks, walk, worthwhile
-from undertone.models.layers import masked_mean
-from undertone.models.recurrence import BiGRU
+from undertone.models.layers import by_hand, masked_mean
+from undertone.models.recurrence import BiGRU, gru_states
 
 
 def gradients(output: Tensor, weight: Tensor, of: list[Tensor]) -> list[Tensor]:
@@ -33,7 +32,7 @@ def test_a_walk_and_its_gradient_are_those_of_torchs_own_units(N: int, T: int, B
         for part in ("ih", "hh")
     ]
     first = torch.einsum("ntbd,ngd->ntbg", x, torch.stack(maps[0])) + torch.stack(maps[2])[:, None, None]
-    fast = walk(first, torch.stack(maps[1]), torch.stack(maps[3]))
+    fast = gru_states(first, torch.stack(maps[1]), torch.stack(maps[3]))
     torch.testing.assert_close(fast, slow)
     for ours, theirs in zip(
         gradients(fast, weight, parameters), gradients(slow, weight, parameters), strict=True
@@ -51,7 +50,7 @@ def test_looks_and_their_gradient_are_those_of_the_whole_square(lengths: list[in
     scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / d**0.5
     rows = scores.masked_fill(~mask[:, None, None], -1e9).softmax(-1) * mask[:, None, :, None]
     slow = rows.sum(2) / mask.sum(1).clamp(min=1)[:, None, None] * mask[:, None]
-    fast = looks(q, k, torch.tensor(lengths))
+    fast = mean_attention(q, k, torch.tensor(lengths))
     torch.testing.assert_close(fast, slow)
     for ours, theirs in zip(gradients(fast, weight, [q, k]), gradients(slow, weight, [q, k]), strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -77,7 +76,7 @@ def test_a_recurrence_is_the_same_with_and_without_a_gradient(causal: bool) -> N
     layer, x, lengths = BiGRU(4, 6, causal), torch.randn(3, 7, 4), torch.tensor([7, 3, 1])
     with torch.no_grad():
         plain = layer(x, lengths)
-    assert worthwhile(x)
+    assert by_hand(x)
     torch.testing.assert_close(layer(x, lengths), plain)
 
 

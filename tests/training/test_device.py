@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from undertone.training.memory import keep_freed_memory
+from undertone.training.device import keep_freed_memory
 
 PROBE = """
 import resource, sys
 import torch
-from undertone.training.memory import keep_freed_memory
+from undertone.training.device import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
