@@ -12,7 +12,7 @@ RUNS ?= runs
 
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test test-slow test-browser system-deps check bench serve docs clean
+.PHONY: setup demo test test-slow test-browser coverage system-deps check bench serve docs clean
 
 setup: $(STAMP)
 
@@ -44,6 +44,13 @@ test-slow: $(STAMP)
 test-browser: $(BROWSER_STAMP)
 	UNDERTONE_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -rs -m browser
 
+# how many lines of the package the tests run, those in spawned processes counted; fails below 92 %
+coverage: $(STAMP)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -rs
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
 # the system packages that only tests need: Chromium for the page, ffmpeg for exotic formats (Debian, as root)
 system-deps:
 	apt-get update
@@ -60,4 +67,4 @@ docs: $(STAMP)
 	$(BIN)/python docs/write_reference.py
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
