@@ -4,7 +4,7 @@ A component's options are a subclass of ``Config`` beside it, a docstring under 
 
 >>> class Loop(Config):
 ...     epochs: int = 15
-...     '''How often the training side is seen.'''
+...     '''Passes over the training part.'''
 >>> Loop.parse({"epochs": 3}).epochs
 3
 >>> Loop.parse({"epoch": 3})

@@ -8,10 +8,10 @@
     │   ├── ManifestError    a manifest cannot be read or does not hold together
     │   ├── LabelError       a label that no map knows
     │   ├── AlignmentError   a boundary file or an alignment is wrong
-    │   │   └── TranscriptMismatch   another text is spoken than the transcript says
+    │   │   └── TranscriptMismatch   the transcript is of another text than the recording
     │   └── StoreError       the feature store is damaged or of another schema
     ├── ModelError           a model folder cannot be loaded, or does not fit its input
-    ├── OutputError          a file cannot be written where it was asked for
+    ├── OutputError          a file cannot be written in its place
     ├── ProtocolError        an experiment would not be honest: a leak, a mismatch of ids
     ├── TrainingError        training cannot go on (a NaN, nothing to train on)
     └── MissingExtra         a feature whose optional dependency is not installed
@@ -42,7 +42,7 @@ __all__ = [
 
 
 class UndertoneError(Exception):
-    """Base of all errors that are the world's fault, not the program's."""
+    """Base of all errors whose cause lies outside the program."""
 
 
 class ConfigError(UndertoneError):
@@ -74,7 +74,7 @@ class AlignmentError(DataError):
 
 
 class TranscriptMismatch(AlignmentError):
-    """Another text is spoken than the transcript says."""
+    """The transcript is of another text than the recording."""
 
 
 class StoreError(DataError):
@@ -86,7 +86,7 @@ class ModelError(UndertoneError):
 
 
 class OutputError(UndertoneError):
-    """A file cannot be written where it was asked for."""
+    """A file cannot be written in its place."""
 
 
 class ProtocolError(UndertoneError):

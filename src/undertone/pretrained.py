@@ -30,12 +30,12 @@ __all__ = [
 ]
 
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
-"""What is fetched of a repository: settings, safetensors, vocabularies; no pickles, no code."""
+"""The files fetched from a repository: settings, safetensors, vocabularies; no pickles, no code."""
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network with what turns raw input into its input, and where both came from."""
+    """A network with its feature extractor or tokenizer, and where both came from."""
 
     name: str
     revision: str | None
@@ -69,37 +69,37 @@ def load_text(name: str, revision: str | None = None) -> Pretrained:
     """A text network and its fast tokenizer, by folder or hub name, in fp32, ready to run."""
     from transformers import AutoTokenizer
 
-    found = _load(name, revision, AutoTokenizer.from_pretrained)
-    if not getattr(found.processor, "is_fast", False):
+    pretrained = _load(name, revision, AutoTokenizer.from_pretrained)
+    if not getattr(pretrained.processor, "is_fast", False):
         raise ModelError(f"{name}: its tokenizer is not a fast one, so tokens cannot be matched with words")
-    return found
+    return pretrained
 
 
 def architecture(name: str, revision: str | None = None) -> str:
-    """What kind of network a folder or hub name holds, by its config: ``wav2vec2``, ``bert`` …"""
+    """The kind of network in a folder or under a hub name, by its config: ``wav2vec2``, ``bert`` …"""
     path = locate(name, revision)[0] / "config.json"
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["model_type"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise ModelError(f"{path}: does not say what kind of network this is (model_type)") from None
+        raise ModelError(f"{path}: does not name the kind of network (model_type)") from None
 
 
 def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
-    """The folder of a model, and the commit it is when it comes from the hub."""
+    """The folder of a model, and its commit when it comes from the hub."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise ModelError(f"{name}: no config.json here, so this is not a pretrained model's folder")
+            raise ModelError(f"{name}: has no config.json, so this is not a pretrained model's folder")
         return folder.resolve(), None
     if name.count("/") > 1 or name.startswith((".", "/", "~")) or os.sep in name.replace("/", ""):
         raise ModelError(f"{name}: no such folder")
     from huggingface_hub import snapshot_download
 
     try:
-        found = Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED)))
-    except Exception as error:  # a dozen kinds: offline, not found, gated, no space …
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED)))
+    except Exception as error:  # a dozen kinds: offline, unknown, gated, no space …
         raise ModelError(f"{name}: cannot be fetched from the hub ({_first_line(error)})") from error
-    return found, found.name
+    return folder, folder.name
 
 
 def fresh(settings: Mapping[str, Any]) -> Any:
@@ -110,7 +110,7 @@ def fresh(settings: Mapping[str, Any]) -> Any:
     try:
         return AutoModel.from_config(AutoConfig.for_model(str(settings["model_type"]), **values))
     except (KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"settings of an encoder make no network: {_first_line(error)}") from error
+        raise ModelError(f"the settings of an encoder make no network: {_first_line(error)}") from error
 
 
 def weights_hash(folder: Path) -> str:
@@ -129,11 +129,11 @@ def _weights_hash(folder: Path, _stamps: tuple[tuple[str, int, int], ...]) -> st
 
 
 def _determining(folder: Path) -> list[Path]:
-    found: Iterable[Path] = (path for pattern in WANTED for path in folder.glob(pattern))
-    return sorted(path for path in found if path.name != "README.md")
+    paths: Iterable[Path] = (path for pattern in WANTED for path in folder.glob(pattern))
+    return sorted(path for path in paths if path.name != "README.md")
 
 
-def _load(name: str, revision: str | None, processor: Any) -> Pretrained:
+def _load(name: str, revision: str | None, make_processor: Any) -> Pretrained:
     import torch
     from transformers import AutoModel
 
@@ -141,14 +141,14 @@ def _load(name: str, revision: str | None, processor: Any) -> Pretrained:
     if not list(folder.glob("*.safetensors")):
         raise ModelError(f"{name}: no safetensors weights (pickled weights are never loaded; convert them)")
     options = {"trust_remote_code": False, "local_files_only": True}
-    with _quiet():
+    with _without_messages():
         try:
-            made = processor(folder, **options)
+            processor = make_processor(folder, **options)
             model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **options)
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise ModelError(f"{name}: cannot be loaded ({_first_line(error)})") from error
     model.eval().requires_grad_(False)
-    return Pretrained(name, commit, weights_hash(folder), model, made)
+    return Pretrained(name, commit, weights_hash(folder), model, processor)
 
 
 def _first_line(error: Exception) -> str:
@@ -156,7 +156,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _without_messages() -> Iterator[None]:
     """Without transformers' progress bars and its notes on heads that are not used."""
     from transformers.utils import logging as hub_logging
 
@@ -178,7 +178,7 @@ def load_recogniser(name: str, revision: str | None = None) -> Any:
     folder, _ = locate(name, revision)
     if not list(folder.glob("*.safetensors")):
         raise ModelError(f"{name}: no safetensors weights (pickled weights are never loaded; convert them)")
-    with _quiet():
+    with _without_messages():
         try:
             return pipeline(
                 "automatic-speech-recognition",

@@ -13,7 +13,7 @@ from undertone.errors import MissingExtra
 __all__ = ["RunGraph", "open_graph", "open_onnx", "open_openvino"]
 
 RunGraph: TypeAlias = "Callable[[Mapping[str, NDArray[Any]]], Sequence[NDArray[Any]]]"
-"""Named inputs (those that the graph does not have are left aside) to the outputs asked for."""
+"""Named inputs (those that the graph does not have are ignored) to the wanted outputs."""
 
 
 def open_graph(path: Path, outputs: Sequence[str], feature: str = "an exported model") -> RunGraph:
@@ -38,9 +38,9 @@ def open_onnx(
     wanted = None if outputs is None else list(outputs)
 
     def run(arrays: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
-        given = {name: array for name, array in arrays.items() if name in inputs}
-        answers: Sequence[NDArray[Any]] = session.run(wanted, given)
-        return answers
+        known = {name: array for name, array in arrays.items() if name in inputs}
+        values: Sequence[NDArray[Any]] = session.run(wanted, known)
+        return values
 
     return run
 
@@ -50,7 +50,7 @@ def open_openvino(
 ) -> RunGraph:
     """A graph (a file, or a converted model) in OpenVINO.
 
-    The precision is always said: OpenVINO's own choice, bf16, would not keep the stated tolerance.
+    The precision is always set: OpenVINO's own choice, bf16, would not keep the stated tolerance.
     """
     try:
         import openvino
@@ -68,7 +68,7 @@ def open_openvino(
     inputs = {name for entry in compiled.inputs for name in entry.get_names()}
 
     def run(arrays: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
-        answers = compiled({name: array for name, array in arrays.items() if name in inputs})
-        return [answers[compiled.output(name)] for name in outputs]
+        values = compiled({name: array for name, array in arrays.items() if name in inputs})
+        return [values[compiled.output(name)] for name in outputs]
 
     return run

@@ -102,7 +102,7 @@ class FrameClock:
 
 @dataclass(frozen=True, slots=True)
 class WordScore:
-    """One word of a prediction: where it is and how much it spoke for the label."""
+    """One word of a prediction: where it is and its contribution to the label."""
 
     text: str
     contribution: float
@@ -124,7 +124,7 @@ class TimelineSegment:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model says of one utterance."""
+    """A model's prediction for one utterance."""
 
     id: str
     label: str | None
@@ -137,18 +137,18 @@ class Prediction:
     words: tuple[WordScore, ...] = ()
     model: str = ""
     modalities: tuple[str, ...] = ()
-    """What there was to decide by: ``speech``, ``text`` or both."""
+    """The modalities that were present: ``speech``, ``text`` or both."""
     text: str | None = None
     text_source: str | None = None
     """``given``, ``gold``, or the name of the recogniser that wrote the text."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What only some models say besides (``ravdess8``, ``uncalibrated``); not part of ``plain``."""
+    """What only some models add (``ravdess8``, ``uncalibrated``); not part of ``plain``."""
 
     @property
     def agree(self) -> bool | None:
-        """Whether speech and text alone would give the same label; None where one has no say."""
-        sides = [self.perspectives[name] for name in ("speech", "text") if self.perspectives.get(name)]
-        return None if len(sides) < 2 else len({max(side, key=side.__getitem__) for side in sides}) == 1
+        """Whether speech and text alone would give the same label; None where one is missing."""
+        posteriors = [self.perspectives[side] for side in ("speech", "text") if self.perspectives.get(side)]
+        return None if len(posteriors) < 2 else len({max(p, key=p.__getitem__) for p in posteriors}) == 1
 
     def plain(self) -> dict[str, Any]:
         """The prediction as others read it (JSON): no times of day, numbers rounded to 6 places."""
@@ -190,7 +190,7 @@ class Corpus(Protocol):
 
     name: str
     labels: str | None
-    """The label set used unless another is asked for; None: labels as they stand."""
+    """The label set used unless another is chosen; None: labels as they stand."""
     notes: list[str]
     """After reading: what this copy has different from the release, a line each."""
 

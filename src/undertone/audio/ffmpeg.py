@@ -54,7 +54,7 @@ def converted(source: Source) -> Iterator[Path]:
 
 
 def require(program: str, source: Source) -> str:
-    """The path of a program of ffmpeg's; without it, the error says what to do."""
+    """The path of a program of ffmpeg's; without it, an error that names the remedy."""
     path = shutil.which(program)
     if path is None:
         raise AudioError(

@@ -1,6 +1,6 @@
 """Recordings through soundfile, or ffmpeg where it does not know the format: read as mono float32, written.
 
-Every error names the recording and says in one line what is wrong with it.
+Every error is one line: which recording, and what is wrong with it.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Source:
 
 
 def locate(ref: str | Path) -> Source:
-    """The bytes behind a path or ``archive.tar#member``; an AudioError says what is missing."""
+    """The bytes behind a path or ``archive.tar#member``; an AudioError names what is missing."""
     path = Path(ref)
     if path.is_file():
         return Source(str(ref), path)

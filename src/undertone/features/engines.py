@@ -1,7 +1,7 @@
 """Other engines for a network's two parts on the CPU: OpenVINO and ONNX Runtime (extra 'export').
 
 Each part is converted with a free time axis, and its output is then compared with torch's at another
-length than it was converted with: a constant that the trace has frozen is found before it can spoil a result.
+length than it was converted with: a constant that the trace has frozen shows before it can spoil a result.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
     <root>/store.json                    the schema
     <root>/shards/<name>.safetensors     finished shards; only ever added or removed, never changed
-    <root>/partial/<name>                shards in flight: what a killed writer loses
+    <root>/partial/<name>                unfinished shards: what a killed writer loses
 
 A shard's own header is the index: tensors are named ``<key>/<array>`` and the header's metadata
-holds a checksum of each (over name, type, shape and bytes) and what made the entry. So nothing can
-disagree with anything: a shard is there whole or not at all. Each writer writes shards of its own,
-so writers never meet. The newest intact copy of a key is the one that is read.
+holds a checksum of each (over name, type, shape and bytes) and the encoder that made the entry. A shard
+is there whole or not at all, so nothing can contradict it. Each writer writes shards of its own, so
+writers never conflict. The newest intact copy of a key is the one that is read.
 """
 
 from undertone.store.care import Damage, Stat

@@ -1,4 +1,4 @@
-"""Looking after a store: what it holds, what is damaged, what can be given back."""
+"""Care of a store: what it holds, what is damaged, what can be removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from undertone.errors import StoreError
-from undertone.store.shard import Entry, by_age, read_header, wrong
+from undertone.store.shard import Entry, by_age, damage_of, read_header
 
 if TYPE_CHECKING:
     from undertone.store.core import Store
@@ -44,7 +44,7 @@ class Stat:
     bytes: int
     """On disk, everything included."""
     partial: int
-    """Shards in flight, or left by a killed writer."""
+    """Unfinished shards, being written or left by a killed writer."""
     by_encoder: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Name → (entries, bytes)."""
 
@@ -67,21 +67,21 @@ def stat(store: Store) -> Stat:
 
 
 def verify(store: Store) -> list[Damage]:
-    """Read everything and sum it."""
-    found: list[Damage] = []
+    """What is damaged: everything is read and compared with its checksums."""
+    damages: list[Damage] = []
     for path in _shards(store):
         try:
             entries = read_header(path)
         except StoreError as error:
-            found.append(Damage(path, None, str(error)))
+            damages.append(Damage(path, None, str(error)))
             continue
-        sums = ((entry, wrong(entry, store.read(entry))) for entry in entries)
-        found.extend(Damage(path, entry.key, damage) for entry, damage in sums if damage)
-    return found
+        results = ((entry, damage_of(entry, store.read(entry))) for entry in entries)
+        damages.extend(Damage(path, entry.key, damage) for entry, damage in results if damage)
+    return damages
 
 
 def gc(store: Store, older_than: float | None, encoder: str | None) -> int:
-    """Remove what is abandoned, damaged, doubled or unwanted; bytes given back."""
+    """Remove what is abandoned, damaged, doubled or unwanted; the bytes freed."""
     before = stat(store).bytes
     for path in store.partial.glob("*"):
         if _seconds_old(path) > STALE_SECONDS:
@@ -96,7 +96,7 @@ def gc(store: Store, older_than: float | None, encoder: str | None) -> int:
 
 
 def clear(store: Store) -> int:
-    """Remove every shard, those in flight too; bytes given back."""
+    """Remove every shard, unfinished ones too; the bytes freed."""
     before = stat(store).bytes
     for path in (*_shards(store), *store.partial.glob("*")):
         store.drop(path)
@@ -135,6 +135,7 @@ def _seconds_old(path: Path) -> float:
 
 
 def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
     try:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     except FileNotFoundError:

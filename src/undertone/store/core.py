@@ -7,7 +7,6 @@ import logging
 import math
 import mmap
 import os
-import secrets
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -17,9 +16,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from undertone.errors import StoreError
+from undertone.files import write_whole
 from undertone.store import care
 from undertone.store.care import Damage, Stat
-from undertone.store.shard import SCHEMA, Entry, by_age, read_header, view, wrong
+from undertone.store.shard import SCHEMA, Entry, by_age, damage_of, read_header, view
 from undertone.store.writer import SHARD_BYTES, SHARD_SECONDS, Writer
 
 __all__ = ["Store", "default_root"]
@@ -48,7 +48,7 @@ class Store:
         self._entries: dict[str, list[Entry]] = {}
         self._shards: set[str] = set()
         self._maps: dict[Path, mmap.mmap] = {}
-        self._sound: set[tuple[Path, str]] = set()
+        self._verified: set[tuple[Path, str]] = set()
         self._seen_at = -1
         self._check_schema()
         self.refresh()
@@ -62,11 +62,11 @@ class Store:
         return self.root / "partial"
 
     def get(self, key: str) -> dict[str, NDArray[Any]] | None:
-        """The arrays under a key, read-only views of the mapped file; None: not here, or damaged."""
-        found = self._find(key)
-        if found is None and self._refresh_if_changed():
-            found = self._find(key)
-        return found
+        """The arrays under a key, read-only views of the mapped file; None: missing, or damaged."""
+        arrays = self._intact(key)
+        if arrays is None and self._refresh_if_changed():
+            arrays = self._intact(key)
+        return arrays
 
     def __contains__(self, key: str) -> bool:
         if key not in self._entries:
@@ -74,7 +74,7 @@ class Store:
         return key in self._entries
 
     def present(self, keys: Iterable[str]) -> set[str]:
-        """Those of the keys that are here, after one look at the shards for all of them."""
+        """Those of the keys that the store holds, after one look at the shards for all of them."""
         self._refresh_if_changed()
         return {key for key in keys if key in self._entries}
 
@@ -92,7 +92,7 @@ class Store:
     ) -> Writer:
         """Use as ``with store.writer() as w: w.put(key, arrays)``.
 
-        With ``name``, everything goes into one shard of that name, in place of one that is there: for
+        With ``name``, everything goes into one shard of that name, which replaces an earlier one: for
         work that may be done twice.
         """
         if name is not None:
@@ -100,17 +100,17 @@ class Store:
         return Writer(self, shard_bytes, shard_seconds, name)
 
     def refresh(self) -> None:
-        """Take note of shards that came or went since the last look."""
+        """Read which shards were added or removed since the last look."""
         changed = _changed_at(self.shards)
         settled = time.time_ns() - changed > 2_000_000_000  # file systems' clocks are coarse
         self._seen_at = changed if settled else -2
-        found = {path.name: path for path in sorted(self.shards.glob("*.safetensors"), key=by_age)}
-        for gone in self._shards - found.keys():
-            self._drop_shard(self.shards / gone)
-        for name in [name for name in found if name not in self._shards]:
+        paths = {path.name: path for path in sorted(self.shards.glob("*.safetensors"), key=by_age)}
+        for name in self._shards - paths.keys():
+            self._drop_shard(self.shards / name)
+        for name in [name for name in paths if name not in self._shards]:
             self._shards.add(name)
             try:
-                entries = read_header(found[name])
+                entries = read_header(paths[name])
             except (StoreError, FileNotFoundError) as error:
                 log.warning("%s; its entries will be extracted again", error)
                 continue
@@ -130,11 +130,11 @@ class Store:
         return care.stat(self)
 
     def verify(self) -> list[Damage]:
-        """Read everything and sum it: what is damaged."""
+        """What is damaged: everything is read and compared with its checksums."""
         return care.verify(self)
 
     def gc(self, older_than: float | None = None, encoder: str | None = None) -> int:
-        """Give back what is damaged, doubled or abandoned; how many bytes that was.
+        """Remove what is damaged, doubled or abandoned; the bytes freed.
 
         ``older_than`` (seconds) also removes whole shards not written since; ``encoder`` also
         removes what the encoder of that name made.
@@ -142,7 +142,7 @@ class Store:
         return care.gc(self, older_than, encoder)
 
     def clear(self) -> int:
-        """Remove everything; how many bytes that was."""
+        """Remove everything; the bytes freed."""
         return care.clear(self)
 
     def drop(self, path: Path) -> None:
@@ -166,29 +166,27 @@ class Store:
             )
 
     def create(self) -> None:
-        """Make the folders; looking at a store that is not there makes nothing."""
+        """Make the folders; opening a store that does not exist makes nothing."""
         for folder in (self.shards, self.partial):
             folder.mkdir(parents=True, exist_ok=True)
         path = self.root / "store.json"
         if not path.exists():
-            text = json.dumps({"schema": SCHEMA})
-            part = self.partial / f"store.json.{secrets.token_hex(4)}"
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
+            write_whole(path, json.dumps({"schema": SCHEMA}))
 
-    def _find(self, key: str) -> dict[str, NDArray[Any]] | None:
+    def _intact(self, key: str) -> dict[str, NDArray[Any]] | None:
+        """The arrays of the newest copy whose checksums fit; damaged copies are forgotten."""
         for entry in reversed(tuple(self._entries.get(key, ()))):
             try:
                 arrays = self.read(entry)
             except FileNotFoundError:  # another process collected the garbage
                 self._forget(entry)
                 continue
-            if (entry.shard, key) not in self._sound:
-                if damage := wrong(entry, arrays):
+            if (entry.shard, key) not in self._verified:
+                if damage := damage_of(entry, arrays):
                     log.warning("%s: %s: %s; it will be extracted again", entry.shard, key, damage)
                     self._forget(entry)
                     continue
-                self._sound.add((entry.shard, key))
+                self._verified.add((entry.shard, key))
             return arrays
         return None
 

@@ -25,10 +25,10 @@ __all__ = [
     "Entry",
     "by_age",
     "checksum",
+    "damage_of",
     "read_header",
     "view",
     "write_shard",
-    "wrong",
 ]
 
 SCHEMA = 1
@@ -39,7 +39,7 @@ _NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """Where one array is, and what its bytes must sum to."""
+    """Where one array is in the file, and its checksum."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -67,7 +67,7 @@ class Entry:
 def write_shard(
     part: Path, whole: Path, arrays: Mapping[str, NDArray[Any]], made_by: Mapping[str, str]
 ) -> None:
-    """Write ``arrays`` (named ``<key>/<array>``) to ``part``, settle it on the disk, make it ``whole``.
+    """Write ``arrays`` (named ``<key>/<array>``) to ``part``, flush it to the disk, rename it ``whole``.
 
     Written array by array, so that a shard is in memory once.
     """
@@ -85,9 +85,9 @@ def write_shard(
         file.write(len(text).to_bytes(8, "little") + text)
         for array in ordered.values():
             file.write(_bytes(array))
-    settle(part)
+    flush_to_disk(part)
     part.replace(whole)
-    settle(whole.parent)
+    flush_to_disk(whole.parent)
 
 
 def read_header(path: Path) -> list[Entry]:
@@ -110,17 +110,17 @@ def read_header(path: Path) -> list[Entry]:
 
 def _entries(path: Path, header: Mapping[str, Any], about: Mapping[str, Any], data: int) -> list[Entry]:
     arrays: dict[str, dict[str, Array]] = {}
-    for full, told in header.items():
+    for full, about_array in header.items():
         key, _, name = full.partition("/")
-        begin, end = told["data_offsets"]
+        begin, end = about_array["data_offsets"]
         arrays.setdefault(key, {})[name] = Array(
-            dtype=told["dtype"],
-            shape=tuple(told["shape"]),
+            dtype=about_array["dtype"],
+            shape=tuple(about_array["shape"]),
             start=data + begin,
             size=end - begin,
             checksum=about["checksums"].get(full),
         )
-    return [Entry(key, path, found, about["made_by"].get(key, "")) for key, found in arrays.items()]
+    return [Entry(key, path, of_key, about["made_by"].get(key, "")) for key, of_key in arrays.items()]
 
 
 def checksum(full: str, array: NDArray[Any]) -> int:
@@ -135,13 +135,15 @@ def _bytes(array: NDArray[Any]) -> memoryview:
 
 
 def view(mapped: mmap.mmap, array: Array) -> NDArray[Any]:
+    """An array as a read-only view of the mapped file; flat and short where the file is."""
     dtype = np.dtype(DTYPES.get(array.dtype, np.uint8))
     count = min(math.prod(array.shape), array.size // dtype.itemsize)
     flat = np.frombuffer(mapped, dtype, count, array.start) if count else np.zeros(0, dtype)
     return flat.reshape(array.shape) if count == math.prod(array.shape) else flat
 
 
-def wrong(entry: Entry, arrays: Mapping[str, NDArray[Any]]) -> str | None:
+def damage_of(entry: Entry, arrays: Mapping[str, NDArray[Any]]) -> str | None:
+    """Which array of an entry differs from its checksum, in words; None: none."""
     for name, array in arrays.items():
         if checksum(f"{entry.key}/{name}", array) != entry.arrays[name].checksum:
             return f"'{name}' is damaged (its checksum does not fit)"
@@ -156,7 +158,7 @@ def by_age(path: Path) -> tuple[int, str]:
         return 0, path.name
 
 
-def settle(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Have the system write a file (or, where it can, a folder's list of names) to the disk."""
     with contextlib.suppress(OSError, PermissionError):
         handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Writing: entries collected into shards of the writer's own."""
+"""Writing: a writer collects entries into shards of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Writer:
         self._store = store
         self._name = name
         self._limit = shard_bytes
-        self._patience = shard_seconds
+        self._seconds = shard_seconds
         self._arrays: dict[str, NDArray[Any]] = {}
         self._made_by: dict[str, str] = {}
         self._size = 0
@@ -50,11 +50,11 @@ class Writer:
             self._arrays[f"{key}/{name}"] = np.array(array, order="C")  # ours: the caller may reuse its own
             self._size += array.nbytes
         self._made_by[key] = made_by
-        if self._size >= self._limit or time.monotonic() - self._since >= self._patience:
+        if self._size >= self._limit or time.monotonic() - self._since >= self._seconds:
             self.flush()
 
     def flush(self) -> None:
-        """Close the shard in flight."""
+        """Finish the shard being collected."""
         if not self._made_by:
             return
         name = f"{time.time_ns():x}-{os.getpid():x}-{secrets.token_hex(4)}"
@@ -70,4 +70,4 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()  # also after an error: what is finished is finished
+        self.flush()  # also after an error: finished entries are kept
