@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import undertone
 from undertone import audit, splits
+from undertone.code import code_mark
 from undertone.config import dump_toml, fingerprint
 from undertone.errors import ConfigError
 from undertone.evaluation import card as cards
@@ -134,7 +133,7 @@ def plan(
     folder = out / recipe.title
     features = features_of(recipe, corpus)
     _lay_out(recipe, folder, corpus, split, features)
-    mark = fingerprint([recipe.mark(), corpus.mark, split.hash, features.mark, _code()])
+    mark = fingerprint([recipe.mark(), corpus.mark, split.hash, features.mark, code_mark(run_job.__module__)])
     task = Task(recipe, folder)
 
     def job(fold: str, seed: int, folder: Path) -> Job:
@@ -206,17 +205,3 @@ def _said(encoder: dict[str, Any]) -> str:
 
 def _longest_first(jobs: Sequence[Job]) -> list[Job]:
     return sorted(jobs, key=lambda job: -SYSTEMS[job.payload.recipe.system][0].cost)
-
-
-@cache
-def _code() -> str:
-    """A hash of the sources that determine a training's numbers; a release never changes its own."""
-    root = Path(undertone.__file__).parent
-    parts = ["models", "training", "features", "experiment/examples.py", "experiment/run.py"]
-    files = [
-        p for part in parts for p in ([root / part] if part.endswith(".py") else (root / part).rglob("*.py"))
-    ]
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

@@ -6,14 +6,13 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import undertone
 from studies.starter.assess.questions import CONDITIONS, EIGHT, FOUR, Question, Side
+from undertone.code import code_mark
 from undertone.config import fingerprint
 
 if TYPE_CHECKING:
@@ -25,13 +24,8 @@ Ask = Callable[[Sequence[Question]], "list[Prediction]"]
 """A model's public face: one prediction a question."""
 BATCH = 20
 """Questions at once; a clip with all of its pairings fits in."""
-CODE = (
-    *("audio/reading.py", "features/acoustic.py", "features/subword.py", "models/compact/*.py"),
-    *("serving/front.py", "serving/judging.py", "serving/networks.py"),
-    *("experiment/assess/questions.py", "experiment/assess/sounds.py", "experiment/assess/worse.py"),
-    "experiment/starter/sentences.py",
-)
-"""Sources that determine a question or its answer."""
+CODE = ("undertone.judging.predictor", "studies.starter.assess.questions")
+"""The modules that make an answer, and a question; what they import counts too."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +65,7 @@ def mark_of(model: Path, side: Side, condition: str) -> str:
     files = sorted(path for path in model.iterdir() if path.suffix in (".safetensors", ".toml", ".json"))
     weights = [sha256(path.read_bytes()).hexdigest() for path in files]
     ids = [[clip.corpus, clip.id] for clip in side.clips], [sentence.id for sentence in side.sentences]
-    return fingerprint([weights, _code(), condition, *ids])
-
-
-@cache
-def _code() -> str:
-    root = Path(undertone.__file__).parent
-    digest = sha256()
-    for pattern in CODE:
-        for path in sorted(root.glob(pattern)):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return fingerprint([weights, code_mark(*CODE), condition, *ids])
 
 
 def _batches(questions: Iterable[Question]) -> Iterator[list[Question]]:
