@@ -1,4 +1,4 @@
-"""The nouns of the project: utterances, their boundaries, predictions, and what an encoder is.
+"""The nouns of the project: utterances, their boundaries, predictions, encoders.
 
 Times are seconds from the start of the *utterance* unless a name says otherwise;
 ``Utterance.start`` and ``.end`` are seconds in the *recording*.
@@ -81,7 +81,7 @@ class Utterance:
     language: str | None = None
     alignment: Alignment | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What only one corpus knows: ``scripted``, ``intensity``, ``valence`` …"""
+    """Fields of one corpus only: ``scripted``, ``intensity``, ``valence`` …"""
 
     @property
     def duration(self) -> Seconds | None:
@@ -192,7 +192,7 @@ class Corpus(Protocol):
     labels: str | None
     """The label set used unless another is chosen; None: labels as they stand."""
     notes: list[str]
-    """After reading: what this copy has different from the release, a line each."""
+    """After reading: how this copy differs from the release, a line each."""
 
     def read(self) -> Iterator[Utterance]:
         """Every utterance, in a stable order, audio paths absolute, labels in the corpus' own words."""

@@ -166,3 +166,9 @@ def test_the_encoder_has_the_clock_and_width_of_its_config() -> None:
     (frames,) = encoder.encode([voice(150.0, 1.0)])
     assert frames.shape == (50, encoder.dim)
     assert encoder.identity != speech_encoder("acoustic").identity
+
+
+def test_the_identity_is_the_one_that_stores_and_model_cards_know() -> None:
+    assert speech_encoder("acoustic").identity == "b40439afa9d283ff"
+    deltas = speech_encoder("acoustic", acoustic={"deltas": True, "normalise": "bands"})
+    assert deltas.identity == "55f443d72d0e4544"

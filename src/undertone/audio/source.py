@@ -20,7 +20,7 @@ from undertone.errors import AudioError
 __all__ = ["Source", "check_complete", "locate"]
 
 TAR = ".tar#"
-"""What stands between an archive and its member: ``shard.tar#clip.flac``."""
+"""Separator of an archive and its member: ``shard.tar#clip.flac``."""
 
 UNKNOWN_SIZE = 0xFFFF_FFFF
 """The size a streaming writer leaves in a wav's header: the data goes on to the end of the file."""

@@ -18,7 +18,7 @@ __all__ = ["Resampler", "blocks", "header"]
 
 
 def header(data: bytes, name: str = "upload") -> AudioInfo:
-    """As ``info``, of bytes in memory, never through ffmpeg: what it accepts ``decode`` reads without it."""
+    """As ``info``, of bytes in memory, never through ffmpeg: ``decode`` then needs none either."""
     sound = open_native(Source(name, data))
     if sound is None:
         raise AudioError(f"{name}: not a sound format that this program reads (wav, flac, ogg, opus, mp3)")
@@ -71,7 +71,7 @@ class Resampler:
         return np.asarray(self._stream.resample_chunk(chunk), np.float32)
 
     def close(self) -> Wave:
-        """What the filter still keeps."""
+        """The last samples that the filter still keeps."""
         import numpy as np
 
         nothing = np.zeros(0, np.float32)

@@ -37,7 +37,7 @@ __all__ = ["Acoustic", "acoustic_frames", "clock", "columns"]
 RATE = 16_000
 PITCH_REFERENCE = 150.0
 SPREAD = 3.0
-"""Nepers that level columns are divided by: about what speech spreads over, so that columns are near 1."""
+"""Nepers that level columns are divided by: about the range of speech, so that columns are near 1."""
 BLOCK = 2_000
 """Analysis frames worked on at once: 20 s at the default hop, some 20 MB."""
 
@@ -78,7 +78,7 @@ def columns(config: AcousticConfig) -> list[str]:
 
 
 def clock(config: AcousticConfig) -> FrameClock:
-    """When frames are."""
+    """Times of the frames."""
     hop = config.hop * config.stack
     return FrameClock(hop=hop, offset=hop / 2)
 
@@ -99,7 +99,7 @@ def acoustic_frames(wave: Wave, config: AcousticConfig) -> NDArray[np.float32]:
     analysis[:, config.mels] = np.log(
         np.maximum(prosody[:, 0], max(1e-6 * float(prosody[:, 0].max()), 1e-20))
     )
-    analysis[:, config.mels + 1] = _steady(prosody[:, 1], prosody[:, 2])
+    analysis[:, config.mels + 1] = _smooth_pitch(prosody[:, 1], prosody[:, 2])
     frames = _normalise(_stack(analysis, config.stack), config)
     return np.concatenate([frames, _slopes(frames)], 1) if config.deltas else frames
 
@@ -171,8 +171,8 @@ def _prosody(windows: NDArray[np.float32], config: AcousticConfig, level: float)
     return np.stack([energy, octaves, voicing], 1).astype(np.float32)
 
 
-def _steady(octaves: NDArray[np.float32], voicing: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pitch where voiced, else 0; a median over five frames takes single octave jumps away."""
+def _smooth_pitch(octaves: NDArray[np.float32], voicing: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pitch where voiced, else 0; a median over five frames removes single octave jumps."""
     padded = np.pad(octaves, 2, mode="edge")
     median = np.median(sliding_window_view(padded, 5), axis=1)
     return np.where(voicing > 0.5, median, 0.0).astype(np.float32)
@@ -197,7 +197,7 @@ def _normalise(frames: NDArray[np.float32], config: AcousticConfig) -> NDArray[n
 
 
 def _slopes(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Least-squares slope over five frames, the ends held."""
+    """Least-squares slope over five frames, the end frames repeated."""
     padded = np.pad(frames, ((2, 2), (0, 0)), mode="edge")
     count = len(frames)
     near = padded[3 : 3 + count] - padded[1 : 1 + count]

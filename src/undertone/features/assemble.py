@@ -49,9 +49,9 @@ def assemble(
     clock: FrameClock | None,
     text: EncodedText | tuple[NDArray[np.int64], NDArray[np.int32]] | None,
 ) -> Assembled:
-    """Speech frames ``(T, D)`` or layers ``(K, T, D)``, the text's vectors or ids, and what ties them.
+    """Speech frames ``(T, D)`` or layers ``(K, T, D)``, the text's vectors or ids, and their indices.
 
-    ``speech`` is the array or what the store gave (its ``frames``); segments exist only where there
+    ``speech`` is the array, or an entry of the store (its ``frames``); segments exist only where there
     are frames to point at and an alignment.
     """
     frames = speech["frames"] if isinstance(speech, Mapping) else speech

@@ -4,7 +4,7 @@ frames   |----------------------- T -----------------------|
 windows  |=====size=====|
                    |=====size=====|
                              |=====size=====|      neighbours share ``overlap`` frames;
-kept     |------------|--------|--------------|    each keeps up to the middle of what is shared
+kept     |------------|--------|--------------|    each keeps up to the middle of the overlap
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def plan(lengths: Sequence[int], budget: int, pads: bool) -> list[list[int]]:
 
 
 def windows(total: int, size: int, overlap: int) -> list[tuple[range, range]]:
-    """For each window over ``total`` items: what it sees, and what is kept of it.
+    """For each window over ``total`` items: its items, and those of them that are kept.
 
-    What is kept covers every item once, in order; the last window is moved back to be full.
+    The kept ones cover every item once, in order; the last window is moved back to be full.
 
     >>> windows(10, 6, 2)
     [(range(0, 6), range(0, 5)), (range(4, 10), range(5, 10))]
@@ -50,5 +50,5 @@ def windows(total: int, size: int, overlap: int) -> list[tuple[range, range]]:
         return [(range(total), range(total))]
     starts = [*range(0, total - size, size - overlap), total - size]
     cuts = [0, *((b + a + size) // 2 for a, b in pairwise(starts)), total]
-    seen = [range(start, start + size) for start in starts]
-    return [(see, range(a, b)) for see, (a, b) in zip(seen, pairwise(cuts), strict=True)]
+    kept = [range(a, b) for a, b in pairwise(cuts)]
+    return [(range(start, start + size), keep) for start, keep in zip(starts, kept, strict=True)]

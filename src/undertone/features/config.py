@@ -45,7 +45,7 @@ class LongClips(Config):
     window: Seconds = Field(30.0, gt=1.0)
     """Length of a window."""
     overlap: Seconds = Field(5.0, ge=0.0)
-    """What neighbouring windows share."""
+    """Overlap of neighbouring windows."""
 
     @model_validator(mode="after")
     def _fits(self) -> LongClips:
@@ -89,11 +89,11 @@ class SpeechConfig(Config):
     layer: Layer = "last"
     """Which hidden state: an index (0 is before the first block), the last, or all for learned weights."""
     precision: PrecisionOption = "auto"
-    """What the network computes in; ``auto`` takes bf16 where the hardware has it."""
+    """Numbers the network computes in; ``auto`` takes bf16 where the hardware has it."""
     keep: Keep = "fp32"
-    """What the store keeps."""
+    """Numbers the store keeps."""
     runtime: Runtime = "torch"
-    """What runs the network on the CPU."""
+    """Engine that runs the network on the CPU."""
     device: str = "cpu"
     """``cpu``, ``cuda``, ``cuda:1`` …"""
     batch_frames: int = Field(6_000, ge=1)
@@ -114,9 +114,9 @@ class TextConfig(Config):
     layer: int | Literal["last"] = "last"
     """Which hidden state: an index (0 is the embeddings), or the last."""
     precision: PrecisionOption = "auto"
-    """What the network computes in."""
+    """Numbers the network computes in."""
     keep: Keep = "fp32"
-    """What the store keeps."""
+    """Numbers the store keeps."""
     device: str = "cpu"
     """``cpu``, ``cuda`` …"""
 

@@ -1,6 +1,6 @@
-"""Every clip and every transcript through its encoder once; what the store has is not computed again.
+"""Every clip and every transcript through its encoder once; what the store already has is not computed again.
 
-Extraction may be killed at any time: what finished shards hold stays, and the next run goes on.
+Extraction may be killed at any time: finished shards stay, and the next run continues.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from undertone.store import Store
 from undertone.types import EncodedText, SpeechEncoder, TextEncoder, Utterance
 
 __all__ = [
-    "Bad",
+    "BadUtterance",
     "Report",
     "extract",
     "read_speech",
@@ -45,7 +45,7 @@ CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
+class BadUtterance:
     """An utterance that could not be encoded, and why."""
 
     id: str
@@ -54,13 +54,13 @@ class Bad:
 
 @dataclass
 class Report:
-    """What an extraction did."""
+    """Counts, failures and times of one extraction."""
 
     computed: int = 0
     """Entries made now (clips and transcripts count one each)."""
     hits: int = 0
     """Entries that were there already."""
-    bad: list[Bad] = field(default_factory=list)
+    bad: list[BadUtterance] = field(default_factory=list)
     audio_seconds: float = 0.0
     """Of audio encoded now."""
     wall_seconds: float = 0.0
@@ -107,7 +107,7 @@ def extract(
             report.computed += 1
             report.audio_seconds += done.seconds
         else:
-            report.bad.append(Bad(done.id, done.error))
+            report.bad.append(BadUtterance(done.id, done.error))
             log.warning("%s: %s", done.id, done.error)
     store.refresh()
     report.wall_seconds = time.perf_counter() - began
@@ -134,7 +134,7 @@ def speech_key(utterance: Utterance, encoder: SpeechEncoder) -> str:
 
 
 def recording_key(utterance: Utterance) -> str:
-    """Identity of what an encoder that learns is given: the recording's bytes and the span."""
+    """Identity of the input of an encoder that learns: the recording's bytes and the span."""
     return _address("recording", *_recording(utterance))
 
 
@@ -150,7 +150,7 @@ def _missing(
     text: TextEncoder | None,
     report: Report,
 ) -> list[EncodeTask]:
-    """What has to be computed: each key once; hits are checked against their sums."""
+    """The tasks that remain, each key once; hits are verified by their checksums."""
     tasks: dict[str, EncodeTask] = {}
     for utterance in utterances:
         wanted: list[EncodeTask] = []
@@ -158,7 +158,7 @@ def _missing(
             try:
                 wanted.append(EncodeTask("speech", speech_key(utterance, speech), utterance))
             except UndertoneError as error:
-                report.bad.append(Bad(utterance.id, str(error)))
+                report.bad.append(BadUtterance(utterance.id, str(error)))
                 log.warning("%s: %s", utterance.id, error)
         if text is not None:
             wanted.append(EncodeTask("text", text_key(utterance, text), utterance))
@@ -192,7 +192,7 @@ def _in_processes(
                 yield from future.result()
     except BrokenProcessPool:
         raise DataError(
-            "a worker process died (out of memory?); what it had finished is kept, run again to go on"
+            "a worker process died (out of memory?); its finished shards are kept, run again to continue"
         ) from None
 
 

@@ -213,7 +213,7 @@ class Body(nn.Module):
 
     @contextmanager
     def _collecting(self, states: list[Tensor]) -> Iterator[None]:
-        """Collect what goes into each block (``weighted``), or the one hidden state wanted."""
+        """Collect the input of each block (``weighted``), or the one hidden state wanted."""
 
         def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             states.append(args[0] if args else kwargs["hidden_states"])

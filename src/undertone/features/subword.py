@@ -26,7 +26,7 @@ PADDING, UNKNOWN = "[PAD]", "[UNK]"
 
 
 class Subword:
-    """Byte-pair pieces of lower-cased words; id 0 is padding, id 1 what no piece covers."""
+    """Byte-pair pieces of lower-cased words; id 0 is padding, id 1 characters that no piece covers."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -63,7 +63,7 @@ class Subword:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what ``save`` wrote."""
+        """The vocabulary in a file that ``save`` wrote."""
         from tokenizers import Tokenizer
 
         try:

@@ -128,7 +128,7 @@ class PretrainedText:
         return _Plan(parts, np.concatenate([none.repeat(len(before), 0), chars, none.repeat(len(after), 0)]))
 
     def _special(self) -> tuple[list[int], list[int]]:
-        """What the tokenizer puts before and after a text."""
+        """Ids that the tokenizer puts before and after a text."""
         coded = self.tokenizer("a", return_special_tokens_mask=True)
         ids, added = list(coded["input_ids"]), list(coded["special_tokens_mask"])
         first, last = added.index(0), len(added) - added[::-1].index(0)

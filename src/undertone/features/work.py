@@ -137,7 +137,7 @@ def _as_kept(array: NDArray[np.float32], encoder: Any) -> NDArray[Any]:
 
 
 _worker: dict[str, Any] = {}
-"""What a worker process keeps between chunks."""
+"""Store and encoders of a worker process, kept between chunks."""
 
 
 def start_worker(root: Path, speech: SpeechEncoder | None, text: TextEncoder | None) -> None:

@@ -13,7 +13,7 @@ from undertone.errors import ModelError, UndertoneError
 from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
 from undertone.features.config import SpeechConfig, TextConfig
-from undertone.features.extract import Bad, Report, speech_key, text_key
+from undertone.features.extract import BadUtterance, Report, speech_key, text_key
 from undertone.features.work import EncodeTask, work
 from undertone.scale import places
 from undertone.scale.cluster import connected, most
@@ -199,7 +199,7 @@ def report_of(account: Account) -> Report:
     return Report(
         computed=int(account.totals.get("computed", 0)),
         hits=int(account.totals.get("hits", 0)) + account.resumed,
-        bad=[Bad(one.id, one.why) for one in account.failed],
+        bad=[BadUtterance(one.id, one.why) for one in account.failed],
         audio_seconds=account.totals.get("audio_seconds", 0.0),
         wall_seconds=account.seconds,
     )

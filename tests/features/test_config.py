@@ -1,6 +1,9 @@
-"""The choice of precision and its reason, with and without the hardware."""
+"""The choice of precision and its reason, with and without the hardware; settings without torch."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -25,3 +28,11 @@ def test_auto_takes_bf16_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch, h
 def test_fp16_is_refused() -> None:
     with pytest.raises(ConfigError, match="fp16 is never used"):
         choose_precision("fp16")  # type: ignore[arg-type]
+
+
+def test_settings_and_acoustic_frames_need_no_torch() -> None:
+    code = (
+        "import sys, undertone.features.config; from undertone.features.speech import speech_encoder; "
+        "speech_encoder('acoustic'); sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
