@@ -1,9 +1,10 @@
-"""One file that needs nothing else, says what it rests on, and lets no data speak HTML."""
+"""One file that needs nothing else, names what it rests on, and escapes whatever comes from data."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from undertone.errors import DataError
+from undertone.errors import DataError, MissingExtra
 from undertone.evaluation.report import envelope, render
 
 Make = Callable[..., Path]
@@ -96,9 +97,10 @@ def test_the_sentence_names_those_that_are_behind(three: list[Path], tmp_path: P
     assert "ahead of <b>speech</b> and <b>concat</b>" in sentence[1]
 
 
-def test_another_reference_can_be_named(three: list[Path], tmp_path: Path) -> None:
-    render(three, tmp_path / "report.html", reference="speech")
-    assert "against speech" in (tmp_path / "report.html").read_text(encoding="utf-8")
+def test_the_reference_is_the_first_run_unless_another_is_named(three: list[Path], tmp_path: Path) -> None:
+    for name, wanted in (("unison", None), ("concat", "concat")):
+        render(three, tmp_path / "report.html", reference=wanted)
+        assert f"against {name}" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_result_under_another_card_carries_a_mark_and_the_page_a_warning(
@@ -107,14 +109,14 @@ def test_a_result_under_another_card_carries_a_mark_and_the_page_a_warning(
     render([runs("unison", 2.0), runs("chosen", 2.0, selection="test")], tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "chosen<sup>a</sup>" in text
-    assert "selection: &#x27;validation&#x27; ≠ &#x27;test&#x27;" in text
-    assert "chosen: the epoch was selected on the test side, so it is optimistic" in text
+    assert "selection: &#39;validation&#39; ≠ &#39;test&#39;" in text
+    assert "chosen: the epoch was selected on test, so it is optimistic" in text
     markdown = (tmp_path / "r.md").read_text(encoding="utf-8")
     assert "chosen (a)" in markdown
     assert "(a) does not compare: selection" in markdown
 
 
-def test_a_leaking_split_is_said_first(runs: Make, tmp_path: Path) -> None:
+def test_a_leaking_split_stands_before_the_numbers(runs: Make, tmp_path: Path) -> None:
     stamps = ("leaking: utterances split at random",)
     render([runs("concat", stamps=stamps)], tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
@@ -126,7 +128,7 @@ def test_published_numbers_stand_beside_iemocap_only(runs: Make, tmp_path: Path)
     render([runs("other")], tmp_path / "b.html")
     theirs, ours = ((tmp_path / f"{n}.html").read_text(encoding="utf-8") for n in "ab")
     assert "MemoCMT" in theirs
-    assert "random split, speakers on both sides" in theirs
+    assert "random split that shares speakers" in theirs
     assert "MemoCMT" not in ours
     assert "MemoCMT" in (tmp_path / "a.md").read_text(encoding="utf-8")
 
@@ -134,7 +136,7 @@ def test_published_numbers_stand_beside_iemocap_only(runs: Make, tmp_path: Path)
 EVIL = "<script>alert(1)</script>\"'&|*"
 
 
-def test_nothing_from_data_speaks_html(runs: Make, tmp_path: Path) -> None:
+def test_nothing_from_data_becomes_html(runs: Make, tmp_path: Path) -> None:
     folder = runs("unison")
     values = json.loads((folder / "example.json").read_text(encoding="utf-8"))
     values |= {"id": EVIL, "text": EVIL, "truth": EVIL}
@@ -230,6 +232,14 @@ def test_what_a_sweep_found_is_shown(runs: Make, tmp_path: Path) -> None:
 def test_no_runs_make_no_page(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no run"):
         render([], tmp_path / "report.html")
+
+
+def test_without_jinja_the_extra_is_named(
+    runs: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtra, match=r"undertone\[report\]"):
+        render([runs("unison", seeds=(0,))], tmp_path / "report.html")
 
 
 def test_an_envelope_holds_every_peak() -> None:

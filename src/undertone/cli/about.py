@@ -21,7 +21,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "espeak": ("espeakng_loader",),
     "align": ("pocketsphinx", "espeakng_loader"),
     "demo": ("espeakng_loader",),
-    "report": (),
+    "report": ("jinja2",),
     "vad": ("silero_vad", "onnxruntime"),
     "serve": ("fastapi", "uvicorn", "multipart", "websockets", "prometheus_client"),
     "parquet": ("pyarrow",),

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import undertone
 from undertone.errors import DataError
+from undertone.files import write_json
 
 __all__ = ["Card", "code_version", "differences", "legend", "marks", "read", "this_machine", "write"]
 
@@ -46,9 +47,9 @@ class Card:
     """Hash of the folds."""
     folds: int = 0
     groups: str = "speaker"
-    """What never stands on two sides."""
+    """What is never in two parts of a fold."""
     stamps: tuple[str, ...] = ()
-    """The split's: ``speaker-dependent``, ``leaking: …``."""
+    """Those of the split: ``speaker-dependent``, ``leaking: …``."""
     level: Literal["utterance", "dialogue"] = "utterance"
     selection: Literal["validation", "test"] = "validation"
     """What chose the epoch; ``test`` is optimistic."""
@@ -82,7 +83,7 @@ INCOMPARABLE = (
     "transcripts",
     "seeds",
 )
-"""A difference in one of these puts a mark on the number; encoders are compared side by side as well."""
+"""A difference in one of these puts a mark on the number; so does one in an encoder that both name."""
 
 
 def differences(one: Card, two: Card) -> list[str]:
@@ -90,16 +91,16 @@ def differences(one: Card, two: Card) -> list[str]:
 
     Encoders are compared for the modalities that both name: a speech-only system needs no text encoder.
     """
-    found = [
+    reasons = [
         f"{name}: {_short(getattr(one, name))} ≠ {_short(getattr(two, name))}"
         for name in INCOMPARABLE
         if getattr(one, name) != getattr(two, name)
     ]
     for modality in sorted(set(one.encoders) & set(two.encoders)):
-        if one.encoders[modality] != two.encoders[modality]:
-            here, there = one.encoders[modality], two.encoders[modality]
-            found.append(f"{modality} encoder: {_short(here)} ≠ {_short(there)}")
-    return found
+        first, second = one.encoders[modality], two.encoders[modality]
+        if first != second:
+            reasons.append(f"{modality} encoder: {_short(first)} ≠ {_short(second)}")
+    return reasons
 
 
 def _short(value: Any) -> str:
@@ -115,8 +116,8 @@ def marks(cards: Sequence[Card]) -> list[str]:
 
 def legend(cards: Sequence[Card]) -> list[tuple[str, list[str]]]:
     """(letter, reasons) of every mark that ``marks`` sets, in order."""
-    found = {m: differences(cards[0], c) for m, c in zip(marks(cards), cards, strict=True) if m}
-    return sorted(found.items())
+    reasons = {m: differences(cards[0], c) for m, c in zip(marks(cards), cards, strict=True) if m}
+    return sorted(reasons.items())
 
 
 def _letter(number: int) -> str:
@@ -124,23 +125,20 @@ def _letter(number: int) -> str:
 
 
 def write(folder: Path, card: Card) -> None:
-    """Lay the card into a run's folder, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{FILE}.{os.getpid()}"
-    temporary.write_text(json.dumps(asdict(card), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(folder / FILE)
+    """Write the card into a run's folder."""
+    write_json(folder / FILE, asdict(card), indent=1)
 
 
 def read(folder: Path) -> Card:
-    """The card of a run's folder; keys of a later version are left aside."""
+    """The card of a run's folder; keys of a later version are ignored."""
     path = folder / FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         known = {f.name for f in fields(Card)}
-        tidy: dict[str, Any] = {
+        known_values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known
         }
-        return Card(**tidy)
+        return Card(**known_values)
     except FileNotFoundError:
         raise DataError(f"{path}: no protocol card; is this a run that `undertone crossval` made?") from None
     except (AttributeError, TypeError, ValueError) as error:

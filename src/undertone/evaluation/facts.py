@@ -1,4 +1,4 @@
-"""What is known of each tested utterance besides its label: the groups that scores are broken down by.
+"""The known facts about each tested utterance besides its label: scores are broken down by them.
 
 ``runs/<name>/facts.jsonl`` holds one line an utterance, so that a run can be reported without its
 corpus::
@@ -6,20 +6,20 @@ corpus::
     {"id", "speaker", "session", "dialogue", "scripted", "seen_text", "duration", "snr", "kind",
      "text_source"}
 
-A field that the corpus does not know is null. ``seen_text`` says whether the same words stand in the
-training side of the fold that tests the utterance; ``kind`` is the corpus' own (of a synthesised
-utterance: what carries its emotion).
+A field that the corpus does not know is null. ``seen_text``: whether the same words occur in the training
+part of the fold that tests the utterance; ``kind`` is the corpus' own (of a synthesised utterance: what
+carries its emotion).
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from undertone.audit import same_words
+from undertone.files import write_lines
 from undertone.splits import Split
 from undertone.types import Utterance
 
@@ -27,7 +27,7 @@ __all__ = ["FILE", "UTTERANCE", "facts", "grouping", "read", "units", "write"]
 
 FILE = "facts.jsonl"
 UTTERANCE = "utterance (speakers unknown)"
-"""The unit where the corpus names no speakers: intervals are then too narrow, and say so."""
+"""The unit where the corpus names no speakers; intervals are then too narrow, and the report warns."""
 
 Facts = dict[str, dict[str, Any]]
 """By utterance id."""
@@ -37,12 +37,12 @@ def facts(utterances: Sequence[Utterance], split: Split) -> Facts:
     """The facts of every utterance that a fold tests."""
     by_id = {u.id: u for u in utterances}
     words = {u.id: same_words(u.text) for u in utterances if u.text}
-    found: Facts = {}
+    tested: Facts = {}
     for fold in split.folds:
-        known = {words[i] for i in fold.train if i in words}
+        trained = {words[i] for i in fold.train if i in words}
         for i in fold.test:
-            found[i] = _facts(by_id[i]) | {"seen_text": words[i] in known if i in words else None}
-    return found
+            tested[i] = _facts(by_id[i]) | {"seen_text": words[i] in trained if i in words else None}
+    return tested
 
 
 def _facts(utterance: Utterance) -> dict[str, Any]:
@@ -58,13 +58,9 @@ def _facts(utterance: Utterance) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, found: Facts) -> None:
-    """Lay the facts into a run's folder, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{FILE}.{os.getpid()}"
-    lines = (json.dumps({"id": i} | row, ensure_ascii=False) + "\n" for i, row in sorted(found.items()))
-    temporary.write_text("".join(lines), encoding="utf-8")
-    temporary.replace(folder / FILE)
+def write(folder: Path, known: Facts) -> None:
+    """Write the facts into a run's folder."""
+    write_lines(folder / FILE, ({"id": i} | row for i, row in sorted(known.items())))
 
 
 def read(folder: Path) -> Facts:
@@ -76,25 +72,25 @@ def read(folder: Path) -> Facts:
     return {row.pop("id"): row for row in rows}
 
 
-def units(found: Mapping[str, Mapping[str, Any]], ids: Iterable[str]) -> tuple[str, list[str]]:
+def units(known: Mapping[str, Mapping[str, Any]], ids: Iterable[str]) -> tuple[str, list[str]]:
     """(name of the unit, the unit of each utterance): what bounds independence.
 
     The session where its speakers talk with each other, else the speaker. Where neither is known
-    each utterance stands for itself, under a name that says so.
+    each utterance is a unit, named ``UTTERANCE``.
     """
-    wanted = list(ids)
-    known = [found.get(i, {}) for i in wanted]
-    talk: dict[str, set[str]] = {}
-    for row in known:
+    tested = list(ids)
+    rows = [known.get(i, {}) for i in tested]
+    dialogues: dict[str, set[str]] = {}
+    for row in rows:
         if row.get("dialogue") and row.get("session") and row.get("speaker"):
-            talk.setdefault(row["dialogue"], set()).add(row["speaker"])
-    dyads = any(len(speakers) > 1 for speakers in talk.values())
+            dialogues.setdefault(row["dialogue"], set()).add(row["speaker"])
+    dyads = any(len(speakers) > 1 for speakers in dialogues.values())
     for name in ("session", "speaker") if dyads else ("speaker",):
-        if known and all(row.get(name) for row in known):
-            return name, grouping(found, wanted, name)
-    return UTTERANCE, wanted
+        if rows and all(row.get(name) for row in rows):
+            return name, grouping(known, tested, name)
+    return UTTERANCE, tested
 
 
-def grouping(found: Mapping[str, Mapping[str, Any]], ids: Iterable[str], unit: str) -> list[str]:
-    """The ``session`` or ``speaker`` of each utterance, in order; for ``UTTERANCE`` itself."""
-    return [i if unit == UTTERANCE else str(found[i][unit]) for i in ids]
+def grouping(known: Mapping[str, Mapping[str, Any]], ids: Iterable[str], unit: str) -> list[str]:
+    """The ``session`` or ``speaker`` of each utterance, in order; its own id for ``UTTERANCE``."""
+    return [i if unit == UTTERANCE else str(known[i][unit]) for i in ids]

@@ -3,8 +3,8 @@
 WA and UA are confused in published code, so: **WA** (weighted accuracy) is plain accuracy over
 utterances; **UA** (unweighted accuracy) is the mean of the classes' recalls.
 
->>> truth, said = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
->>> wa(truth, said), round(ua(truth, said), 3)
+>>> truth, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+>>> wa(truth, predicted), round(ua(truth, predicted), 3)
 (0.75, 0.833)
 
 Classes are integers in the order of the label set; a prediction of -1 is an abstention and counts as wrong.
@@ -50,8 +50,7 @@ def wa(truth: Ints, predicted: Ints) -> float:
 def recalls(truth: Ints, predicted: Ints, classes: int) -> Floats:
     """``(C,)``: right utterances of a class / utterances of that class; nan for a class without any."""
     right = np.bincount(truth[truth == predicted], minlength=classes)
-    there = np.bincount(truth, minlength=classes)
-    return _ratio(right, there)
+    return _ratio(right, np.bincount(truth, minlength=classes))
 
 
 def ua(truth: Ints, predicted: Ints, classes: int | None = None) -> float:
@@ -73,14 +72,14 @@ def macro_f1(truth: Ints, predicted: Ints, classes: int) -> float:
 
 def weighted_f1(truth: Ints, predicted: Ints, classes: int) -> float:
     """Mean F1, each class weighing as much as it has utterances."""
-    there = np.bincount(truth, minlength=classes)
-    return float(np.nansum(f1s(truth, predicted, classes) * there) / there.sum())
+    counts = np.bincount(truth, minlength=classes)
+    return float(np.nansum(f1s(truth, predicted, classes) * counts) / counts.sum())
 
 
 def confusion(truth: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:
-    """``(C, C)`` counts, truth down, prediction across; abstentions stand in no column."""
-    said = predicted >= 0
-    counts = np.bincount(truth[said] * classes + predicted[said], minlength=classes * classes)
+    """``(C, C)`` counts, truth down, prediction across; abstentions are in no column."""
+    decided = predicted >= 0
+    counts = np.bincount(truth[decided] * classes + predicted[decided], minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
 
 
@@ -125,8 +124,8 @@ def ece(truth: Ints, probabilities: Floats, bins: int = 15) -> float:
 def ece_floor(probabilities: Floats, bins: int = 15, draws: int = 200, seed: int = 0) -> float:
     """The ECE that a *perfectly* calibrated model with these confidences shows on average.
 
-    Outcomes are drawn from the confidences themselves. An ECE near its floor says nothing bad: 0.06 at
-    266 utterances and 0.04 at 648 are noise.
+    Outcomes are drawn from the confidences themselves. An ECE near its floor is no sign of bad
+    calibration: 0.06 at 266 utterances and 0.04 at 648 are noise.
     """
     confidence = np.sort(probabilities.max(axis=1))
     right = np.random.default_rng(seed).random((draws, len(confidence))) < confidence
@@ -137,16 +136,16 @@ def ece_floor(probabilities: Floats, bins: int = 15, draws: int = 200, seed: int
 
 
 def summary(truth: Ints, probabilities: Floats, labels: Sequence[str]) -> dict[str, Any]:
-    """Everything that ``metrics.json`` holds of one set of predictions; plain JSON values.
+    """The content of ``metrics.json`` for one set of predictions; plain JSON values.
 
     A row of nan in ``probabilities (N, C)`` is an abstention: wrong, and left out of the calibration.
     """
-    said: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities).all(axis=1))
-    predicted = np.where(said, np.nan_to_num(probabilities).argmax(axis=1), -1)
+    decided: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities).all(axis=1))
+    predicted = np.where(decided, np.nan_to_num(probabilities).argmax(axis=1), -1)
     classes = len(labels)
     recall, f1 = recalls(truth, predicted, classes), f1s(truth, predicted, classes)
-    there = np.bincount(truth, minlength=classes)
-    known, posterior = truth[said], probabilities[said]
+    counts = np.bincount(truth, minlength=classes)
+    known, posterior = truth[decided], probabilities[decided]
     calibrated = {"ece": None, "ece_floor": None, "brier": None, "nll": None} | (
         {
             "ece": ece(known, posterior),
@@ -154,12 +153,12 @@ def summary(truth: Ints, probabilities: Floats, labels: Sequence[str]) -> dict[s
             "brier": brier(known, posterior),
             "nll": nll(known, posterior),
         }
-        if said.any()
+        if decided.any()
         else {}
     )
     return {
         "n": len(truth),
-        "abstained": int(np.sum(~said)),
+        "abstained": int(np.sum(~decided)),
         "wa": wa(truth, predicted),
         "ua": ua(truth, predicted, classes),
         "macro_f1": macro_f1(truth, predicted, classes),
@@ -168,7 +167,7 @@ def summary(truth: Ints, probabilities: Floats, labels: Sequence[str]) -> dict[s
         "labels": list(labels),
         "confusion": confusion(truth, predicted, classes).tolist(),
         "per_class": {
-            label: {"n": int(there[c]), "recall": _number(recall[c]), "f1": _number(f1[c])}
+            label: {"n": int(counts[c]), "recall": _number(recall[c]), "f1": _number(f1[c])}
             for c, label in enumerate(labels)
         },
     }

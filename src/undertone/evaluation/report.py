@@ -1,4 +1,4 @@
-"""Runs in, one self-contained page out: ``report.html`` beside ``report.md``, readable offline.
+"""The report of some runs: one self-contained page, ``report.html``, and ``report.md`` beside it.
 
 Besides what ``evaluation.runs`` describes, a run's folder may hold ``example.json``, one tested
 utterance (or a list of them) to look at closely::
@@ -11,11 +11,11 @@ utterance (or a list of them) to look at closely::
       "tiers": {"word": [{"text", "start", "end"}, …], "syllable": […], "phone": […]},
       "words": [{"text", "contribution", "start", "end"}, …],   as in a prediction
       "modalities": {"speech": 0.31, "text": 0.42},        what the label's log-probability loses
-                                                           when that side is taken away
+                                                           without that modality
       "perspectives": {"fused": {…}, "speech": {…}, "text": {…}}
     }
 
-``envelope(wave)`` makes the ``wave`` entry. ``stress.json`` holds what sweeps found, in order::
+``envelope(wave)`` makes the ``wave`` entry. ``stress.json`` holds the scores of sweeps, in order::
 
     {"sweeps": {"added noise": [{"at": "20 dB", "ua": 0.61, "wa": 0.63}, …],
                 "missing": [{"at": "no speech", …}, …], "transcript": [{"at": "gold", …}, …]}}
@@ -23,23 +23,25 @@ utterance (or a list of them) to look at closely::
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from undertone.errors import DataError
-from undertone.evaluation import heat, overview, pictures
-from undertone.evaluation.findings import Findings
-from undertone.evaluation.markdown import markdown
-from undertone.evaluation.page import esc, links, page
-from undertone.evaluation.protocol import protocol
+from undertone.errors import DataError, MissingExtra
+from undertone.evaluation.findings import Findings, points, probability, signed
 from undertone.evaluation.results import Result, evaluate
+from undertone.evaluation.sections import sections
+from undertone.files import write_whole
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 __all__ = ["envelope", "render"]
+
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(runs: Sequence[Path], out: Path, *, reference: str | None = None) -> list[Result]:
@@ -49,38 +51,38 @@ def render(runs: Sequence[Path], out: Path, *, reference: str | None = None) -> 
     """
     if not runs:
         raise DataError("nothing to report: no run was named")
-    found = Findings([evaluate(folder) for folder in runs], reference)
-    own = found.reference.run.card
-    foot = f"undertone {esc(own.code)} · {esc(own.machine)} · made from predictions, offline"
-    first, *others = _sections(found)
-    _write(out, page(f"{own.corpus} · undertone", [first, links(others), *others], foot))
-    _write(out.with_suffix(".md"), markdown(found))
-    return list(found.results)
+    templates = _templates()
+    findings = Findings([evaluate(folder) for folder in runs], reference)
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    card = findings.reference.run.card
+    values = {"f": findings, "card": card, "sections": sections(findings), "style": style}
+    write_whole(out, templates.get_template("report.html").render(values))
+    write_whole(out.with_suffix(".md"), templates.get_template("report.md").render(values))
+    return list(findings.results)
 
 
-def _sections(found: Findings) -> list[str]:
-    """The page, in reading order."""
-    return [
-        overview.head(found),
-        overview.comparison(found),
-        heat.parts(found),
-        heat.stress(found),
-        pictures.confusions(found),
-        pictures.folds(found),
-        pictures.learning(found),
-        pictures.calibration(found),
-        pictures.ablation(found),
-        pictures.embedding_map(found),
-        pictures.example(found),
-        protocol(found),
-    ]
+def _templates() -> Environment:
+    """The templates; those of HTML escape whatever comes from data, those of Markdown by ``cell``."""
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+    except ImportError:
+        raise MissingExtra("a report", "report") from None
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"points": points, "signed": signed, "probability": probability, "cell": _cell}
+    return environment
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+def _cell(value: Any) -> str:
+    """Text that breaks neither a table of Markdown nor the page."""
+    text = " ".join(str(value).split()).replace("\\", "\\\\").replace("|", "\\|")
+    return text.replace("<", "&lt;").replace("*", "\\*").replace("`", "\\`")
 
 
 def envelope(wave: NDArray[Any], points: int = 600) -> dict[str, list[float]]:

@@ -1,4 +1,4 @@
-"""From a run's predictions to the numbers one may print: values, spreads, intervals, comparisons.
+"""The numbers of a run that one may print: values, spreads, intervals, comparisons.
 
 Three spreads are kept apart: over *seeds* (training noise), over *folds* (who is tested), and the
 *interval* whose unit is the speaker or session (how far the value may be off for other speakers).
@@ -7,7 +7,7 @@ Three spreads are kept apart: over *seeds* (training noise), over *folds* (who i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from undertone.evaluation import facts, metrics, runs, significance
 from undertone.evaluation.card import differences
-from undertone.evaluation.runs import Run
+from undertone.evaluation.runs import Predictions, Run
 from undertone.evaluation.significance import Interval, Paired, Tallies
 
 __all__ = ["Comparison", "Result", "Spread", "compare", "evaluate", "evaluate_run", "reference_of"]
@@ -37,7 +37,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Result:
-    """One run, measured."""
+    """The measured scores of one run."""
 
     run: Run
     unit: str
@@ -52,7 +52,7 @@ class Result:
     speaker_interval: Interval | None
     """Of UA with the speaker as unit, where ``unit`` is coarser."""
     perspectives: dict[str, float]
-    """UA of ``fused``, ``speech`` and ``text`` alone, those the system has."""
+    """UA of ``fused``, ``speech`` and ``text``, as far as the system predicts from each."""
     confusion: list[list[float]]
     """Counts averaged over seeds, truth down."""
     per_class: dict[str, dict[str, float | None]]
@@ -66,12 +66,12 @@ class Result:
 
     def tallies(self, unit: str | None = None) -> Tallies:
         """Per-unit tables for tests; ``unit`` as in ``facts.grouping``."""
-        said = self.run.predictions
-        names = facts.grouping(self.run.facts, said.ids, unit or self.unit)
-        return significance.tally(said.truth, said.predicted(), names, len(said.labels))
+        predictions = self.run.predictions
+        units = facts.grouping(self.run.facts, predictions.ids, unit or self.unit)
+        return _tally(predictions, units)
 
     def plain(self) -> dict[str, Any]:
-        """What ``report --json`` prints of this run; fractions."""
+        """The values that ``report --json`` prints; fractions."""
         return {
             "system": self.name,
             "n": len(self.run.predictions.ids),
@@ -93,18 +93,18 @@ class Result:
 
 
 def evaluate(folder: Path) -> Result:
-    """Measure the run in ``folder``."""
+    """The measured scores of the run in ``folder``."""
     return evaluate_run(runs.read(folder))
 
 
 def evaluate_run(run: Run) -> Result:
-    """Measure a run that was read."""
-    said = run.predictions
-    classes = len(said.labels)
-    summaries = [metrics.summary(said.truth, posterior, said.labels) for posterior in said.probabilities]
-    unit, names = facts.units(run.facts, said.ids)
-    tallies = significance.tally(said.truth, said.predicted(), names, classes)
-    fold_tallies = significance.tally(said.truth, said.predicted(), said.folds, classes)
+    """The measured scores of a run."""
+    predictions = run.predictions
+    truth, labels = predictions.truth, predictions.labels
+    summaries = [metrics.summary(truth, posterior, labels) for posterior in predictions.probabilities]
+    unit, units = facts.units(run.facts, predictions.ids)
+    tallies = _tally(predictions, units)
+    fold_tallies = _tally(predictions, predictions.folds)
     pooled = tallies.sum(axis=0)
     return Result(
         run=run,
@@ -118,12 +118,12 @@ def evaluate_run(run: Run) -> Result:
             name: Spread.of([float(measure(fold)) for fold in fold_tallies])
             for name, measure in significance.STATISTICS.items()
         },
-        fold_names=tuple(sorted(set(said.folds))),
+        fold_names=tuple(sorted(set(predictions.folds))),
         intervals={name: significance.interval(tallies, name) for name in significance.STATISTICS},
-        speaker_interval=_by_speaker(run, classes) if unit == "session" else None,
+        speaker_interval=_by_speaker(run) if unit == "session" else None,
         perspectives={
-            name: float(np.mean([metrics.ua(said.truth, p, classes) for p in said.predicted(name)]))
-            for name in said.perspectives
+            name: float(np.mean([metrics.ua(truth, p, len(labels)) for p in predictions.predicted(name)]))
+            for name in predictions.perspectives
         },
         confusion=pooled[:, :-1].tolist(),
         per_class=_per_class(summaries),
@@ -134,18 +134,21 @@ def evaluate_run(run: Run) -> Result:
     )
 
 
-def _by_speaker(run: Run, classes: int) -> Interval:
-    said = run.predictions
-    speakers = facts.grouping(run.facts, said.ids, "speaker")
-    return significance.interval(significance.tally(said.truth, said.predicted(), speakers, classes), "ua")
+def _tally(predictions: Predictions, units: Sequence[str]) -> Tallies:
+    return significance.tally(predictions.truth, predictions.predicted(), units, len(predictions.labels))
+
+
+def _by_speaker(run: Run) -> Interval:
+    speakers = facts.grouping(run.facts, run.predictions.ids, "speaker")
+    return significance.interval(_tally(run.predictions, speakers), "ua")
 
 
 def _all_seeds(run: Run) -> tuple[metrics.Ints, metrics.Floats]:
     """Truth and posteriors of all seeds in one row, abstentions left out."""
     posterior = run.predictions.probabilities.reshape(-1, len(run.predictions.labels))
     truth = np.tile(run.predictions.truth, len(run.predictions.seeds))
-    said = np.isfinite(posterior).all(axis=1)
-    return truth[said], posterior[said]
+    decided = np.isfinite(posterior).all(axis=1)
+    return truth[decided], posterior[decided]
 
 
 def _per_class(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, float | None]]:
@@ -160,13 +163,13 @@ def _per_class(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, float
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    there = [v for v in values if v is not None]
-    return sum(there) / len(there) if there else None
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One system against the reference; ``reasons`` says why no test was possible, where none was."""
+    """One system against the reference; ``reasons`` why the two do not compare, where they do not."""
 
     name: str
     reference: str
@@ -182,21 +185,16 @@ class Comparison:
 def reference_of(results: Sequence[Result], wanted: str | None = None) -> Result:
     """The system that the others are tested against: by name, else the first given.
 
-    Never the best on the test side: that would be chosen by the very numbers it is tested with.
+    Never the best on test: that would be chosen by the very numbers it is tested with.
     """
     return next((r for r in results if r.name == wanted), results[0])
 
 
 def compare(results: Sequence[Result], reference: Result, name: str = "ua") -> list[Comparison]:
     """Every other system against the reference, over speakers, corrected by Holm."""
-    found = [_compare(result, reference, name) for result in results if result is not reference]
-    corrected = iter(significance.holm([c.paired.p for c in found if c.paired]))
-    return [
-        Comparison(c.name, c.reference, c.paired, next(corrected), c.session_p, c.mcnemar, c.reasons)
-        if c.paired
-        else c
-        for c in found
-    ]
+    comparisons = [_compare(result, reference, name) for result in results if result is not reference]
+    corrected = iter(significance.holm([c.paired.p for c in comparisons if c.paired]))
+    return [replace(c, corrected=next(corrected)) if c.paired else c for c in comparisons]
 
 
 def _compare(result: Result, reference: Result, name: str) -> Comparison:
@@ -210,6 +208,6 @@ def _compare(result: Result, reference: Result, name: str) -> Comparison:
     sessions = None
     if reference.unit == "session":
         sessions = significance.paired(result.tallies("session"), reference.tallies("session"), name).p
-    first = [np.asarray(p.predicted()[0] == p.truth) for p in (ours, theirs)]
-    described = significance.mcnemar(first[0], first[1])
-    return Comparison(result.name, reference.name, paired, None, sessions, described, reasons)
+    right = [np.asarray(p.predicted()[0] == p.truth) for p in (ours, theirs)]
+    counts = significance.mcnemar(right[0], right[1])
+    return Comparison(result.name, reference.name, paired, None, sessions, counts, reasons)

@@ -3,9 +3,9 @@
 ::
 
     card.json                     the protocol card (evaluation.card)
-    facts.jsonl                   what is known of each tested utterance (evaluation.facts)
+    facts.jsonl                   facts about each tested utterance (evaluation.facts)
     example.json                  one utterance to look at (see evaluation.report)
-    stress.json                   what sweeps of noise, missing sides, transcripts found (see there too)
+    stress.json                   scores under noise, missing modalities, other transcripts (see there too)
     <fold>/<seed>/
         recipe.toml               the resolved recipe
         predictions.jsonl         a prediction plus truth, fold, seed; one line a test utterance
@@ -15,7 +15,7 @@
         embeddings.npz            optional: ``ids (N,)``, ``fused (N, D)``
 
 A fold's folder counts once it holds both ``predictions.jsonl`` and ``metrics.json``; ``final/`` is never
-read: it has no test side.
+read: it has no test part.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from undertone.errors import DataError, ProtocolError
 from undertone.evaluation import card as cards
 from undertone.evaluation import facts as known
 
-__all__ = ["Job", "Predictions", "Run", "read"]
+__all__ = ["FinishedJob", "Predictions", "Run", "read"]
 
 
 @dataclass(frozen=True)
-class Job:
+class FinishedJob:
     """One finished training: a fold and a seed."""
 
     fold: str
@@ -79,8 +79,8 @@ class Predictions:
     def predicted(self, perspective: str = "fused") -> NDArray[np.int64]:
         """``(seeds, N)`` class indices, -1 where the model abstained."""
         posterior = self.perspectives[perspective]
-        said = np.isfinite(posterior).all(axis=-1)
-        return np.where(said, np.nan_to_num(posterior).argmax(axis=-1), -1)
+        decided = np.isfinite(posterior).all(axis=-1)
+        return np.where(decided, np.nan_to_num(posterior).argmax(axis=-1), -1)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Run:
     name: str
     folder: Path
     card: cards.Card
-    jobs: tuple[Job, ...]
+    jobs: tuple[FinishedJob, ...]
     facts: known.Facts
     predictions: Predictions
 
@@ -101,37 +101,39 @@ class Run:
         return load_toml(path) if path.exists() else {}
 
     @cached_property
-    def example(self) -> dict[str, Any] | None:
+    def examples(self) -> list[dict[str, Any]]:
+        """The utterances of ``example.json``; empty where it is missing."""
         path = self.folder / "example.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        values = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        return values if isinstance(values, list) else [values]
 
     @cached_property
     def stress(self) -> dict[str, Any]:
-        """What sweeps found (see ``evaluation.report``); empty where none was run."""
+        """The results of sweeps (see ``evaluation.report``); empty where none was run."""
         path = self.folder / "stress.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     @property
     def seconds(self) -> float | None:
-        """Training time of all jobs together, where they noted it."""
+        """Training time of all jobs together; None where one did not note it."""
         spent = [float(s) for job in self.jobs if (s := job.metrics.get("seconds")) is not None]
         return sum(spent) if len(spent) == len(self.jobs) else None
 
 
 def read(folder: Path) -> Run:
     """The run in ``folder``; refuses predictions that do not belong together."""
-    found = (_job(path.parent) for path in sorted(folder.glob("*/*/predictions.jsonl")))
-    jobs = sorted((job for job in found if job), key=lambda job: (job.fold, job.seed))
+    folders = sorted(path.parent for path in folder.glob("*/*/predictions.jsonl"))
+    jobs = sorted((job for job in map(_job, folders) if job), key=lambda job: (job.fold, job.seed))
     if not jobs:
-        raise DataError(f"{folder}: no finished fold here (looked for <fold>/<seed>/predictions.jsonl)")
+        raise DataError(f"{folder}: no finished fold (looked for <fold>/<seed>/predictions.jsonl)")
     return Run(folder.name, folder, cards.read(folder), tuple(jobs), known.read(folder), _predictions(jobs))
 
 
-def _job(folder: Path) -> Job | None:
+def _job(folder: Path) -> FinishedJob | None:
     """The job of a fold's folder; None where it is not finished or not a fold."""
     if not (folder / "metrics.json").exists() or not folder.name.lstrip("-").isdecimal():
         return None
-    return Job(folder.parent.name, int(folder.name), folder)
+    return FinishedJob(folder.parent.name, int(folder.name), folder)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -143,7 +145,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path}: a line is not JSON ({error}); delete the fold's folder and rerun") from None
 
 
-def _predictions(jobs: Sequence[Job]) -> Predictions:
+def _predictions(jobs: Sequence[FinishedJob]) -> Predictions:
     by_seed: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
     for job in jobs:
         for row in _lines(job.folder / "predictions.jsonl"):
@@ -155,29 +157,25 @@ def _predictions(jobs: Sequence[Job]) -> Predictions:
     if not by_seed:
         raise DataError(f"{jobs[0].folder.parent.parent}: no prediction has a truth to compare with")
     seeds = tuple(sorted(by_seed))
-    whole = max(by_seed.values(), key=len)
-    ids = tuple(sorted(whole))
+    root = jobs[0].folder.parent.parent
+    tested = max(by_seed.values(), key=len)
+    ids = tuple(sorted(tested))
     for seed in seeds:
-        if lacking := sorted(whole.keys() ^ by_seed[seed].keys()):
-            where = jobs[0].folder.parent.parent
+        if lacking := sorted(tested.keys() ^ by_seed[seed].keys()):
             raise ProtocolError(
-                f"{where}: seed {seed} did not test the same utterances as the others "
+                f"{root}: seed {seed} did not test the same utterances as the others "
                 f"({len(lacking)} differ, first '{lacking[0]}'); finish the run first"
             )
-    labels = tuple(jobs[0].metrics.get("labels") or _labels(whole[ids[0]]))
+    labels = tuple(jobs[0].metrics.get("labels") or tested[ids[0]]["probabilities"])
     rows = [[by_seed[seed][i] for i in ids] for seed in seeds]
     return Predictions(
         ids=ids,
         labels=labels,
-        truth=np.array([_index(labels, whole[i]) for i in ids]),
-        folds=tuple(whole[i]["fold"] for i in ids),
+        truth=np.array([_index(labels, tested[i]) for i in ids]),
+        folds=tuple(tested[i]["fold"] for i in ids),
         seeds=seeds,
         perspectives=_perspectives(rows, labels),
     )
-
-
-def _labels(row: dict[str, Any]) -> list[str]:
-    return list(row["probabilities"])
 
 
 def _index(labels: Sequence[str], row: dict[str, Any]) -> int:
@@ -190,7 +188,7 @@ def _index(labels: Sequence[str], row: dict[str, Any]) -> int:
 
 
 def _perspectives(rows: list[list[dict[str, Any]]], labels: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """The fused posterior is the prediction's own; a side counts where every prediction has it."""
+    """The posteriors; ``fused`` is the prediction's own, a side is kept where every prediction has it."""
 
     def stack(pick: Callable[[dict[str, Any]], dict[str, float]]) -> NDArray[np.float64]:
         return np.array([[[pick(row).get(c, np.nan) for c in labels] for row in line] for line in rows])
@@ -198,8 +196,8 @@ def _perspectives(rows: list[list[dict[str, Any]]], labels: Sequence[str]) -> di
     fused = stack(lambda row: row["probabilities"])
     fused[np.array([[row["label"] is None for row in line] for line in rows])] = np.nan
     sides = ("speech", "text")
-    whole = [s for s in sides if all(row.get("perspectives", {}).get(s) for line in rows for row in line)]
-    return {"fused": fused} | {side: stack(partial(_side, side)) for side in whole}
+    complete = [s for s in sides if all(row.get("perspectives", {}).get(s) for line in rows for row in line)]
+    return {"fused": fused} | {side: stack(partial(_side, side)) for side in complete}
 
 
 def _side(side: str, row: dict[str, Any]) -> dict[str, float]:

@@ -51,7 +51,7 @@ DRAWS = 4000
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value and where the truth may lie."""
+    """A value and its confidence interval."""
 
     value: float
     low: float
@@ -79,12 +79,12 @@ def tally(truth: NDArray[Any], predicted: NDArray[Any], units: Sequence[str], cl
 
     Units come in sorted order, so two systems' tallies of the same utterances are paired row by row.
     """
-    said = np.atleast_2d(predicted)
+    classified = np.atleast_2d(predicted)
     names, which = np.unique(np.asarray(units, dtype=str), return_inverse=True)
-    column = np.where(said >= 0, said, classes)
+    column = np.where(classified >= 0, classified, classes)
     flat = (which * classes + truth) * (classes + 1) + column
     counts = np.bincount(flat.ravel(), minlength=len(names) * classes * (classes + 1))
-    return counts.reshape(len(names), classes, classes + 1) / len(said)
+    return counts.reshape(len(names), classes, classes + 1) / len(classified)
 
 
 def _diagonal(tallies: Tallies) -> Tallies:
@@ -114,8 +114,8 @@ def _macro_f1(tallies: Tallies) -> Any:
 
 
 def _weighted_f1(tallies: Tallies) -> Any:
-    there = tallies.sum(axis=-1)
-    return np.nansum(_f1s(tallies) * there, axis=-1) / there.sum(axis=-1)
+    counts = tallies.sum(axis=-1)
+    return np.nansum(_f1s(tallies) * counts, axis=-1) / counts.sum(axis=-1)
 
 
 STATISTICS: dict[str, Statistic] = {
@@ -198,21 +198,21 @@ def paired(
 
 
 def _contributions(ours: Tallies, reference: Tallies, name: str) -> Tallies:
-    """``(U,)``: what each unit adds to the difference; to swap the two systems there flips its sign.
+    """``(U,)``: what each unit adds to the difference; to swap the two systems in a unit flips its sign.
 
     Exact for WA and UA, which are sums over units once the class counts are fixed.
     """
     if name not in ("wa", "ua"):
         raise ValueError(f"a sign-flip test needs a score that adds up over units, not '{name}'")
     gained = _diagonal(ours) - _diagonal(reference)
-    there = reference.sum(axis=(0, 2))
+    counts = reference.sum(axis=(0, 2))
     if name == "wa":
-        return np.asarray(gained.sum(axis=1) / there.sum())
-    return np.asarray(np.nansum(_ratio(gained, there), axis=1) / np.count_nonzero(there))
+        return np.asarray(gained.sum(axis=1) / counts.sum())
+    return np.asarray(np.nansum(_ratio(gained, counts), axis=1) / np.count_nonzero(counts))
 
 
 def sign_flip(contributions: NDArray[Any], *, draws: int = 200_000, seed: int = 0) -> tuple[float, float]:
-    """Two-sided p of the sum, had each unit's sign been tossed; and the least p these units can show.
+    """Two-sided p of the sum under random signs of the units; and the least p that these units can show.
 
     Exact up to ``EXACT`` units that differ at all: the flips of each half are listed, and a sorted
     search counts the pairs. Beyond that, random flips with the observed one counted in.
@@ -243,7 +243,7 @@ def _flips(values: Tallies) -> Tallies:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p values corrected for being several (Holm's step-down), in the order given.
+    """p values corrected for several comparisons (Holm's step-down), in the order given.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -258,7 +258,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 def mcnemar(ours: NDArray[Any], reference: NDArray[Any]) -> dict[str, float]:
     """Utterances that only one of the two got right, and the exact binomial p; for description only.
 
-    It takes utterances for independent, which they are not: its p is too small.
+    It assumes that utterances are independent, which they are not: its p is too small.
     """
     gained = int(np.sum(ours.astype(bool) & ~reference.astype(bool)))
     lost = int(np.sum(~ours.astype(bool) & reference.astype(bool)))

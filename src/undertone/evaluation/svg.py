@@ -1,25 +1,62 @@
-"""Figures as small SVG, drawn by hand: they take the page's colours and need nothing to show.
+"""The report's pictures as small SVG in the page's colours; nothing else is needed to show them.
 
-Every function returns one ``<svg>``; all text that comes from data is escaped. Widths are drawn near the
-size they are shown at (about 260 pixels a panel), so that letters stay readable on a telephone.
+Every function returns one ``<svg>``; all text that comes from data is escaped. Widths are near those on the
+page (about 260 pixels a panel), so that letters stay readable on a telephone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from undertone.evaluation.page import esc, hue, points
+from undertone.evaluation.findings import points
 from undertone.evaluation.results import Spread
 from undertone.evaluation.significance import Interval
 
-__all__ = ["confusion", "curves", "folds", "forest", "reliability", "scale", "scatter", "span_of", "ticks"]
+__all__ = [
+    "confusion",
+    "curves",
+    "folds",
+    "forest",
+    "hue",
+    "reliability",
+    "scale",
+    "scatter",
+    "span_of",
+    "strength",
+    "ticks",
+    "waveform",
+]
+
+HUES = {
+    "angry": "--angry",
+    "happy": "--happy",
+    "excited": "--happy",
+    "joy": "--happy",
+    "sad": "--sad",
+    "neutral": "--neutral",
+    "calm": "--neutral",
+    "fearful": "--fear",
+    "fear": "--fear",
+    "frustrated": "--fear",
+    "disgust": "--disgust",
+    "surprised": "--surprise",
+    "surprise": "--surprise",
+}
+"""The emotions that have a colour of their own; others take the palette's in turn."""
+
+
+def hue(label: str, index: int) -> str:
+    """The CSS colour of a class."""
+    return f"var({HUES.get(label, f'--s{index % 8}')})"
 
 
 def _svg(width: float, height: float, body: str, label: str) -> str:
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{esc(label)}">{body}</svg>'
+    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">{body}</svg>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str = "axis") -> str:
@@ -27,17 +64,15 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str = "axis") -> str
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", kind: str = "") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{esc(text)}</text>'
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers (steps of 1, 2, 5, 10 points …) between two fractions."""
     for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5):
-        found = [
-            round(i * step, 2) for i in range(int(np.ceil(low / step - 1e-9)), int(high / step + 1e-9) + 1)
-        ]
-        if len(found) <= most:
-            return found
+        first, last = int(np.ceil(low / step - 1e-9)), int(high / step + 1e-9)
+        if last - first < most:
+            return [round(i * step, 2) for i in range(first, last + 1)]
     return [low, high]
 
 
@@ -49,19 +84,19 @@ def _forest_x(value: float, span: tuple[float, float]) -> float:
 
 
 def forest(
-    found: Interval, each: Sequence[float], span: tuple[float, float], chance: float, colour: str
+    interval: Interval, each: Sequence[float], span: tuple[float, float], chance: float, colour: str
 ) -> str:
     """One row of the table: the interval as a bar, the value as a dot, folds as small ticks."""
     body = "".join(_line(_forest_x(t, span), 0, _forest_x(t, span), 26) for t in ticks(*span))
     if span[0] <= chance <= span[1]:
         body += _line(_forest_x(chance, span), 0, _forest_x(chance, span), 26, "guide")
-    left, right, at = (_forest_x(v, span) for v in (found.low, found.high, found.value))
+    left, right, at = (_forest_x(v, span) for v in (interval.low, interval.high, interval.value))
     body += _stroke(left + 4, 13, max(left + 4.1, right - 4), 13, colour, 8, 0.28)
     body += "".join(_stroke(x, 8, x, 18, colour, 1.2, 0.65) for x in (_forest_x(v, span) for v in each))
     body += (
         f'<circle cx="{at:.1f}" cy="13" r="5.5" fill="{colour}" stroke="var(--panel)" stroke-width="1.6"/>'
     )
-    title = f"UA {points(found.value)}, 95 % interval {points(found.low)} to {points(found.high)}"
+    title = f"UA {points(interval.value)}, 95 % interval {points(interval.low)} to {points(interval.high)}"
     return _svg(FOREST, 26, f"<title>{title}</title>{body}", title)
 
 
@@ -89,7 +124,7 @@ def confusion(counts: Sequence[Sequence[float]], labels: Sequence[str]) -> str:
             body += (
                 f'<rect x="{x + 1}" y="{y + 1}" width="{size - 2}" height="{size - 2}" rx="6" '
                 f'fill="{hue(labels[c], c)}" opacity="{0.06 + 0.86 * share:.2f}">'
-                f"<title>{esc(tip)}</title></rect>"
+                f"<title>{escape(tip)}</title></rect>"
             )
             kind = "ink bold" if r == c else "ink"
             body += _text(x + size / 2, y + size / 2 + 4, f"{100 * share:.0f}", kind=kind)
@@ -147,7 +182,7 @@ def curves(histories: Sequence[Sequence[Mapping[str, float]]], colour: str, span
 
 
 def reliability(parts: Sequence[Mapping[str, float]], colour: str) -> str:
-    """Accuracy against confidence, bins of equal mass; on the diagonal a model is as sure as it should be."""
+    """Accuracy against confidence, bins of equal mass; on the diagonal the two are equal."""
     size, left, base = 212, 30, 184
 
     def place(confidence: float, accuracy: float) -> tuple[float, float]:
@@ -164,7 +199,7 @@ def reliability(parts: Sequence[Mapping[str, float]], colour: str) -> str:
         body += _stroke(x, y, x, place(0, part["confidence"])[1], colour, 6, 0.2)
     body += _curve(places, colour, 2)
     for part, (x, y) in zip(parts, places, strict=True):
-        tip = f"said {points(part['confidence'])}, was right {points(part['accuracy'])} ({part['count']:g})"
+        tip = f"confidence {points(part['confidence'])}, right {points(part['accuracy'])} ({part['count']:g})"
         body += _dot(x, y, 3.6, colour, 1, tip)
     return _svg(260, base + 20, body, "accuracy against confidence")
 
@@ -181,8 +216,82 @@ def scatter(places: NDArray[np.float64], truth: Sequence[str], labels: Sequence[
     return _svg(width, height, body, "two principal components of the fused vectors")
 
 
+WIDE, WAVE = 1100.0, 96.0
+"""Width of the waveform's picture, height of the wave itself."""
+TIERS = ("word", "syllable", "phone")
+LETTER = 6.6
+"""Pixels that a letter needs: a segment too narrow for its text shows none."""
+
+
+def waveform(example: Mapping[str, Any], words: Sequence[Mapping[str, Any]]) -> str:
+    """The wave with its tiers of segments; ``words`` have contributions, which shade the word tier."""
+    duration = float(example.get("duration") or 0)
+    if duration <= 0:
+        return ""
+    shown, height = _wave(example.get("wave") or {}), WAVE
+    tiers = example.get("tiers") or {}
+    for tier in TIERS:
+        if tiers.get(tier):
+            shown += _tier(tier, tiers[tier], words if tier == "word" else (), duration, height)
+            height += 34
+    body = ""
+    for second in range(int(duration) + 1):
+        x = WIDE * second / duration
+        body += f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height + 14:.0f}"/>'
+        body += f'<text x="{x + 5:.1f}" y="{height + 14:.0f}">{second} s</text>'
+    return _svg(WIDE, height + 18, body + shown, "waveform with its words, syllables and phones")
+
+
+def _wave(wave: Mapping[str, Sequence[float]]) -> str:
+    low, high = list(wave.get("low") or ()), list(wave.get("high") or ())
+    if not low or len(low) != len(high):
+        return ""
+    peak = max(max(map(abs, low)), max(map(abs, high)), 1e-6)
+    middle, reach, step = WAVE / 2, (WAVE / 2 - 4) / peak, WIDE / len(low)
+    upper = [f"{i * step:.1f} {middle - reach * v:.1f}" for i, v in enumerate(high)]
+    lower = [f"{i * step:.1f} {middle - reach * v:.1f}" for i, v in enumerate(low)]
+    return f'<path d="M{"L".join(upper + lower[::-1])}Z" fill="var(--soft)" opacity=".75"/>'
+
+
+def _tier(
+    name: str,
+    segments: Sequence[Mapping[str, Any]],
+    words: Sequence[Mapping[str, Any]],
+    duration: float,
+    top: float,
+) -> str:
+    placed = {(round(float(w["start"]), 3), w["text"]): w for w in words if w.get("start") is not None}
+    body = ""
+    for segment in segments:
+        start, end, text = float(segment["start"]), float(segment["end"]), str(segment["text"])
+        x, width = WIDE * start / duration, max(1.0, WIDE * (end - start) / duration)
+        fill, opacity, tip = "var(--faint)", 1.0, f"{name} {text}: {start:.2f}-{end:.2f} s"
+        word = placed.get((round(start, 3), segment["text"]))
+        if word is not None:
+            value = float(word["contribution"])
+            fill = "var(--accent)" if value >= 0 else "var(--bad)"
+            opacity, tip = 0.07 + 0.6 * strength(value, words), f"{tip}, contribution {value:+.2f}"
+        body += (
+            f'<rect x="{x:.1f}" y="{top + 4:.0f}" width="{width:.1f}" height="28" rx="5" fill="{fill}" '
+            f'opacity="{opacity:.2f}" stroke="var(--panel)"><title>{escape(tip)}</title></rect>'
+        )
+        if width >= LETTER * len(text):
+            kind = "ink bold" if name == "word" else ""
+            body += (
+                f'<text class="{kind}" x="{x + width / 2:.1f}" y="{top + 22:.0f}" '
+                f'text-anchor="middle" pointer-events="none">{escape(text)}</text>'
+            )
+    return body
+
+
+def strength(contribution: float, words: Iterable[Mapping[str, Any]]) -> float:
+    """A contribution's size as a share of the greatest among the words."""
+    most = max((abs(float(w["contribution"])) for w in words), default=0.0)
+    return abs(contribution) / most if most > 0 else 0.0
+
+
 def _dot(x: float, y: float, r: float, colour: str, opacity: float = 1, tip: str = "") -> str:
-    inner = f"<title>{esc(tip)}</title>" if tip else ""
+    inner = f"<title>{escape(tip)}</title>" if tip else ""
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}" fill="{colour}" opacity="{opacity}">{inner}</circle>'
 
 
@@ -202,7 +311,7 @@ def _curve(places: Sequence[tuple[float, float]], colour: str, width: float, opa
 
 
 def span_of(low: float, high: float) -> tuple[float, float]:
-    """A little air around two fractions, in steps of 5 points, within 0 to 1."""
+    """The two fractions with a margin, in steps of 5 points, within 0 to 1."""
     return max(0.0, float(np.floor(low * 20 - 0.2)) / 20), min(1.0, float(np.ceil(high * 20 + 0.2)) / 20)
 
 
