@@ -1,4 +1,4 @@
-"""Measuring side by side: rivals take turns, medians are compared, the machine's load is noted."""
+"""Times of rivals measured in turns, and results as JSON lines with the machine's load."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def measure(rivals: Mapping[str, Callable[[], Any]], repeats: int, warm: bool = 
 
 def report(name: str, ours: float, theirs: float, **more: Any) -> None:
     """Print one line of JSON; ``name`` ends in the opponent's."""
+    line(name, ratio=theirs / ours, ours_s=ours, theirs_s=theirs, **more)
+
+
+def line(name: str, **values: Any) -> None:
+    """Print one line of JSON, floats to four digits, with the machine's load."""
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-    values = {
-        "name": name,
-        "ratio": _short(theirs / ours),
-        "ours_s": _short(ours),
-        "theirs_s": _short(theirs),
-    }
-    print(json.dumps({**values, **{k: _short(v) for k, v in more.items()}, "load": load}), flush=True)
+    short = {key: _short(value) for key, value in values.items()}
+    print(json.dumps({"name": name, **short, "load": load}), flush=True)
 
 
 def _short(value: Any) -> Any:

@@ -1,11 +1,11 @@
-"""Acoustic frames: how fast against openSMILE, and what each normalisation keeps of the voice.
+"""Acoustic frames: speed against openSMILE, and accuracy with each normalisation.
 
     UNDERTONE_DATA=… python benchmarks/acoustic.py [--quick]
 
-Speed: CPU seconds for a minute of noise, one thread, against openSMILE's eGeMAPS descriptors. Voice:
+Speed: CPU seconds for a minute of noise, one thread, against openSMILE's eGeMAPS descriptors. Accuracy:
 RAVDESS (648 clips of 4 emotions, 18 speakers), statistics of each clip's frames into a
 logistic regression, six folds of speakers, UA; with ``+gain`` each clip is louder or softer by up to
-12 dB, differently in training and test: what remains is not the recording level.
+12 dB, differently in training and test: the score that remains does not come from the recording level.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def speed(quick: bool) -> None:
 
 
 def statistics(frames: NDArray[np.float32]) -> NDArray[np.float64]:
-    """One vector a clip: mean, spread, deciles, movement; pitch where there is any."""
+    """One vector a clip: mean, spread, deciles, movement; pitch of voiced frames."""
     voiced = frames[:, -2][frames[:, -1] > 0.5] if (frames[:, -1] > 0.5).any() else np.zeros(1)
     deciles = np.percentile(frames, [10, 50, 90], axis=0).ravel()
     moves = np.abs(np.diff(frames, axis=0)).mean(0)
     pitch = [voiced.mean(), voiced.std(), np.median(voiced)]
     vector = np.concatenate([frames.mean(0), frames.std(0), deciles, moves, pitch])
-    return vector.round(4)  # what is zero but for rounding must not be scaled up
+    return vector.round(4)  # zeros with rounding errors must not be scaled up
 
 
 def unweighted_accuracy(vectors: NDArray[np.float64], labels: NDArray[Any], speakers: NDArray[Any]) -> float:
@@ -68,7 +68,7 @@ def unweighted_accuracy(vectors: NDArray[np.float64], labels: NDArray[Any], spea
     return float(np.mean(scores))
 
 
-def voice(folder: Path, quick: bool) -> None:
+def accuracy(folder: Path, quick: bool) -> None:
     with (folder / "manifest.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if Path(row["path"]).name.split("-")[2] in EMOTIONS]
     rows = rows[:: 8 if quick else 1]
@@ -95,7 +95,7 @@ def main() -> None:
     speed(quick)
     data = os.environ.get("UNDERTONE_DATA")
     if data and (Path(data) / "ravdess").is_dir():
-        voice(Path(data) / "ravdess", quick)
+        accuracy(Path(data) / "ravdess", quick)
     else:
         print(json.dumps({"name": "acoustic/ravdess-4", "skipped": "UNDERTONE_DATA is not set"}))
 

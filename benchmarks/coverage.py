@@ -1,4 +1,4 @@
-"""Do the intervals hold the planted value as often as they say? Simulated speakers × class effects.
+"""Do 95 % intervals hold the planted value in 95 % of cases? Simulated speakers × class effects.
 
     python benchmarks/coverage.py [--quick]
 
@@ -39,12 +39,12 @@ def draw(
     ability = MEANS + rng.normal(0, speaker, (units, 1)) + rng.normal(0, by_class, (units, 4))
     totals = np.maximum(20, rng.lognormal(np.log(size), 0.3, units)).astype(int)
     mixes = rng.dirichlet(MIX * even, units)
-    there = np.array([rng.multinomial(n, mix) for n, mix in zip(totals, mixes, strict=True)])
-    right = rng.binomial(there, 1 / (1 + np.exp(-ability)))
+    counts = np.array([rng.multinomial(n, mix) for n, mix in zip(totals, mixes, strict=True)])
+    right = rng.binomial(counts, 1 / (1 + np.exp(-ability)))
     tallies = np.zeros((units, 4, 5))
     for c in range(4):
         tallies[:, c, c] = right[:, c]
-        tallies[:, c, (c + 1) % 4] = (there - right)[:, c]
+        tallies[:, c, (c + 1) % 4] = (counts - right)[:, c]
     return tallies
 
 
@@ -74,8 +74,8 @@ def coverage(
     held = {"ours": 0, "percentile": 0, "utterances": 0}
     for repeat in range(repeats):
         tallies = draw(rng, units, EFFECTS[effect])
-        found = interval(tallies, name, draws=400, seed=repeat)
-        held["ours"] += found.low <= value <= found.high
+        ours = interval(tallies, name, draws=400, seed=repeat)
+        held["ours"] += ours.low <= value <= ours.high
         if not opponents:
             continue
         low, high = percentiles(rng, tallies, name)

@@ -2,7 +2,7 @@
 
     python benchmarks/extract.py [--quick] [--repeats 5] [--runtime openvino] [--device cuda]
 
-A wav2vec2-base of random weights (94 M: speed does not depend on what weights say) on noise of
+A wav2vec2-base of random weights (94 M: speed does not depend on the weights) on noise of
 IEMOCAP's lengths, one thread. CPU seconds are compared (``ours_s``, ``theirs_s``); wall seconds
 stand beside. ``outputs_rel_err`` is max |a - b| / max |b| against the pipeline's single clips in fp32.
 On CUDA: hours of audio an hour, token-budget buckets against one clip at a time.
@@ -31,7 +31,6 @@ from _timing import Times, measure, report
 RATE = 16_000
 Waves = list[NDArray[np.float32]]
 
-
 WASTE = 0.43
 """Share of a padded batch of 4 that is padding when IEMOCAP's clips come in random order."""
 
@@ -39,8 +38,8 @@ WASTE = 0.43
 def clips(seconds: float) -> Waves:
     """Noise of IEMOCAP's lengths (log-normal, median 3.6 s, mean 4.4 s, at most 20 s), ``seconds`` in all.
 
-    A minute is too little to leave to chance: the lengths are the distribution's quantiles, in an order
-    that wastes on padding what a random order of the whole corpus does.
+    A minute is too little for a random sample: the lengths are the distribution's quantiles, in an order
+    with as much padding as a random order of the whole corpus.
     """
     rng = np.random.default_rng(1)
     many = np.sort(np.clip(rng.lognormal(np.log(3.6), 0.65, 100_000), 0.6, 20.0))
@@ -59,7 +58,7 @@ def padding(lengths: NDArray[np.float64], batch: int = 4) -> float:
 
 
 def checkpoint(folder: Path, small: bool) -> str:
-    """A random wav2vec2-base (or, small, one of a twelfth of its depth) saved as the real one is."""
+    """A random wav2vec2-base (``small``: with two of its twelve layers), saved like the real one."""
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
@@ -70,7 +69,7 @@ def checkpoint(folder: Path, small: bool) -> str:
 
 
 def pipeline(folder: str, batch: int, device: str = "cpu") -> Callable[[Waves], Waves]:
-    """transformers' pipeline from waves to hidden states, padded batches as its collator makes them."""
+    """transformers' pipeline from waves to hidden states, batches padded by its own collator."""
     from transformers import AutoFeatureExtractor, AutoModel, Pipeline
 
     class Frames(Pipeline):  # type: ignore[misc]
@@ -95,7 +94,7 @@ def pipeline(folder: str, batch: int, device: str = "cpu") -> Callable[[Waves], 
 
 
 def error(ours: Waves, theirs: Waves) -> float:
-    """Worst clip's relative error, over the frames both have."""
+    """The worst clip's relative error, over the frames that both have."""
     worst = 0.0
     for a, b in zip(ours, theirs, strict=True):
         count = min(len(a), len(b))
@@ -155,12 +154,12 @@ def _worker(folder: str, waves: Waves, start: Any, times: Any) -> None:
 
 
 def by_processes(folder: str, waves: Waves, count: int) -> float:
-    """Wall seconds for all clips by ``count`` processes, from when all are ready to when all are done."""
+    """Wall seconds for all clips in ``count`` processes, from all are ready to all are done."""
     context = multiprocessing.get_context("spawn")
     start, times = context.Barrier(count), context.Queue()
     order = sorted(range(len(waves)), key=lambda i: -len(waves[i]))
     shares: list[list[int]] = [[] for _ in range(count)]
-    for index in order:  # the longest to whoever has least
+    for index in order:  # the longest to the process with least
         min(shares, key=lambda share: sum(len(waves[i]) for i in share)).append(index)
     workers = [
         context.Process(target=_worker, args=(folder, [waves[i] for i in share], start, times))
@@ -182,7 +181,7 @@ def two_processes(folder: str, waves: Waves, repeats: int) -> None:
 
 
 def long_clips(folder: str, seconds: Sequence[float]) -> None:
-    """How far windowed attention is from the whole clip's: mean cosine over frames."""
+    """Attention in windows against the whole clip's: mean cosine over frames."""
     from undertone.features.speech import speech_encoder
 
     whole = speech_encoder(folder, precision="fp32", long={"above": 3600.0, "window": 30.0, "overlap": 5.0})
@@ -222,7 +221,7 @@ def _extract_many(count: int, peak: Any) -> None:
 
 
 def _peak() -> float:
-    """This process's highest memory in MiB, not its parent's at the fork as getrusage has it on Linux."""
+    """This process's highest memory in MiB; getrusage on Linux counts its parent's at the fork."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

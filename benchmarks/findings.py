@@ -1,10 +1,10 @@
-"""What did each system find of what the demo corpus has planted? Read from runs that stand.
+"""Scores of each system on each kind of emotion planted in the demo corpus, read from finished runs.
 
     undertone demo --set protocol.seeds=3
     python benchmarks/findings.py runs/demo [--unit session] [--runs unison multilevel …] [--against mgcma …]
 
-For every run in the folder: UA over everything and over the part of each kind (the tone of voice, the words,
-both, the stress that turns a word's meaning), mean and spread over seeds; and its differences to the runs it
+For every run in the folder: UA over everything and over each kind (the tone of voice, the words, both, the
+stress that inverts a word's meaning), mean and spread over seeds; and its differences to the runs that it
 should beat (or to those of ``--against``), over the seeds that both have, with paired 95 % intervals over
 sessions (five), or over speakers with ``--unit speaker`` (ten, of whom pairs talk with each other). Nothing
 is trained; ``ratio`` is its UA over that of text alone.
@@ -31,24 +31,25 @@ def tallies(
     run: runs.Run, part: np.ndarray, unit: str, seeds: set[int] | None = None
 ) -> significance.Tallies:
     """Per-unit tables of the utterances in ``part``, of all seeds or of these."""
-    said = run.predictions
-    kept_seeds = [i for i, seed in enumerate(said.seeds) if seeds is None or seed in seeds]
-    names = facts.grouping(run.facts, said.ids, unit)
+    made = run.predictions
+    kept_seeds = [i for i, seed in enumerate(made.seeds) if seeds is None or seed in seeds]
+    names = facts.grouping(run.facts, made.ids, unit)
     kept = np.flatnonzero(part)
     return significance.tally(
-        said.truth[kept], said.predicted()[kept_seeds][:, kept], [names[i] for i in kept], len(said.labels)
+        made.truth[kept], made.predicted()[kept_seeds][:, kept], [names[i] for i in kept], len(made.labels)
     )
 
 
 def parts(run: runs.Run) -> dict[str, np.ndarray]:
+    """Masks of all utterances, and of those of each kind."""
     kinds = np.array([run.facts[i]["kind"] for i in run.predictions.ids])
     return {"all": np.ones(len(kinds), bool)} | {kind: kinds == kind for kind in KINDS}
 
 
 def scores(run: runs.Run, part: np.ndarray) -> list[float]:
     """UA of each seed over ``part``."""
-    said = run.predictions
-    return [metrics.ua(said.truth[part], row[part], len(said.labels)) for row in said.predicted()]
+    made = run.predictions
+    return [metrics.ua(made.truth[part], row[part], len(made.labels)) for row in made.predicted()]
 
 
 def against(ours: runs.Run, theirs: runs.Run, part: np.ndarray, unit: str) -> dict[str, float]:
@@ -65,22 +66,22 @@ def against(ours: runs.Run, theirs: runs.Run, part: np.ndarray, unit: str) -> di
 def line(
     run: runs.Run, others: dict[str, runs.Run], unit: str, rivals: Sequence[str] = RIVALS
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": f"planted/{run.name}-vs-text", "seeds": len(run.predictions.seeds)}
+    row: dict[str, Any] = {"name": f"planted/{run.name}-vs-text", "seeds": len(run.predictions.seeds)}
     for name, part in parts(run).items():
-        found[name] = round(float(np.mean(scores(run, part))), 4)
-    found["spread"] = (
-        round(float(np.std(scores(run, parts(run)["all"]), ddof=1)), 4) if found["seeds"] > 1 else None
+        row[name] = round(float(np.mean(scores(run, part))), 4)
+    row["spread"] = (
+        round(float(np.std(scores(run, parts(run)["all"]), ddof=1)), 4) if row["seeds"] > 1 else None
     )
     whole = significance.interval(tallies(run, parts(run)["all"], unit), "ua")
-    found["interval"] = [round(whole.low, 4), round(whole.high, 4)]
-    found["seconds"] = round(run.seconds or 0.0)
+    row["interval"] = [round(whole.low, 4), round(whole.high, 4)]
+    row["seconds"] = round(run.seconds or 0.0)
     if "text" in others:
         text = float(np.mean(scores(others["text"], parts(run)["all"])))
-        found["ratio"] = round(found["all"] / text, 4)
+        row["ratio"] = round(row["all"] / text, 4)
     for rival in (r for r in rivals if r in others and r != run.name):
         for name in ("all", "stress"):
-            found[f"{name} - {rival}"] = against(run, others[rival], parts(run)[name], unit)
-    return found
+            row[f"{name} - {rival}"] = against(run, others[rival], parts(run)[name], unit)
+    return row
 
 
 def main() -> None:
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("--unit", choices=["session", "speaker"], default="session")
     parser.add_argument("--runs", nargs="+", default=None)
     parser.add_argument("--against", nargs="+", default=list(RIVALS))
-    parser.add_argument("--quick", action="store_true", help="as it is: reading takes seconds")
+    parser.add_argument("--quick", action="store_true", help="no difference: reading takes seconds")
     chosen = parser.parse_args()
     folders = sorted(
         p.parent for p in chosen.folder.glob("*/card.json") if (p.parent / "split.json").is_file()

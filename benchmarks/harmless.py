@@ -1,14 +1,14 @@
-"""Where words carry nothing, does reading them do harm? And which granularity of speech helps?
+"""Where words carry no emotion, do they lower the scores? And which granularity of speech helps?
 
     UNDERTONE_DATA=… python benchmarks/harmless.py [--corpora emodb ravdess4 ravdess8]
         [--systems speech unison multilevel-word …] [--epochs N] [--seeds 1] [--jobs 2] [--out DIR] [--quick]
 
-EmoDB with its human phones, syllables and words; RAVDESS in four classes (calm is neutral) and eight, its
-words found by our aligner. Recipes are those of ``recipes/``; five folds over speakers. Each system is run as
-things are and, named ``…-shuffled``, with every transcript replaced by another clip's: its words stand on the
-segments in their order. ``multilevel-word`` … are the granularities one by one, speech beside its words at
+EmoDB with phones, syllables and words marked by people; RAVDESS in four classes (calm is neutral) and eight,
+its words aligned by us. Recipes are those of ``recipes/``; five folds over speakers. Each system is run with
+the true transcripts and, named ``…-shuffled``, with each transcript replaced by another clip's, its words put
+on the segments in their order. ``multilevel-word`` … are the granularities one by one: speech and words at
 that level. One JSON line a run: UA, its difference to ``speech`` with a paired interval over speakers,
-``ratio`` of the two. Finished folds are not done again.
+``ratio`` of the two. Finished folds are not run again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CORPORA = {"emodb": "emodb4", "ravdess4": "ravdess4", "ravdess8": "ravdess8"}
 """The label set of each."""
 SYSTEMS = ("speech", "text", "score", "concat", "perspective", "mgcma", "multilevel", "unison")
 LEVELS = ("multilevel-frame", "multilevel-phone", "multilevel-syllable", "multilevel-word")
-"""Speech beside its words at one granularity."""
+"""Speech and words at one granularity."""
 QUICK = ("speech", "concat")
 
 
@@ -60,11 +60,11 @@ def prepared(corpus: str, data: Path, out: Path, jobs: int) -> Path:
 
 
 def shuffled(path: Path) -> Path:
-    """The same with each transcript another clip's."""
+    """The manifest with each transcript replaced by another clip's."""
     made = path.with_name(f"{path.stem}-shuffled.jsonl")
     if not made.is_file():
-        found = manifest.read(path)
-        manifest.write(made, exchanged(list(found.utterances)), found.meta)
+        whole = manifest.read(path)
+        manifest.write(made, exchanged(list(whole.utterances)), whole.meta)
     return made
 
 
@@ -72,11 +72,11 @@ def exchanged(utterances: list[Utterance]) -> Iterator[Utterance]:
     others = list(utterances)
     random.Random(0).shuffle(others)
     for u, other in zip(utterances, others, strict=True):
-        yield replace(u, text=other.text, alignment=lent(u, other))
+        yield replace(u, text=other.text, alignment=renamed(u, other))
 
 
-def lent(u: Utterance, other: Utterance) -> Alignment | None:
-    """The clip's own boundaries, its words called by the other's names in their order."""
+def renamed(u: Utterance, other: Utterance) -> Alignment | None:
+    """The clip's own boundaries with the other's words in their order."""
     if u.alignment is None:
         return None
     names = list(other.alignment.word if other.alignment else ())
@@ -106,14 +106,14 @@ def recipes(corpus: str, path: Path, chosen: argparse.Namespace) -> Iterator[Rec
 
 
 def line(run: runs.Run, speech: runs.Run) -> dict[str, Any]:
-    """What one run reached, beside speech alone."""
+    """One run's UA, and its difference to speech alone."""
     ua = float(np.mean([_ua(run, row) for row in run.predictions.predicted()]))
     alone = float(np.mean([_ua(speech, row) for row in speech.predictions.predicted()]))
-    found = {"name": f"harmless/{run.name}-vs-speech", "ua": round(ua, 4), "ratio": round(ua / alone, 4)}
+    row = {"name": f"harmless/{run.name}-vs-speech", "ua": round(ua, 4), "ratio": round(ua / alone, 4)}
     if run.name != speech.name:
         gap = significance.paired(_tallies(run), _tallies(speech)).difference
-        found |= {"difference": round(gap.value, 4), "low": round(gap.low, 4), "high": round(gap.high, 4)}
-    return found | {"seeds": len(run.predictions.seeds), "seconds": round(run.seconds or 0.0)}
+        row |= {"difference": round(gap.value, 4), "low": round(gap.low, 4), "high": round(gap.high, 4)}
+    return row | {"seeds": len(run.predictions.seeds), "seconds": round(run.seconds or 0.0)}
 
 
 def _ua(run: runs.Run, row: np.ndarray) -> float:
@@ -121,9 +121,9 @@ def _ua(run: runs.Run, row: np.ndarray) -> float:
 
 
 def _tallies(run: runs.Run) -> significance.Tallies:
-    said = run.predictions
-    speakers = facts.grouping(run.facts, said.ids, "speaker")
-    return significance.tally(said.truth, said.predicted(), speakers, len(said.labels))
+    made = run.predictions
+    speakers = facts.grouping(run.facts, made.ids, "speaker")
+    return significance.tally(made.truth, made.predicted(), speakers, len(made.labels))
 
 
 def report(out: Path, names: Iterable[str], corpus: str) -> None:

@@ -1,8 +1,8 @@
-"""What systems cost: parameters, forward and training step, beside the naive way of doing the same.
+"""The cost of systems: parameters, forward and training step, against a naive implementation.
 
     python benchmarks/models.py [--quick]
 
-``step`` and ``forward``: 32 utterances of up to 250 frames and 24 tokens at 768 dimensions. The naive way is
+``step`` and ``forward``: 32 utterances of up to 250 frames and 24 tokens at 768 dimensions. The naive one is
 the same network with a Python loop over utterances and segments to pool them, on a batch padded to the
 longest utterance of the corpus (500 frames, 48 tokens) in place of its own.
 
@@ -64,7 +64,7 @@ def one_batch() -> Batch:
 
 
 def padded(batch: Batch) -> Batch:
-    """The same, as long as the longest of the corpus."""
+    """The batch padded to the longest utterance of the corpus."""
     B = len(batch)
     speech, text = torch.zeros(B, LONGEST, DIMS.speech), torch.zeros(B, MOST_TOKENS, DIMS.text)
     words = torch.full((B, MOST_TOKENS), -1)
@@ -75,7 +75,7 @@ def padded(batch: Batch) -> Batch:
 
 
 def loop_pool(frames: Tensor, spans: Tensor, lengths: Tensor, how: str = "mean") -> Tensor:
-    """Segments' means, one utterance and one segment at a time."""
+    """Pooled segments, one utterance and one segment at a time."""
     out = torch.zeros(*spans.shape[:2], frames.shape[-1])
     for b in range(len(frames)):
         for s in range(int(lengths[b])):
@@ -93,7 +93,7 @@ def step(system: System, batch: Batch) -> None:
 
 
 def naively(run: Callable[[], Any]) -> Callable[[], Any]:
-    """The same call with the loop in place of the vectorised pooling."""
+    """The call with the loop in place of the vectorised pooling."""
 
     def wrapped() -> None:
         with mock.patch("undertone.models.layers.pool", loop_pool):
@@ -103,7 +103,7 @@ def naively(run: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def cost(name: str, repeats: int) -> None:
-    """One system's parameters, forward and step."""
+    """Print one system's parameters, and its times of forward and step."""
     torch.manual_seed(0)
     system, batch = build(name, {}, DIMS), one_batch()
     wide = padded(batch)
@@ -126,7 +126,7 @@ def cost(name: str, repeats: int) -> None:
 
 
 def buckets(count: int, repeats: int) -> None:
-    """A pass of ``multilevel`` over IEMOCAP-like lengths, bucketed and not."""
+    """Print the times of a pass of ``multilevel`` over IEMOCAP-like lengths, bucketed and not."""
     rng = np.random.default_rng(0)
     seconds = np.minimum(rng.lognormal(1.25, 0.7, size=count), 20.0)
     lengths = np.maximum(20, seconds * RATE).astype(np.int64)
@@ -146,7 +146,7 @@ def buckets(count: int, repeats: int) -> None:
 
 
 def memory(name: str) -> None:
-    """Bytes kept for the backward pass at 250 and at 500 frames."""
+    """Print the growth of the bytes kept for the backward pass from 250 to 500 to 1,000 frames."""
 
     def kept(frames: int) -> int:
         saved: dict[int, int] = {}

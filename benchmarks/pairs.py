@@ -1,12 +1,12 @@
-"""Two real sides that agree in nothing but the class: is fusion as good as the product rule?
+"""Two real modalities that share nothing but the class: is fusion as good as the product rule?
 
     UNDERTONE_DATA=… python benchmarks/pairs.py [--quick] [--systems speech text score unison …]
 
 RAVDESS clips of four classes, each paired with GoEmotions sentences of the same class. Such pairs are
-independent given the class, so that the product of the two posteriors is the best there is: they test
-plumbing, missing modalities and calibration, not alignment, and are no corpus of their own. Five speaker
+independent given the class, so that the product of the two posteriors is optimal: they test the code,
+missing modalities and calibration, not alignment, and are no corpus of their own. Five speaker
 folds; a fold trains on three parts' clips, each with six sentences, and on more sentences without speech; one
-part's clips, in ten pairings, choose the epoch; the rest is tested in ten pairings with sentences never seen.
+part's clips, in ten pairings, choose the epoch; the rest is tested in ten pairings with unseen sentences.
 One JSON line a system: ``ratio`` is its UA over the better single side's, in the same run.
 """
 
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.append(str(Path(__file__).parents[1]))  # ``studies`` is not installed
 
 import numpy as np
 import soundfile
@@ -45,15 +46,15 @@ from undertone.training.loop import fit, seed_everything
 CLASSES = ("angry", "happy", "sad", "neutral")
 SYSTEMS = ("speech", "text", "score", "concat", "perspective", "mgcma", "multilevel", "unison")
 FOLDS, PAIRINGS, TAUGHT, WORDS_ALONE = 5, 10, 6, 1500
-"""Sentences there are enough, clips few: with six a clip, a system has heard speech as often as speech needs
-by the time that it begins to know its sentences by heart."""
+"""Sentences are many, clips few: with six sentences a clip, speech is trained long enough before a system
+begins to overfit its sentences."""
 SETTINGS = ("model.modality_dropout=0.3", "training.epochs=5", "training.batch=32")
 OWN = {
     "score": ('model.late="product"',),
     "multilevel": ('model.members=["early-frame","late-frame"]',),
     "unison": ("model.delta=1.0",),
 }
-"""RAVDESS is used as it comes: it has no word boundaries. The product rule is what all are held against."""
+"""RAVDESS is used as released, without word boundaries. The product rule is the reference."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,21 @@ class Clip:
 
 
 def clips(root: Path, quick: bool) -> list[Clip]:
-    """Those of the four classes; calm counts as neutral."""
+    """The clips of the four classes; calm counts as neutral."""
     acoustic = load_recipe(recipes_folder() / "ravdess" / "speech.toml").speech.acoustic
-    found = []
+    chosen = []
     for u in Ravdess(root / "ravdess").read():
         label = "neutral" if u.label == "calm" else str(u.label)
         if label in CLASSES and not (quick and int(u.speaker) > FOLDS * 2):
             wave = soundfile.read(u.audio, dtype="float32")[0]
-            found.append(Clip(u.id, u.speaker, CLASSES.index(label), acoustic_frames(wave, acoustic)))
-    return found
+            chosen.append(Clip(u.id, u.speaker, CLASSES.index(label), acoustic_frames(wave, acoustic)))
+    return chosen
 
 
 def by_class(rows: Sequence[sentences.Sentence], rng: np.random.Generator) -> list[list[str]]:
     """The texts of each class, shuffled."""
-    found = [[s.text for s in rows if s.label == label] for label in CLASSES]
-    return [[texts[i] for i in rng.permutation(len(texts))] for texts in found]
+    pools = [[s.text for s in rows if s.label == label] for label in CLASSES]
+    return [[texts[i] for i in rng.permutation(len(texts))] for texts in pools]
 
 
 def pairing(chosen: Sequence[Clip], texts: list[list[str]], number: int, pieces: Subword) -> list[Example]:
@@ -97,7 +98,7 @@ def pairing(chosen: Sequence[Clip], texts: list[list[str]], number: int, pieces:
 
 
 def alone(texts: list[list[str]], count: int, pieces: Subword) -> list[Example]:
-    """Sentences without speech, from the far end of the pools."""
+    """Sentences without speech, from the end of the pools."""
     share = count // len(CLASSES)
     return [
         Example(id=f"text/{k}/{i}", speech=None, text=pieces.encode(text)[0], label=k)
@@ -116,39 +117,40 @@ class Fold:
     tests: list[list[Example]]
 
 
-def folds(heard: list[Clip], root: Path, seed: int, quick: bool) -> list[Fold]:
+def folds(recordings: list[Clip], root: Path, seed: int, quick: bool) -> list[Fold]:
+    """Five folds over speakers."""
     rng = np.random.default_rng(seed)
     rows = sentences.four(sentences.read(root, "train"))
     cut = len(rows) // 10
     held, taught = by_class(rows[:cut], rng), by_class(rows[cut:], rng)
     unseen = by_class(sentences.four(sentences.read(root, "dev")), rng)
     pieces = Subword.fit([t for pool in taught for t in pool[-2000:]], 4000)
-    speakers = rng.permutation(sorted({c.speaker for c in heard}))
-    part = {str(s): i % FOLDS for i, s in enumerate(speakers)}
-    dims = Dimensions(len(CLASSES), heard[0].frames.shape[1], 0, 64, pieces.size)
+    speakers = rng.permutation(sorted({c.speaker for c in recordings}))
+    group = {str(s): i % FOLDS for i, s in enumerate(speakers)}
+    dims = Dimensions(len(CLASSES), recordings[0].frames.shape[1], 0, 64, pieces.size)
     made = []
     for fold in range(FOLDS):
-        sides: list[list[Clip]] = [[], [], []]
-        for clip in heard:
-            distance = (part[clip.speaker] - fold) % FOLDS
-            sides[2 if distance == 0 else 1 if distance == 1 else 0].append(clip)
-        train = [e for number in range(TAUGHT) for e in pairing(sides[0], taught, number, pieces)]
+        parts: list[list[Clip]] = [[], [], []]
+        for clip in recordings:
+            distance = (group[clip.speaker] - fold) % FOLDS
+            parts[2 if distance == 0 else 1 if distance == 1 else 0].append(clip)
+        train = [e for number in range(TAUGHT) for e in pairing(parts[0], taught, number, pieces)]
         train += alone(taught, 400 if quick else WORDS_ALONE, pieces)
-        tests = [pairing(sides[2], unseen, number, pieces) for number in range(PAIRINGS)]
-        validation = [e for number in range(PAIRINGS) for e in pairing(sides[1], held, number, pieces)]
+        tests = [pairing(parts[2], unseen, number, pieces) for number in range(PAIRINGS)]
+        validation = [e for number in range(PAIRINGS) for e in pairing(parts[1], held, number, pieces)]
         made.append(Fold(dims, train, validation, tests))
     return made
 
 
 def without(examples: Sequence[Example], side: str) -> list[Example]:
-    """Only what one system of a single side can hear or read; what it cannot learn from is left out."""
+    """The examples with one modality alone; those that lack it are left out."""
     if side == "speech":
         return [replace(e, text=None) for e in examples if e.speech is not None]
     return [replace(e, speech=None) for e in examples]
 
 
 def tested(name: str, fold: Fold, seed: int, quick: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and (pairings, n, C) logits of the test side."""
+    """Labels and ``(pairings, n, C)`` logits of the test part."""
     more = ("training.epochs=2",) if quick else ()
     recipe = load_recipe(
         recipes_folder() / "ravdess" / f"{name}.toml",
@@ -166,10 +168,10 @@ def tested(name: str, fold: Fold, seed: int, quick: bool) -> tuple[np.ndarray, n
 
 def score(name: str, made: list[Fold], seed: int, quick: bool) -> dict[str, Any]:
     started = time.process_time()
-    found = [tested(name, fold, seed, quick) for fold in made]
-    labels = np.concatenate([f[0] for f in found])
-    said = np.concatenate([f[1] for f in found], 1).argmax(-1)  # (pairings, n)
-    ua = [metrics.ua(labels, row, len(CLASSES)) for row in said]
+    results = [tested(name, fold, seed, quick) for fold in made]
+    labels = np.concatenate([labels for labels, _ in results])
+    predicted = np.concatenate([logits for _, logits in results], 1).argmax(-1)  # (pairings, n)
+    ua = [metrics.ua(labels, row, len(CLASSES)) for row in predicted]
     seconds = time.process_time() - started
     return {"ua": float(np.mean(ua)), "spread": float(np.std(ua)), "cpu_s": round(seconds, 1)}
 
@@ -188,12 +190,12 @@ def main() -> None:
     made = folds(clips(Path(root), chosen.quick), Path(root), chosen.seed, chosen.quick)
     single = 0.0
     for name in chosen.systems:
-        figures = score(name, made, chosen.seed, chosen.quick)
+        scores = score(name, made, chosen.seed, chosen.quick)
         if name in ("speech", "text"):
-            single = max(single, figures["ua"])
-        ratio = figures["ua"] / single if single else None
+            single = max(single, scores["ua"])
+        ratio = scores["ua"] / single if single else None
         print(
-            json.dumps({"name": f"pairs/{name}-vs-better-single-side", "ratio": ratio, **figures}), flush=True
+            json.dumps({"name": f"pairs/{name}-vs-better-single-side", "ratio": ratio, **scores}), flush=True
         )
 
 

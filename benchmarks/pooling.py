@@ -1,4 +1,4 @@
-"""Frames into segments: the vectorised pooling against the loop over segments that says the same.
+"""Frames into segments: the vectorised pooling against a loop over segments with the same result.
 
     python benchmarks/pooling.py [--quick]
 

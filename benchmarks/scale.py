@@ -1,11 +1,11 @@
-"""The cluster against this machine: the same answers, what the engine costs, what it survives.
+"""The cluster against this machine: equal predictions, the engine's cost, failures and memory.
 
     python benchmarks/scale.py [--quick] [--only equal|overhead|processor|faults|resume|memory]
                                [--corpus M.jsonl --model DIR]
 
 The cluster is ``ray.cluster_utils.Cluster``: two nodes of one core each, on this machine. Opponent: two
-spawned processes, as the local engine has them. Without --corpus and --model, the synthesised demo corpus
-and a model after one epoch are made first (that is not timed).
+spawned processes, like those of the local engine. Without --corpus and --model, the synthesised demo corpus
+and a model of one epoch are made first (that is not timed).
 """
 
 from __future__ import annotations
@@ -23,20 +23,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from _timing import report
+from _local import ENCODER, ROWS, Meter, compare, extract_locally, predict_locally, rows_of
+from _timing import line, report
 from undertone import manifest as manifests
-from undertone.features.extract import extract as extract_here
 from undertone.features.extract import read_speech
 from undertone.features.speech import speech_encoder
-from undertone.features.work import EncodeTask, start_worker, work_chunk
+from undertone.files import one_thread
 from undertone.scale.cluster import require
 from undertone.scale.extract import extract
 from undertone.scale.parts import WorkPart, open_source
@@ -46,15 +44,6 @@ from undertone.scale.stage import Staged
 from undertone.scale.stream import Account, Make, PartSummary, run
 from undertone.scale.workers import Workers
 from undertone.store import Store
-
-ENCODER = {"name": "acoustic"}
-ROWS = 64
-
-
-def line(name: str, **values: Any) -> None:
-    load = round(os.getloadavg()[0], 2)
-    shown = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in values.items()}
-    print(json.dumps({"name": name, **shown, "load": load}), flush=True)
 
 
 @contextlib.contextmanager
@@ -78,108 +67,31 @@ def cluster(nodes: int = 2) -> Iterator[Any]:
         made.shutdown()
 
 
-# ---- the same work in two spawned processes ----------------------------------------------------------
-
-_judge: Any = None
-
-
-def _start_judge(model: Path) -> None:
-    global _judge
-    import torch
-
-    from undertone.judging.predictor import Predictor, load_model
-
-    torch.set_num_threads(1)
-    _judge = Predictor(load_model(model))
-
-
-def _judge_some(utterances: Sequence[Any]) -> tuple[float, list[str]]:
-    from undertone.judging.inputs import item_of
-
-    began = time.time()
-    return began, [json.dumps(_judge.judge(item_of(u)).plain(), ensure_ascii=False) for u in utterances]
-
-
-def _extract_some(items: Sequence[EncodeTask]) -> tuple[float, int]:
-    began = time.time()
-    return began, len(work_chunk(items))
-
-
-def in_processes(
-    groups: Sequence[Any], work: Callable[[Any], Any], start: Callable[..., None], args: tuple[Any, ...]
-) -> tuple[float, float, list[Any]]:
-    """Seconds in all, seconds from the first group begun, and what came back."""
-    asked = time.time()
-    began, answers = [], []
-    with ProcessPoolExecutor(2, get_context("spawn"), initializer=start, initargs=args) as pool:
-        for future in as_completed([pool.submit(work, group) for group in groups]):
-            first, answer = future.result()
-            began.append(first)
-            answers.append(answer)
-        ended = time.time()
-    return ended - asked, ended - min(began), answers
-
-
-def predict_locally(corpus: Path, model: Path) -> tuple[float, float, list[str]]:
-    utterances = manifests.read(corpus).resolved()
-    groups = [utterances[i : i + rows_of(corpus)] for i in range(0, len(utterances), rows_of(corpus))]
-    total, working, answers = in_processes(groups, _judge_some, _start_judge, (model,))
-    return total, working, [text for some in answers for text in some]
-
-
-def extract_locally(corpus: Path, store: Path) -> tuple[float, float]:
-    from undertone.features.extract import speech_key
-
-    encoder = speech_encoder(**ENCODER)
-    utterances = manifests.read(corpus).resolved()
-    asked = time.time()
-    items = [EncodeTask("speech", speech_key(u, encoder), u) for u in utterances]
-    planned = time.time() - asked
-    groups = [items[i : i + rows_of(corpus)] for i in range(0, len(items), rows_of(corpus))]
-    total, working, _ = in_processes(groups, _extract_some, start_worker, (store, encoder, None))
-    return planned + total, planned + working
-
-
 # ---- the questions -----------------------------------------------------------------------------------
 
 
-def compare(expected: Sequence[str], found: Sequence[str]) -> tuple[int, float]:
-    """How many labels differ, and the largest difference of a number."""
-    ours = {(one := json.loads(text))["id"]: one for text in found}
-    theirs = {(one := json.loads(text))["id"]: one for text in expected}
-    assert ours.keys() == theirs.keys() and len(found) == len(ours), "each utterance once"
-    labels = sum(ours[i]["label"] != theirs[i]["label"] for i in ours)
-    far = max(
-        abs(ours[i]["perspectives"][side][label] - p)
-        for i in ours
-        for side, shares in theirs[i]["perspectives"].items()
-        for label, p in shares.items()
-    )
-    return labels, far
-
-
 def equal(corpus: Path, model: Path, folder: Path) -> None:
-    """Local answers and features against the cluster's."""
+    """Predictions and features of this machine against the cluster's."""
     utterances = manifests.read(corpus).resolved()
     _, _, expected = predict_locally(corpus, model)
     with cluster():
         predict(str(corpus), str(folder / "answers"), model, workers=Workers(rows=ROWS), align="none")
         extract(str(corpus), str(folder / "far"), ENCODER, None, workers=Workers(rows=ROWS))
     labels, far = compare(expected, [text.strip() for text in predictions(str(folder / "answers"))])
-    encoder, here = speech_encoder(**ENCODER), Store(folder / "near")
-    extract_here(utterances, here, encoder)
-    there = Store(folder / "far")
+    extract_locally(corpus, folder / "near")
+    encoder = speech_encoder(**ENCODER)
+    local, remote = Store(folder / "near"), Store(folder / "far")
     difference = max(
-        float(np.abs(read_speech(here, u, encoder) - read_speech(there, u, encoder)).max())
+        float(np.abs(read_speech(local, u, encoder) - read_speech(remote, u, encoder)).max())
         for u in utterances
     )
     line("scale/equal-local", utterances=len(utterances), labels_differ=labels, largest_difference=far)
-    same = here.keys() == there.keys()
-    line("scale/equal-features-local", entries=len(there), same_keys=same, largest_difference=difference)
+    same = local.keys() == remote.keys()
+    line("scale/equal-features-local", entries=len(remote), same_keys=same, largest_difference=difference)
 
 
 def overhead(corpus: Path, model: Path, folder: Path, repeats: int) -> None:
-    """Working seconds of both, in turns; start-up apart. Each turn is a line, medians come last."""
+    """Working seconds of both, in turns, without start-up. Each turn is a line, medians come last."""
     ours: dict[str, list[tuple[float, float]]] = {"predict": [], "extract": []}
     theirs: dict[str, list[tuple[float, float]]] = {"predict": [], "extract": []}
     with cluster():
@@ -189,18 +101,20 @@ def overhead(corpus: Path, model: Path, folder: Path, repeats: int) -> None:
             out = folder / f"answers{turn}"
             done = predict(str(corpus), str(out), model, workers=Workers(rows=ROWS), align="none")
             ours["predict"].append((done.working, done.seconds - done.working))
-            tell("turn/predict", ours["predict"][-1:], theirs["predict"][-1:])
+            report_medians("turn/predict", ours["predict"][-1:], theirs["predict"][-1:])
             total, working = extract_locally(corpus, folder / f"near{turn}")
             theirs["extract"].append((working, total - working))
             store = folder / f"far{turn}"
             done = extract(str(corpus), str(store), ENCODER, None, workers=Workers(rows=ROWS))
             ours["extract"].append((done.working, done.seconds - done.working))
-            tell("turn/extract", ours["extract"][-1:], theirs["extract"][-1:])
+            report_medians("turn/extract", ours["extract"][-1:], theirs["extract"][-1:])
     for name in ours:
-        tell(name, ours[name], theirs[name])
+        report_medians(name, ours[name], theirs[name])
 
 
-def tell(name: str, ours: Sequence[tuple[float, float]], theirs: Sequence[tuple[float, float]]) -> None:
+def report_medians(
+    name: str, ours: Sequence[tuple[float, float]], theirs: Sequence[tuple[float, float]]
+) -> None:
     """Medians of (working, starting) seconds of both."""
     mine, start, other, their_start = (
         statistics.median(t[k] for t in rows) for rows in (ours, theirs) for k in (0, 1)
@@ -210,13 +124,13 @@ def tell(name: str, ours: Sequence[tuple[float, float]], theirs: Sequence[tuple[
 
 
 def processor(corpus: Path, model: Path, folder: Path) -> None:
-    """Processor seconds of everything either engine runs, start-up taken away: steady on a busy machine.
+    """Processor seconds of all processes of either engine, less start-up: steady on a busy machine.
 
-    What start-up costs is a run over two utterances. Ray's own processes count, from store to agents.
+    The cost of start-up is that of a run over two utterances. All of Ray's own processes count.
     """
     few = folder / "few.jsonl"
-    held = manifests.read(corpus)
-    manifests.write(few, held.resolved()[:2], held.meta)
+    whole = manifests.read(corpus)
+    manifests.write(few, whole.resolved()[:2], whole.meta)
     meter, spent = Meter(), dict[str, float]()
 
     def measured(name: str, work: Callable[[Path, Path], object]) -> None:
@@ -225,67 +139,35 @@ def processor(corpus: Path, model: Path, folder: Path) -> None:
             work(manifest, folder / f"{name}-{size}")
             spent[f"{name}-{size}"] = meter.seconds - before
 
-    def judge(manifest: Path, out: Path) -> None:
+    def predict_on_ray(manifest: Path, out: Path) -> None:
         predict(str(manifest), str(out), model, workers=Workers(rows=rows_of(manifest)), align="none")
 
-    def encode(manifest: Path, out: Path) -> None:
+    def extract_on_ray(manifest: Path, out: Path) -> None:
         extract(str(manifest), str(out), ENCODER, None, workers=Workers(rows=rows_of(manifest)))
 
-    measured("predict-here", lambda manifest, _: predict_locally(manifest, model))
-    measured("extract-here", extract_locally)
+    measured("predict-local", lambda manifest, _: predict_locally(manifest, model))
+    measured("extract-local", extract_locally)
     with cluster():
-        measured("predict-ray", judge)
-        measured("extract-ray", encode)
+        measured("predict-ray", predict_on_ray)
+        measured("extract-ray", extract_on_ray)
     for name in ("predict", "extract"):
-        starts = [spent[f"{name}-{engine}-few"] for engine in ("ray", "here")]
+        starts = [spent[f"{name}-{engine}-few"] for engine in ("ray", "local")]
         mine, other = (
             spent[f"{name}-{engine}-all"] - start
-            for engine, start in zip(("ray", "here"), starts, strict=True)
+            for engine, start in zip(("ray", "local"), starts, strict=True)
         )
         more = {"overhead": mine / other - 1, "our_start_s": starts[0], "their_start_s": starts[1]}
         report(f"scale/processor-{name}-two-processes", mine, other, **more)
 
 
-def rows_of(manifest: Path) -> int:
-    """So that both workers get something even of two utterances."""
-    return 1 if manifest.name == "few.jsonl" else ROWS
-
-
-class Meter:
-    """Processor seconds of every process of this session, looked at often: those that end keep theirs."""
-
-    def __init__(self) -> None:
-        self.ticks: dict[int, int] = {}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._over.wait(0.1):
-            self.look()
-
-    def look(self) -> None:
-        session = os.getsid(0)
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == session:
-                    self.ticks[int(entry.name)] = int(fields[11]) + int(fields[12])
-
-    @property
-    def seconds(self) -> float:
-        self.look()
-        return sum(self.ticks.values()) / os.sysconf("SC_CLK_TCK")
-
-
 def workers_of_this_run() -> list[int]:
     """Process ids of the actors that work on parts."""
-    found = []
+    ids = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and b"MapWorker" in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-    return found
+                ids.append(int(entry.name))
+    return ids
 
 
 def faults(corpus: Path, model: Path, folder: Path) -> None:
@@ -332,7 +214,7 @@ def resume(corpus: Path, model: Path, folder: Path) -> None:
             time.sleep(0.1)
         first.kill()
         first.wait()
-        time.sleep(5)  # what the workers had in hand still lands
+        time.sleep(5)  # parts that the workers had begun are still written
         before = {name: (out / name).stat().st_mtime_ns for name in result_files(str(out))}
         again = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     after = {name: (out / name).stat().st_mtime_ns for name in result_files(str(out))}
@@ -343,7 +225,7 @@ def resume(corpus: Path, model: Path, folder: Path) -> None:
         shards=len(after),
         redone=sum(after[name] != at for name, at in before.items()),
         in_order=[row["id"] for row in read_results(str(out), ["id"])] == ids,
-        said=again.stderr.strip().splitlines()[-1],
+        message=again.stderr.strip().splitlines()[-1],
     )
 
 
@@ -352,7 +234,7 @@ def resume(corpus: Path, model: Path, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Loudness:
-    """A fake encoder: a clip's mean level. What is measured is everything around it."""
+    """A fake encoder: a clip's mean level. The measurement is of everything around it."""
 
     out: str
     identity: str = "loudness"
@@ -406,7 +288,7 @@ def tiny_shards(folder: Path, count: int) -> Path:
 
 
 def memory_driver(shards: str, out: str) -> None:
-    """In a process of its own: run, and say how large it became."""
+    """In a process of its own: run, and print the highest memory."""
     with cluster():
         source = open_source(shards, 500)
         check_folder(out, source, "loudness")
@@ -435,11 +317,11 @@ def memory(folder: Path, counts: Sequence[int]) -> None:
     line("scale/memory", growth=peaks[-1] / peaks[0] - 1, rows=list(counts))
 
 
-# ---- the frame ---------------------------------------------------------------------------------------
+# ---- the command ---------------------------------------------------------------------------------------
 
 
 def material(folder: Path, size: int) -> tuple[Path, Path]:
-    """The demo corpus, and a model after one epoch."""
+    """The demo corpus, and a model of one epoch."""
     from undertone.experiment.prepare import prepare
     from undertone.experiment.recipe import load_recipe, recipes_folder
     from undertone.experiment.single import train_one
@@ -460,31 +342,30 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory-driver", nargs=2, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.memory_driver:
-        return memory_driver(*asked.memory_driver)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+    options = parser.parse_args()
+    if options.memory_driver:
+        return memory_driver(*options.memory_driver)
+    one_thread()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        wanted = [asked.only] if asked.only else (["equal"] if asked.quick else list(QUESTIONS))
-        if set(wanted) - {"memory"} and (asked.corpus is None or asked.model is None):
-            asked.corpus, asked.model = material(folder, 120 if asked.quick else 1100)
+        wanted = [options.only] if options.only else (["equal"] if options.quick else list(QUESTIONS))
+        if set(wanted) - {"memory"} and (options.corpus is None or options.model is None):
+            options.corpus, options.model = material(folder, 120 if options.quick else 1100)
         for name in wanted:
             (folder / name).mkdir()
-            QUESTIONS[name](asked, folder / name)
+            QUESTIONS[name](options, folder / name)
     return None
 
 
 QUESTIONS: dict[str, Callable[[Any, Path], None]] = {
-    "equal": lambda asked, at: equal(asked.corpus, asked.model, at),
-    "overhead": lambda asked, at: overhead(
-        asked.corpus, asked.model, at, 1 if asked.quick else asked.repeats
+    "equal": lambda options, at: equal(options.corpus, options.model, at),
+    "overhead": lambda options, at: overhead(
+        options.corpus, options.model, at, 1 if options.quick else options.repeats
     ),
-    "processor": lambda asked, at: processor(asked.corpus, asked.model, at),
-    "faults": lambda asked, at: faults(asked.corpus, asked.model, at),
-    "resume": lambda asked, at: resume(asked.corpus, asked.model, at),
-    "memory": lambda asked, at: memory(at, (100, 1_000) if asked.quick else (1_000, 100_000)),
+    "processor": lambda options, at: processor(options.corpus, options.model, at),
+    "faults": lambda options, at: faults(options.corpus, options.model, at),
+    "resume": lambda options, at: resume(options.corpus, options.model, at),
+    "memory": lambda options, at: memory(at, (100, 1_000) if options.quick else (1_000, 100_000)),
 }
 
 

@@ -1,11 +1,11 @@
-"""How fast is the service, what does batching bring, and what does HTTP cost?
+"""Speed of the service, gain of batching, and cost of HTTP.
 
     python benchmarks/serving.py [--quick] [--model FOLDER]
 
 Loopback only, a bounded number of requests. Three-second clips, no transcript, at concurrency 1, 8 and 32,
 with batching and without; the in-process predictor beside it; and the same encoder and network behind a plain
-FastAPI handler that judges one request after the other, as one writes it first. Without ``--model`` a
-network of the demo's size with random weights: speed does not depend on what the weights say.
+FastAPI handler that takes one request after the other. Without ``--model`` a network of the demo's size with
+random weights: speed does not depend on the weights.
 
 A handler around a transformers pipeline is measured with a wav2vec 2.0 of random weights (base size;
 ``--quick`` a small one), against the service with the same network as its encoder.
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import json
 import os
 import subprocess
 import sys
@@ -25,13 +24,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import httpx
 import numpy as np
+
+from _timing import line
 
 SECONDS = 3.0
 PLAIN = """
@@ -103,7 +103,7 @@ def demo_sized(folder: Path) -> Path:
 
 
 def wav2vec(folder: Path, quick: bool) -> Path:
-    """A wav2vec 2.0 classifier of random weights, as transformers saves it."""
+    """A wav2vec 2.0 classifier of random weights, saved by transformers."""
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
 
@@ -173,9 +173,9 @@ class Server:
 def free_port() -> int:
     import socket
 
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
 
 
 def undertone(model: Path, *more: str) -> Server:
@@ -190,11 +190,11 @@ def plain(kind: str, folder: Path) -> Server:
 
 
 async def load(url: str, clips: list[bytes], concurrency: int, count: int) -> tuple[list[float], float]:
-    """Seconds of each answer, and of all together."""
+    """Seconds of each request, and of all together."""
     waiting = iter(range(count))
     taken: list[float] = []
 
-    async def ask(client: httpx.AsyncClient) -> None:
+    async def request(client: httpx.AsyncClient) -> None:
         for number in waiting:
             began = time.perf_counter()
             sound = ("clip.wav", clips[number % len(clips)], "audio/wav")
@@ -205,12 +205,12 @@ async def load(url: str, clips: list[bytes], concurrency: int, count: int) -> tu
     limits = httpx.Limits(max_connections=concurrency)
     async with httpx.AsyncClient(limits=limits) as client:
         began = time.perf_counter()
-        await asyncio.gather(*(ask(client) for _ in range(concurrency)))
+        await asyncio.gather(*(request(client) for _ in range(concurrency)))
         return taken, time.perf_counter() - began
 
 
 def measure(server: Server, clips: list[bytes], concurrency: int, count: int) -> dict[str, float]:
-    """What clients see, and the server's processor time a request, which other work changes less."""
+    """Times at the clients, and the server's processor time a request, which other work changes less."""
     asyncio.run(load(server.url, clips, concurrency, max(4, concurrency)))  # warm
     before = server.cpu()
     taken, whole = asyncio.run(load(server.url, clips, concurrency, count))
@@ -239,22 +239,18 @@ def in_process(model: Path, clips: list[bytes], count: int) -> tuple[float, floa
     return median(taken[3:]), median(worked[3:])
 
 
-def say(name: str, **values: Any) -> None:
-    print(json.dumps({"name": f"serving/{name}", **values, "load": round(os.getloadavg()[0], 1)}), flush=True)
-
-
 def against(
     name: str, clips: list[bytes], count: int, ours: Callable[[], Server], theirs: Callable[[], Server]
 ) -> None:
     """Both servers one after the other, at each concurrency."""
-    found = {}
-    for side, start in (("ours", ours), ("theirs", theirs)):
+    times = {}
+    for whose, start in (("ours", ours), ("theirs", theirs)):
         with start() as server:
-            found[side] = {c: measure(server, clips, c, count) for c in (1, 8, 32)}
+            times[whose] = {c: measure(server, clips, c, count) for c in (1, 8, 32)}
     for c in (1, 8, 32):
-        mine, other = found["ours"][c], found["theirs"][c]
-        say(
-            f"{name}/concurrency-{c}",
+        mine, other = times["ours"][c], times["theirs"][c]
+        line(
+            f"serving/{name}/concurrency-{c}",
             ratio=round(mine["per_second"] / other["per_second"], 2),
             ours_s=round(mine["p50_ms"] / 1000, 4),
             theirs_s=round(other["p50_ms"] / 1000, 4),
@@ -276,8 +272,8 @@ def main() -> None:
         with undertone(model) as server:
             alone = measure(server, clips, 1, count)
         bare, worked = in_process(model, clips, count)
-        say(
-            "http-over-in-process",
+        line(
+            "serving/http-over-in-process",
             ratio=round(alone["p50_ms"] / 1000 / bare, 2),
             ours_s=round(alone["p50_ms"] / 1000, 4),
             theirs_s=round(bare, 4),

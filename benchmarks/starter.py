@@ -1,9 +1,9 @@
-"""How long does the first prediction take, how long each further one, and what must be imported for it?
+"""Times of the first prediction and of each further one, and the packages that it imports.
 
     python benchmarks/starter.py [--quick] [--model FOLDER]
 
 Cold: `undertone predict clip.flac --text "…"` in a process of its own, beside `import torch` alone, which is
-nearly all of it. Warm: a three-second clip, with words, and with each word's contribution, on one thread,
+most of the time. Warm: a three-second clip, with words, and with each word's contribution, on one thread,
 beside a wav2vec 2.0 classifier of base size with random weights (``--quick``: with one of its twelve layers).
 Without ``--model`` the installed starter is measured.
 """
@@ -114,14 +114,14 @@ def main() -> None:
             "explained": lambda: model.predict(wave, text=TEXT),
             "theirs": lambda: other(wave),
         }
-        found = measure(rivals, 5 if chosen.quick else 25)
+        times = measure(rivals, 5 if chosen.quick else 25)
         for name in ("speech", "both", "explained"):
             report(
                 f"starter/warm-3s-{name}-wav2vec2-base-{layers}-layers",
-                found[name].cpu,
-                found["theirs"].cpu,
-                ours_wall_s=found[name].wall,
-                theirs_wall_s=found["theirs"].wall,
+                times[name].cpu,
+                times["theirs"].cpu,
+                ours_wall_s=times[name].wall,
+                theirs_wall_s=times["theirs"].wall,
             )
 
 

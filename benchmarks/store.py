@@ -34,7 +34,7 @@ RATE = 16_000
 
 
 class Wide(Acoustic):
-    """Stands in for a network: as many numbers, at once."""
+    """In place of a network: frames of the same size without computing."""
 
     def __init__(self) -> None:
         super().__init__(SpeechConfig())
@@ -56,7 +56,7 @@ def corpus(folder: Path, count: int) -> list[Utterance]:
 
 
 def batches(frames: Any, count: int) -> int:
-    """Read everything into padded batches of 32; how many frames that was."""
+    """The number of frames, all of them read into padded batches of 32."""
     total = 0
     for start in range(0, count, 32):
         examples = [Example(str(i), frames(i)) for i in range(start, min(start + 32, count))]
@@ -80,8 +80,8 @@ def main() -> None:
 
         def second_run() -> int:
             store = Store(folder / "store")  # as a new process would
-            found = extract(utterances, store, encoder)
-            assert found.hits == count
+            summary = extract(utterances, store, encoder)
+            assert summary.hits == count
             return batches(lambda i: read_speech(store, utterances[i], encoder), count)
 
         def read_only() -> int:

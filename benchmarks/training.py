@@ -1,4 +1,4 @@
-"""How long does training take? Steps against transformers' Trainer, whole cross-validations projected.
+"""Times of training: steps against transformers' Trainer, whole cross-validations projected.
 
     python benchmarks/training.py [--quick]
 
@@ -6,7 +6,7 @@ Features are random, of IEMOCAP's number (5,531) and lengths (log-normal around 
 second, 768 wide). Lines: ``train/<system>-step-vs-transformers-trainer`` compares seconds of processor
 time an utterance, the opponent being the same network with the same optimizer in a plain ``Trainer``
 on randomly ordered batches padded to their longest; ``train/pooled-head-crossval`` and
-``train/perspective-crossval`` give seconds an epoch and what a whole cross-validation comes to.
+``train/perspective-crossval`` give seconds an epoch and the time of a whole cross-validation.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def ours(name: str, data: Dataset) -> float:
 
 
 class Wrapped(torch.nn.Module):
-    """A system as a Trainer wants one: a dictionary in, the loss out."""
+    """A system with a Trainer's interface: a dictionary in, the loss out."""
 
     def __init__(self, system: System) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ def theirs(name: str, data: Dataset) -> float:
 
 
 def step(name: str, count: int, repeats: int) -> dict[str, Any]:
-    """One epoch of each in turn, several times; the median of each."""
+    """Median times of an epoch of each, run in turns."""
     data = Dataset(corpus(count), DIMENSIONS)
     pairs = [(ours(name, data), theirs(name, data)) for _ in range(repeats)]
     mine, other = (median(column) for column in zip(*pairs, strict=True))
@@ -164,7 +164,7 @@ def step(name: str, count: int, repeats: int) -> dict[str, Any]:
 def projected(
     name: str, make: Callable[[], tuple[System, Dataset]], epochs: int, fits: int
 ) -> dict[str, Any]:
-    """Seconds an epoch from one really trained, and what ``fits`` of ``epochs`` come to on two cores."""
+    """Seconds an epoch, measured, and the time of ``fits`` of ``epochs`` on two cores, computed."""
     system, data = make()
     with Clock() as spent:
         fit(system, data, None, TrainingConfig(epochs=2, precision="fp32"))
