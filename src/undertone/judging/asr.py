@@ -21,7 +21,7 @@ SHORTEST = 0.01
 
 
 class Recogniser:
-    """Writes down what is said in a recording."""
+    """Transcribes recordings."""
 
     def __init__(self, name: str) -> None:
         from undertone.pretrained import load_recogniser
@@ -31,18 +31,18 @@ class Recogniser:
         self._with_times = True
 
     def __call__(self, reference: str) -> Transcript | None:
-        """The words of a recording; None where nothing was understood."""
+        """The words of a recording; None where no words were recognised."""
         wave = audio.load(reference)
-        found = self._hear({"raw": wave, "sampling_rate": audio.RATE}, len(wave) / audio.RATE)
-        words = list(_words(found.get("chunks", ()), len(wave) / audio.RATE))
+        result = self._recognise({"raw": wave, "sampling_rate": audio.RATE}, len(wave) / audio.RATE)
+        words = list(_words(result.get("chunks", ()), len(wave) / audio.RATE))
         if words:
             text, placed = joined(words)
             return Transcript(text, self.name, Alignment(word=placed))
-        text = " ".join(str(found.get("text", "")).split())
+        text = " ".join(str(result.get("text", "")).split())
         return Transcript(text, self.name) if text else None
 
-    def _hear(self, sound: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """With word times while the recogniser can; the first refusal is believed."""
+    def _recognise(self, sound: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """With word times while the recogniser can; after the first refusal without."""
         long = {"chunk_length_s": CHUNK_SECONDS} if seconds > CHUNK_SECONDS else {}
         if self._with_times:
             try:

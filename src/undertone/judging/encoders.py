@@ -31,7 +31,7 @@ Tokens = EncodedText | tuple[NDArray[np.int64], NDArray[np.int32]]
 class ClipFeatures:
     """One clip as a network takes it, whole or with parts of it left out, and its words.
 
-    The network is asked several things about a clip, all in one call:
+    One call of the network holds several variants of a clip:
 
         the clip as it is                             → the fused posterior, and each branch's
         the clip without its text, without its speech → a perspective, for systems without that branch

@@ -64,7 +64,7 @@ def load_exported(path: Path) -> TrainedModel:
 
 # ---- pretrained encoders exported with the model -------------------------------------------------------
 #
-# The card says of each what its graph does not: rate, clock, least length and normalisation of a wave; the
+# The card holds what the graph of each does not: rate, clock, least length and normalisation of a wave; the
 # tokens that stand before and after a text, and how many there may be.
 
 

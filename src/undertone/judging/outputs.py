@@ -69,12 +69,12 @@ def _harmless(text: str) -> str:
 
 def _one(predictions: Iterable[Prediction], form: str) -> Prediction:
     """Formats of one timeline take one recording."""
-    found = list(predictions)
-    if len(found) != 1:
+    several = list(predictions)
+    if len(several) != 1:
         raise ConfigError(
-            f"{form} holds one recording, not {len(found)}: give --out a folder, or choose jsonl"
+            f"{form} holds one recording, not {len(several)}: give --out a folder, or choose jsonl"
         )
-    return found[0]
+    return several[0]
 
 
 def _srt(predictions: Iterable[Prediction]) -> Iterator[str]:

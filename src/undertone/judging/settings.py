@@ -15,7 +15,7 @@ class Segmenting(Config):
     """Options of the timeline; all lengths in seconds."""
 
     window: float = 4.0
-    """Length of the stretch that the model hears at once."""
+    """Length of the stretch that the model judges at once."""
     hop: float = 2.0
     """Distance between windows, and the length of a cell of the timeline."""
     speech_on: float = 0.5

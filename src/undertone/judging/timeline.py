@@ -1,6 +1,6 @@
-"""From overlapping windows to a timeline: cells of one hop, each the mean of the windows that hear it.
+"""From overlapping windows to a timeline: cells of one hop, each the mean of the windows that overlap it.
 
-The mean is taken of log-probabilities, weighted by how much of the cell a window hears; that is all the
+The mean is taken of log-probabilities, weighted by how much of the cell a window covers; that is all the
 smoothing there is. A cell is final as soon as the window that starts with it has been judged, or its
 region has ended; the window that covers a region's end counts for the cells that are open by then.
 """
@@ -62,9 +62,11 @@ class Timeline:
         return cells
 
     def _close_cell(self, end: int) -> TimelineSegment:
-        heard = [(judged, min(judged.end, end) - max(judged.start, self._cell)) for judged in self._judged]
-        total = sum(overlap * judged.logs for judged, overlap in heard if overlap > 0)
-        weight = sum(overlap for _, overlap in heard if overlap > 0)
+        overlapping = [
+            (judged, min(judged.end, end) - max(judged.start, self._cell)) for judged in self._judged
+        ]
+        total = sum(overlap * judged.logs for judged, overlap in overlapping if overlap > 0)
+        weight = sum(overlap for _, overlap in overlapping if overlap > 0)
         scores = np.exp(np.asarray(total) / weight)
         cell = _segment(
             self._cell / RATE, end / RATE, dict(zip(self._labels, scores / scores.sum(), strict=True))

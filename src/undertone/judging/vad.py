@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 
 
 class SpeechDetector(Protocol):
-    """Hears one recording from its beginning, step by step."""
+    """Detects speech in one recording from its beginning, step by step."""
 
     def __call__(self, step: Wave, /) -> float:
         """Probability of speech in ``step (STEP,)``, given all steps before it."""
 
 
 class Silero:
-    """silero-vad; one object per recording (it remembers), one network for all of them."""
+    """silero-vad; one object per recording (it keeps a state), one network for all of them."""
 
     def __init__(self) -> None:
         self._network = _network()
@@ -42,9 +42,9 @@ class Silero:
         self._context = np.zeros(_CONTEXT, np.float32)
 
     def __call__(self, step: Wave) -> float:
-        heard = np.concatenate([self._context, step])[None].astype(np.float32, copy=False)
+        samples = np.concatenate([self._context, step])[None].astype(np.float32, copy=False)
         probability, self._state = self._network(
-            {"input": heard, "state": self._state, "sr": np.array(RATE, np.int64)}
+            {"input": samples, "state": self._state, "sr": np.array(RATE, np.int64)}
         )
         self._context = step[-_CONTEXT:]
         return float(probability[0, 0])
@@ -74,7 +74,7 @@ def _warn_once() -> None:
 
 @cache
 def _weights() -> Path | None:
-    spec = importlib.util.find_spec("silero_vad")  # found, not imported: importing it would import torch
+    spec = importlib.util.find_spec("silero_vad")  # not imported: that would import torch
     if spec is None or not spec.submodule_search_locations:
         return None
     path = Path(spec.submodule_search_locations[0]) / "data" / "silero_vad.onnx"

@@ -50,7 +50,7 @@ class Segmenter:
         self._detect = detect or detector()
         self._kept = np.zeros(0, np.float32)
         self._kept_from = 0  # the recording's sample that _kept[0] is
-        self._heard = 0  # samples the detector has seen
+        self._detected = 0  # samples the detector has seen
         self._start: int | None = None  # of the open region
         self._speech_until = 0  # end of the last step that was speech
         self._floor = 0  # where the region before ended: padding stops there
@@ -69,8 +69,8 @@ class Segmenter:
         """Windows that these samples complete."""
         self._kept = np.concatenate([self._kept, np.asarray(samples, np.float32)])
         windows: list[Window] = []
-        while self.received - self._heard >= STEP:
-            step = self._slice(self._heard, self._heard + STEP)
+        while self.received - self._detected >= STEP:
+            step = self._slice(self._detected, self._detected + STEP)
             windows += self._advance(self._detect(step))
         self._forget()
         return windows
@@ -78,26 +78,26 @@ class Segmenter:
     def close(self) -> list[Window]:
         """The recording is over: the last windows. A rest shorter than a step counts as the step before."""
         end = self.received
-        if self._start is not None and self._speech_until == self._heard:
+        if self._start is not None and self._speech_until == self._detected:
             self._speech_until = end
         return list(self._end_region(end))
 
     def _advance(self, probability: float) -> Iterator[Window]:
-        self._heard += STEP
+        self._detected += STEP
         settings = self._settings
         if self._start is None:
             if probability >= settings.speech_on:
-                self._open(self._heard - STEP)
+                self._open(self._detected - STEP)
         elif probability >= settings.speech_off:
-            self._speech_until = self._heard
-        elif self._heard - self._speech_until >= _samples(settings.min_silence):
+            self._speech_until = self._detected
+        elif self._detected - self._speech_until >= _samples(settings.min_silence):
             yield from self._end_region(self._speech_until + _samples(settings.pad))
         if self._start is not None:
             yield from self._full_windows(self._speech_until)
 
     def _open(self, at: int) -> None:
         self._start = self._next = max(self._floor, at - _samples(self._settings.pad))
-        self._speech_until = self._heard
+        self._speech_until = self._detected
 
     def _full_windows(self, reached: int) -> Iterator[Window]:
         length, hop = _samples(self._settings.window), _samples(self._settings.hop)
@@ -119,7 +119,7 @@ class Segmenter:
         if windows:
             tail = windows.pop()
             windows.append(Window(tail.start, tail.end, tail.wave, start, end))
-        elif self._next > start:  # all its windows are out already: an empty one tells the end
+        elif self._next > start:  # all its windows are out already: an empty one marks the end
             windows.append(Window(end, end, np.zeros(0, np.float32), start, end))
         self._start, self._floor = None, end
         yield from windows
@@ -134,7 +134,7 @@ class Segmenter:
     def _forget(self) -> None:
         """Drop what no window can start in: before the region's tail window, or the next one's padding."""
         if self._start is None:
-            needed = self._heard - _samples(self._settings.pad)
+            needed = self._detected - _samples(self._settings.pad)
         else:
             needed = min(self._next, max(self._start, self._speech_until - _samples(self._settings.window)))
         drop = max(0, needed - self._kept_from)

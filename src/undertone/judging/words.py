@@ -35,25 +35,25 @@ class Words:
         return self._make()
 
     def align(self, wave: Wave, words: Transcript) -> Transcript:
-        """The transcript with times, heard in the wave at 16 kHz; as it was where it cannot be found."""
+        """The transcript with times in the wave (16 kHz); as it was where the aligner fails."""
         if words.alignment is not None:
             return words
         try:
-            found = self._aligner.align(wave, RATE, words.text)
+            alignment = self._aligner.align(wave, RATE, words.text)
         except UndertoneError as error:
             log.info("no word times: %s", type(error).__name__)  # its message may quote the transcript
             return words
-        return replace(words, alignment=attached(found, words.text)) if found.word else words
+        return replace(words, alignment=attached(alignment, words.text)) if alignment.word else words
 
 
 def words_for(model: Model, want: str = "auto") -> Words | None:
     """The aligner for a model: ``auto`` where the model uses word times and an aligner is installed."""
     if want not in ("auto", "sphinx", "none"):
         raise ConfigError(f"no aligner '{want}'; there are: auto, sphinx, none")
-    here = importlib.util.find_spec("pocketsphinx") is not None
-    if want == "none" or (want == "auto" and not (here and model.tiers)):
+    installed = importlib.util.find_spec("pocketsphinx") is not None
+    if want == "none" or (want == "auto" and not (installed and model.tiers)):
         return None
-    if not here:
+    if not installed:
         raise MissingExtra("word times by pocketsphinx", "align")
     return Words(_sphinx)
 

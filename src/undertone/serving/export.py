@@ -185,7 +185,7 @@ def _trace(
 
 
 def _converted(path: Path, to: str) -> Path:
-    """The graph in the format that was asked for."""
+    """The graph in the wanted format."""
     if to == "onnx":
         return path
     try:

@@ -45,8 +45,8 @@ class _Ids(nn.Module):
         out = self.model(
             input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=self.layer < self.depth
         )
-        found: Tensor = out.last_hidden_state if self.layer == self.depth else out.hidden_states[self.layer]
-        return found
+        frames: Tensor = out.last_hidden_state if self.layer == self.depth else out.hidden_states[self.layer]
+        return frames
 
 
 def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict[str, Any]:

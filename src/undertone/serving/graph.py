@@ -36,7 +36,7 @@ def tensors_of(batch: Batch) -> list[Tensor]:
         torch.ones(B, T) if batch.speech_gate is None else batch.speech_gate,
         torch.ones(B, L) if batch.text_gate is None else batch.text_gate,
     )
-    found = [
+    tensors = [
         batch.speech,
         batch.speech_lengths,
         gates[0],
@@ -52,8 +52,8 @@ def tensors_of(batch: Batch) -> list[Tensor]:
             -torch.ones(B, 1, dtype=torch.int64),
         )
         segments = batch.segments.get(tier, nothing)
-        found += [segments.spans, segments.lengths, segments.word]
-    return found
+        tensors += [segments.spans, segments.lengths, segments.word]
+    return tensors
 
 
 class Graph(nn.Module):

@@ -6,6 +6,6 @@ app        ─ the routes, put together
   body     ─ what a request's body holds          page   ─ the static files
   decoding ─ sound from bytes, in another process (worker)
   batching ─ single clips into batches for the model
-metrics · logs ─ what happened, without what was said
+metrics · logs ─ what happened, without transcripts
 run        ─ uvicorn, signals, shutdown
 """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["build"]
 
 ABOUT = """Emotion in speech and its words. Send a recording, its transcript, or both; the answer holds
-calibrated probabilities, what speech and text alone would say, a timeline for long recordings, and each
+calibrated probabilities, what speech and text alone give, a timeline for long recordings, and each
 word's contribution. Where the server has a token, send it as `Authorization: Bearer …`."""
 
 
@@ -62,7 +62,7 @@ def build(
 
 
 def _add_token(app: FastAPI, settings: ServerSettings) -> None:
-    """Tell the OpenAPI document of the token, where there is one."""
+    """Add the token to the OpenAPI document, where there is one."""
     document = app.openapi()
     document.setdefault("components", {}).setdefault("schemas", {}).update(_json_requests())
     if settings.token:
@@ -75,8 +75,8 @@ def _json_requests() -> dict[str, object]:
 
     from undertone.serving.server.schemas import BatchRequest, Request
 
-    _, found = models_json_schema(
+    _, document = models_json_schema(
         [(Request, "validation"), (BatchRequest, "validation")], ref_template="#/components/schemas/{model}"
     )
-    definitions: dict[str, object] = found["$defs"]
+    definitions: dict[str, object] = document["$defs"]
     return definitions

@@ -1,4 +1,4 @@
-"""What a request asks for: its body, multipart or JSON, as clips to decode. Nothing here touches the disk."""
+"""The recordings and options of a request body, multipart or JSON. Nothing of it touches the disk."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Wanted:
 
 
 async def single(request: Request, settings: ServerSettings) -> Wanted:
-    """The one recording of ``/v1/predict``; HTTPException says what is wrong with the body."""
+    """The one recording of ``/v1/predict``; HTTPException states what is wrong with the body."""
     if _kind(request) == "application/json":
-        asked = _parse(schemas.Request, await request.body())
-        return _wanted([_upload(asked, "clip")], asked, settings)
+        parsed = _parse(schemas.Request, await request.body())
+        return _wanted([_upload(parsed, "clip")], parsed, settings)
     form = await _form(request, settings, {"file", "text", "id", "explain", "abstain"})
     for name in set(form):
         if len(form.getlist(name)) > 1:
@@ -57,9 +57,9 @@ async def single(request: Request, settings: ServerSettings) -> Wanted:
 async def batch(request: Request, settings: ServerSettings) -> Wanted:
     """The recordings of ``/v1/predict/batch``."""
     if _kind(request) == "application/json":
-        asked = _parse(schemas.BatchRequest, await request.body())
-        uploads = [_upload(clip, f"clip-{index}") for index, clip in enumerate(asked.clips, 1)]
-        return _wanted(uploads, asked, settings)
+        parsed = _parse(schemas.BatchRequest, await request.body())
+        uploads = [_upload(clip, f"clip-{index}") for index, clip in enumerate(parsed.clips, 1)]
+        return _wanted(uploads, parsed, settings)
     form = await _form(request, settings, {"file", "text", "explain", "abstain"})
     files, texts = form.getlist("file"), form.getlist("text")
     if not files:

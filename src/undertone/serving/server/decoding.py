@@ -124,5 +124,5 @@ async def _end(process: Process) -> None:
 
 
 def _kill(process: Process) -> None:
-    with suppress(ProcessLookupError):  # it is gone already
+    with suppress(ProcessLookupError):  # it has ended already
         process.kill()

@@ -1,4 +1,4 @@
-"""By which names a server may be asked, and by whose pages."""
+"""By which names a server may be called, and by whose pages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def host_allowed(host: str | None, settings: ServerSettings) -> bool:
 
 
 def origin_allowed(headers: Mapping[str, str], settings: ServerSettings) -> bool:
-    """Whether the page that asks is our own or a named one; no page at all (curl, a program) may ask."""
+    """Whether the calling page is our own or a named one; a program that is no page may always call."""
     origin = headers.get("origin")
     if origin is None:
         return headers.get("sec-fetch-site", "none") in ("none", "same-origin")

@@ -1,4 +1,4 @@
-"""One line of JSON per request on the log ``undertone.access``: what happened, not what was said."""
+"""One line of JSON per request on the log ``undertone.access``: what happened, never transcripts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Record:
     audio: float = 0.0
     """Seconds of audio."""
     transcript: str | None = None
-    """Only where the server was told to log transcripts."""
+    """Only where the settings ask for transcripts."""
 
     def write(self) -> None:
         if not access.isEnabledFor(logging.INFO):

@@ -1,4 +1,4 @@
-"""What Prometheus reads at ``/metrics``: counts and durations, nothing of what was said."""
+"""What Prometheus reads at ``/metrics``: counts and durations, nothing of any transcript."""
 
 from __future__ import annotations
 
@@ -29,28 +29,37 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        here = {"registry": self._registry}
+        common = {"registry": self._registry}
         self._requests = Counter(
-            "undertone_requests", "Requests answered.", ["method", "route", "status"], **here
+            "undertone_requests", "Requests answered.", ["method", "route", "status"], **common
         )
         self._seconds = Histogram(
             "undertone_request_seconds",
             "From the first byte to the last.",
             ["route"],
             buckets=SECONDS,
-            **here,
+            **common,
         )
-        self._refused = Counter("undertone_refused", "Requests refused before any route.", ["reason"], **here)
+        self._refused = Counter(
+            "undertone_refused", "Requests refused before any route.", ["reason"], **common
+        )
         self._waiting = Gauge(
-            "undertone_requests_under_way", "Requests accepted and not yet answered.", **here
+            "undertone_requests_under_way", "Requests accepted and not yet answered.", **common
         )
-        self._audio = Counter("undertone_audio_seconds", "Seconds of audio judged.", **here)
+        self._audio = Counter("undertone_audio_seconds", "Seconds of audio judged.", **common)
         self._batch = Histogram(
-            "undertone_batch_clips", "Clips the model got at once.", buckets=(1, 2, 4, 8, 16, 32, 64), **here
+            "undertone_batch_clips",
+            "Clips the model got at once.",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            **common,
         )
-        self._model = Histogram("undertone_model_seconds", "One call of the model.", buckets=SECONDS, **here)
-        self._decode = Histogram("undertone_decode_seconds", "Decoding one upload.", buckets=SECONDS, **here)
-        self._streams = Gauge("undertone_streams", "Open WebSocket streams.", **here)
+        self._model = Histogram(
+            "undertone_model_seconds", "One call of the model.", buckets=SECONDS, **common
+        )
+        self._decode = Histogram(
+            "undertone_decode_seconds", "Decoding one upload.", buckets=SECONDS, **common
+        )
+        self._streams = Gauge("undertone_streams", "Open WebSocket streams.", **common)
 
     def answered(self, record: Record) -> None:
         route = record.path if record.path in ROUTES else "other"

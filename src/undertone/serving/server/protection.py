@@ -31,9 +31,9 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PUBLIC = frozenset(FILES)
-"""The page's own files: they hold no secrets, and the page must load before it can ask for the token."""
+"""The page's own files: they hold no secrets, and the page must load before the user can enter the token."""
 PROBES = frozenset({"/healthz", "/readyz"})
-"""For machines that ask by whatever name they know."""
+"""For machines, which call by any name."""
 
 HEADERS = {
     "content-security-policy": (
@@ -95,7 +95,7 @@ class Protection:
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": "host or origin not allowed"})
 
-    # ---- what an exchange asks -----------------------------------------------------------------------
+    # ---- what an exchange needs -----------------------------------------------------------------------
 
     def check_host(self, path: str, headers: dict[str, str]) -> None:
         if path not in PROBES and not host_allowed(headers.get("host"), self._settings):
@@ -168,7 +168,7 @@ class _Exchange:
             self._record.status = 499  # as others log it: nobody was there to answer
         except Exception:
             log.exception("a request failed; this is a fault of the server's")
-            await self._refuse(_Refused(500, "the server failed; its log says more"))
+            await self._refuse(_Refused(500, "the server failed; its log has the reason"))
         finally:
             if self._entered:
                 self._gate.leave(len(self._body))
@@ -258,7 +258,7 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
     async def _linger(self) -> None:
-        """Throw away what still comes, for a short time: a client that is writing does not listen."""
+        """Throw away what still comes, for a short time: a client that is writing does not read."""
         left = LINGER_BYTES
         try:
             async with asyncio.timeout(LINGER_SECONDS):

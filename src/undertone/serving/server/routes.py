@@ -1,4 +1,4 @@
-"""The HTTP routes: requests in, predictions out. What they refuse, they say in one line."""
+"""The HTTP routes: requests in, predictions out. A refusal is one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from undertone.errors import UndertoneError
 from undertone.serving.server import body
 from undertone.serving.server.logs import Record
 from undertone.serving.server.metrics import Metrics
-from undertone.serving.server.schemas import BATCH_BODY, PREDICT_BODY, Answer, BatchAnswer, Problem
+from undertone.serving.server.schemas import BATCH_BODY, PREDICT_BODY, Answer, BatchAnswer, Refusal
 from undertone.serving.server.service import Service
 
 __all__ = ["router"]
@@ -20,15 +20,15 @@ __all__ = ["router"]
 router = APIRouter()
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": why}
+    status: {"model": Refusal, "description": why}
     for status, why in {
-        400: "The body is not what its type says.",
+        400: "The body does not have the form of its type.",
         401: "A bearer token is needed.",
-        403: "Asked by another site's page.",
+        403: "Called by another site's page.",
         408: "The body did not arrive in time.",
         413: "Longer than this server takes.",
         415: "Neither multipart/form-data nor application/json.",
-        421: "Asked by a name this server does not know.",
+        421: "Called by a name this server does not know.",
         422: "Understood, but it cannot be judged: not audio, too long, contradictory.",
         503: "Busy: come back after the seconds in Retry-After.",
     }.items()
@@ -59,7 +59,7 @@ async def predict(request: Request) -> Response:
 
 @router.post("/v1/predict/batch", response_model=BatchAnswer, responses=REFUSALS, openapi_extra=BATCH_BODY)
 async def predict_batch(request: Request) -> Response:
-    """Judge several recordings; one that cannot be judged says so in its place."""
+    """Judge several recordings; one that cannot be judged has its error in that place."""
     service, record = _service(request), _record(request)
     wanted = await body.batch(request, service.settings)
     answers = await asyncio.gather(
@@ -70,7 +70,7 @@ async def predict_batch(request: Request) -> Response:
 
 @router.get("/v1/model", responses={401: REFUSALS[401], 421: REFUSALS[421]})
 async def model(request: Request) -> dict[str, Any]:
-    """Who answers here: the model's card, its labels, and the limits of this server."""
+    """The model's card, its labels, and the limits of this server."""
     service = _service(request)
     settings = service.settings
     return {
@@ -94,23 +94,23 @@ async def examples(request: Request) -> list[dict[str, Any]]:
 
 
 @router.get(
-    "/v1/examples/{name}", response_class=FileResponse, responses={404: {"model": Problem}, **REFUSALS}
+    "/v1/examples/{name}", response_class=FileResponse, responses={404: {"model": Refusal}, **REFUSALS}
 )
 async def example(request: Request, name: str) -> Response:
     """One example's sound."""
-    found = _service(request).examples.get(name)  # a name is looked up, never made into a path
-    if found is None:
+    clip = _service(request).examples.get(name)  # a name is looked up, never made into a path
+    if clip is None:
         raise HTTPException(404, "no such example")
-    return FileResponse(found.path, media_type=found.kind)
+    return FileResponse(clip.path, media_type=clip.kind)
 
 
-@router.get("/healthz", responses={503: {"model": Problem}})
+@router.get("/healthz", responses={503: {"model": Refusal}})
 async def healthz() -> dict[str, str]:
     """The process is alive."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"model": Problem}})
+@router.get("/readyz", responses={503: {"model": Refusal}})
 async def readyz(request: Request) -> Response:
     """The model is loaded and requests are taken."""
     if _service(request).ready:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["BATCH_BODY", "PREDICT_BODY", "Answer", "BatchAnswer", "BatchRequest", "Problem", "Request"]
+__all__ = ["BATCH_BODY", "PREDICT_BODY", "Answer", "BatchAnswer", "BatchRequest", "Refusal", "Request"]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -17,7 +17,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     explain: bool | None = Field(
-        None, description="Give each word's contribution; default: as the server was told."
+        None, description="Give each word's contribution; default: the server's setting."
     )
     abstain: Probability | None = Field(
         None, description="No label below this confidence; default: as the model itself decides."
@@ -34,7 +34,7 @@ class ClipIn(BaseModel):
         description="A sound file (wav, flac, ogg, mp3, …) in base64.",
         json_schema_extra={"format": "base64"},
     )
-    text: str | None = Field(None, description="What is said in it.")
+    text: str | None = Field(None, description="Its transcript.")
     id: str | None = Field(None, max_length=200, description="Comes back in the answer.")
 
 
@@ -68,14 +68,14 @@ class Answer(BaseModel):
     """A prediction."""
 
     id: str
-    label: str | None = Field(description="null where the model abstains, or found no speech")
+    label: str | None = Field(description="null where the model abstains, or there is no speech")
     confidence: float
     probabilities: dict[str, float]
     perspectives: dict[str, dict[str, float]] = Field(description="fused, speech, text: those that exist")
     agree: bool | None = Field(
-        description="whether speech and text alone say the same; null where one has no say"
+        description="whether speech and text alone give the same label; null where one is missing"
     )
-    modalities: list[str] = Field(description="what there was to decide by")
+    modalities: list[str] = Field(description="the modalities that were present")
     text: str | None
     text_source: str | None
     segments: list[Cell] = Field(description="the timeline, for recordings long enough")
@@ -94,7 +94,7 @@ class BatchAnswer(BaseModel):
     predictions: list[Answer | Failed]
 
 
-class Problem(BaseModel):
+class Refusal(BaseModel):
     """Any refusal."""
 
     detail: str

@@ -1,4 +1,4 @@
-"""What a server is told, with the limits it keeps."""
+"""The settings of a server, with its limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ServerSettings(Config):
     insecure: bool = False
     """Listen beyond loopback without a token."""
     allow_hosts: tuple[str, ...] = ()
-    """Names under which the server may be asked, beside localhost, its own address and plain IP addresses."""
+    """Names under which the server may be called, beside localhost, its own address and plain IP addresses."""
     cors_origins: tuple[str, ...] = ()
     """Other sites whose pages may call, as ``https://name``; none by default."""
     ssl_certfile: Path | None = None
@@ -40,7 +40,7 @@ class ServerSettings(Config):
     max_files: int = Field(64, gt=0)
     """Most recordings in one batch request."""
     max_waiting: int = Field(64, gt=0)
-    """Requests under way at once; the next is told 503 and when to come back."""
+    """Requests under way at once; the next gets 503 and when to come back."""
     max_buffered: int = Field(256 * 2**20, gt=0)
     """Bytes of bodies held at once, over all requests."""
     max_streams: int = Field(8, gt=0)
@@ -63,9 +63,9 @@ class ServerSettings(Config):
     decoders: int = Field(1, gt=0)
     """Decoding processes."""
     explain: bool = True
-    """Give each word's contribution (a request may say otherwise)."""
+    """Give each word's contribution (a request may choose otherwise)."""
     log_transcripts: bool = False
-    """Write transcripts into the log; off, the log never says what was said."""
+    """Write transcripts into the log; off, the log holds no words."""
     segmenting: Segmenting = Segmenting()
 
     @model_validator(mode="after")
@@ -73,7 +73,7 @@ class ServerSettings(Config):
         if not is_loopback(self.host) and not self.token and not self.insecure:
             raise ValueError(
                 f"{self.host} can be reached from other machines: set a token (UNDERTONE_TOKEN or"
-                " --token-file), or say --insecure"
+                " --token-file), or give --insecure"
             )
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
             raise ValueError("ssl_certfile and ssl_keyfile go together")

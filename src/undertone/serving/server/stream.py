@@ -67,7 +67,7 @@ async def stream(socket: WebSocket) -> None:
             raise _Closed(1013, "too many streams; try again later")
         await _Conversation(socket, service).run()
     except _Closed as closed:
-        await _say_and_close(socket, closed)
+        await _close_with_reason(socket, closed)
     except WebSocketDisconnect:
         log.info("a stream's client hung up")
     finally:
@@ -75,7 +75,7 @@ async def stream(socket: WebSocket) -> None:
         service.metrics.streams(-1)
 
 
-async def _say_and_close(socket: WebSocket, closed: _Closed) -> None:
+async def _close_with_reason(socket: WebSocket, closed: _Closed) -> None:
     try:
         await socket.send_json({"type": "error", "detail": closed.why})
         await socket.close(closed.code, closed.why)

@@ -24,7 +24,7 @@ MOST_HEAD = 2**16
 def main() -> None:
     """Serve until stdin closes."""
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
-    for name in ("SIGINT", "SIGTERM"):  # the server says when it is over, by closing stdin
+    for name in ("SIGINT", "SIGTERM"):  # the server ends it by closing stdin
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     _warm()
@@ -96,7 +96,7 @@ def _limit_time(seconds: float) -> None:
 
 
 def _address_space() -> int:
-    """Bytes mapped now; 0 where the system does not tell."""
+    """Bytes mapped now; 0 where the system gives no number."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
             return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
