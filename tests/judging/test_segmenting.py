@@ -51,7 +51,7 @@ def regions_at_leisure(
         start = max(floor, index * STEP - pad)
         last = index
         after = index + 1
-        while after < len(probabilities) and (after - last) * STEP < quiet:
+        while after < len(probabilities):
             if probabilities[after] >= settings.speech_off:
                 last = after
             elif (after - last) * STEP >= quiet:

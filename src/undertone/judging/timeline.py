@@ -62,11 +62,9 @@ class Timeline:
         return cells
 
     def _close_cell(self, end: int) -> TimelineSegment:
-        overlapping = [
-            (judged, min(judged.end, end) - max(judged.start, self._cell)) for judged in self._judged
-        ]
-        total = sum(overlap * judged.logs for judged, overlap in overlapping if overlap > 0)
-        weight = sum(overlap for _, overlap in overlapping if overlap > 0)
+        inside = [(one, min(one.end, end) - max(one.start, self._cell)) for one in self._judged]
+        total = sum(overlap * one.logs for one, overlap in inside if overlap > 0)
+        weight = sum(overlap for _, overlap in inside if overlap > 0)
         scores = np.exp(np.asarray(total) / weight)
         cell = _segment(
             self._cell / RATE, end / RATE, dict(zip(self._labels, scores / scores.sum(), strict=True))

@@ -29,37 +29,31 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        common = {"registry": self._registry}
+        kept = {"registry": self._registry}
         self._requests = Counter(
-            "undertone_requests", "Requests answered.", ["method", "route", "status"], **common
+            "undertone_requests", "Requests answered.", ["method", "route", "status"], **kept
         )
         self._seconds = Histogram(
             "undertone_request_seconds",
             "From the first byte to the last.",
             ["route"],
             buckets=SECONDS,
-            **common,
+            **kept,
         )
-        self._refused = Counter(
-            "undertone_refused", "Requests refused before any route.", ["reason"], **common
-        )
+        self._refused = Counter("undertone_refused", "Requests refused before any route.", ["reason"], **kept)
         self._waiting = Gauge(
-            "undertone_requests_under_way", "Requests accepted and not yet answered.", **common
+            "undertone_requests_under_way", "Requests accepted and not yet answered.", **kept
         )
-        self._audio = Counter("undertone_audio_seconds", "Seconds of audio judged.", **common)
+        self._audio = Counter("undertone_audio_seconds", "Seconds of audio judged.", **kept)
         self._batch = Histogram(
             "undertone_batch_clips",
             "Clips the model got at once.",
             buckets=(1, 2, 4, 8, 16, 32, 64),
-            **common,
+            **kept,
         )
-        self._model = Histogram(
-            "undertone_model_seconds", "One call of the model.", buckets=SECONDS, **common
-        )
-        self._decode = Histogram(
-            "undertone_decode_seconds", "Decoding one upload.", buckets=SECONDS, **common
-        )
-        self._streams = Gauge("undertone_streams", "Open WebSocket streams.", **common)
+        self._model = Histogram("undertone_model_seconds", "One call of the model.", buckets=SECONDS, **kept)
+        self._decode = Histogram("undertone_decode_seconds", "Decoding one upload.", buckets=SECONDS, **kept)
+        self._streams = Gauge("undertone_streams", "Open WebSocket streams.", **kept)
 
     def answered(self, record: Record) -> None:
         route = record.path if record.path in ROUTES else "other"

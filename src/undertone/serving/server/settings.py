@@ -25,7 +25,7 @@ class ServerSettings(Config):
     insecure: bool = False
     """Listen beyond loopback without a token."""
     allow_hosts: tuple[str, ...] = ()
-    """Names under which the server may be called, beside localhost, its own address and plain IP addresses."""
+    """Names under which the server may be called, beside localhost, its own address and IP addresses."""
     cors_origins: tuple[str, ...] = ()
     """Other sites whose pages may call, as ``https://name``; none by default."""
     ssl_certfile: Path | None = None
