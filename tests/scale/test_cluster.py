@@ -119,7 +119,7 @@ def test_a_node_and_a_worker_lost_in_the_middle_lose_no_utterance(two_nodes: Any
 
 @slow
 def test_prediction_is_the_local_ones(two_nodes: Any, tmp_path: Path, trained: Path) -> None:
-    from undertone.judging.inputs import item_of
+    from undertone.judging.inputs import recording_of
     from undertone.judging.predictor import Predictor, load_model
     from undertone.scale.predict import predict
 
@@ -129,7 +129,7 @@ def test_prediction_is_the_local_ones(two_nodes: Any, tmp_path: Path, trained: P
     account = predict(str(manifest), str(out), trained, workers=Workers(rows=4), align="none")
     judge = Predictor(load_model(trained))
     good = [u for u in manifests.read(manifest).resolved() if u.id != "u007"]
-    expected = [judge.judge(item_of(u)).plain() for u in good]
+    expected = [judge.judge(recording_of(u)).plain() for u in good]
     found = [json.loads(text) for text in out.read_text("utf-8").splitlines()]
     assert [one["id"] for one in found] == [one["id"] for one in expected]
     for mine, other in zip(found, expected, strict=True):

@@ -19,7 +19,7 @@ from undertone.features.extract import extract as extract_here
 from undertone.features.extract import read_speech
 from undertone.features.speech import speech_encoder
 from undertone.judging.fakes import FakeModel
-from undertone.judging.inputs import item_of
+from undertone.judging.inputs import recording_of
 from undertone.judging.predictor import Predictor
 from undertone.scale import align as aligning
 from undertone.scale import extract as extracting
@@ -50,7 +50,7 @@ def do(work: Any, source: Any) -> list[Any]:
 
 def extraction(store: Path | str) -> extracting.Extracting:
     found = extracting._resolve(SETTINGS, None)
-    assert isinstance(found, extracting.Encoders)
+    assert isinstance(found, extracting.ResolvedEncoders)
     return extracting.Extracting("x", str(store), found)
 
 
@@ -105,7 +105,7 @@ def test_a_clip_that_cannot_be_read_fails_alone(make_corpus: Any, tmp_path: Path
 
 
 def test_a_machine_with_another_encoder_is_refused(tmp_path: Path) -> None:
-    other = extracting.Encoders(SETTINGS, None, ("another", None), ())
+    other = extracting.ResolvedEncoders(SETTINGS, None, ("another", None), ())
     with pytest.raises(ModelError, match="same image"):
         extracting.Extracting("x", str(tmp_path), other).start()
 
@@ -124,7 +124,7 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
 
 def judged(manifest: Path, model: FakeModel) -> list[str]:
     judge = Predictor(model)
-    found = [judge.judge(item_of(u)) for u in manifests.read(manifest).resolved()]
+    found = [judge.judge(recording_of(u)) for u in manifests.read(manifest).resolved()]
     return [json.dumps(one.plain(), ensure_ascii=False) + "\n" for one in found]
 
 

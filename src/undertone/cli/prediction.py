@@ -87,7 +87,7 @@ def predict(
             )
         return _on_cluster(paths, model, form, out, (explain, abstain, align), address, workers, skip_bad)
     file = Path(out) if out is not None else None
-    recordings = inputs.find(paths, text, _listener(asr))
+    recordings = inputs.find(paths, text, _recogniser(asr))
     if text is not None and len(recordings) > 1:
         raise ConfigError(f"--text is for one recording, not {len(recordings)}")
     judge = _predictor(model, align)
@@ -153,7 +153,7 @@ def _on_cluster(
         raise typer.Exit(1)
 
 
-def _listener(asr: str | None) -> Recognise | None:
+def _recogniser(asr: str | None) -> Recognise | None:
     if asr is None:
         return None
     from undertone.judging.asr import Recogniser

@@ -31,7 +31,7 @@ Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Encoders:
+class ResolvedEncoders:
     """Both encoders' settings as a worker resolved them, and their identities."""
 
     speech: Settings | None
@@ -61,13 +61,13 @@ def _build(
     )
 
 
-def _resolve(speech: Settings | None, text: Settings | None) -> Encoders | str:
+def _resolve(speech: Settings | None, text: Settings | None) -> ResolvedEncoders | str:
     """What the settings resolve to in a worker, which has the GPU and weights that a driver may lack."""
     try:
         encoders = _build(speech, text)
     except UndertoneError as error:
         return str(error)
-    return Encoders(
+    return ResolvedEncoders(
         speech and _settings(encoders[0], speech),
         text and _settings(encoders[1], text),
         _identities(*encoders),
@@ -92,7 +92,7 @@ class Extracting:
 
     identity: str
     store: str
-    encoders: Encoders
+    encoders: ResolvedEncoders
 
     def finished(self) -> Callable[[WorkPart], bool]:
         shards = set(places.names(places.join(self.store, "shards")))
