@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from undertone.errors import UndertoneError
+from undertone.files import spawned_pool, write_json
 
 __all__ = ["DONE", "Failure", "Job", "attempt", "finished", "mark_done", "run_jobs"]
 
@@ -62,7 +61,7 @@ Work = Callable[[Job], None]
 
 
 def finished(job: Job) -> bool:
-    """Whether the job's folder is whole, and of the same settings."""
+    """Whether the job's folder is complete, and of the same settings."""
     try:
         values = json.loads((job.folder / DONE).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -74,10 +73,8 @@ def finished(job: Job) -> bool:
 
 
 def mark_done(job: Job) -> None:
-    """Say that the job's folder is whole."""
-    part = job.folder / f".{DONE}.{os.getpid()}"
-    part.write_text(json.dumps({"fingerprint": job.fingerprint}) + "\n", encoding="utf-8")
-    part.replace(job.folder / DONE)
+    """Mark the job's folder as complete."""
+    write_json(job.folder / DONE, {"fingerprint": job.fingerprint})
 
 
 def run_jobs(
@@ -89,11 +86,11 @@ def run_jobs(
 ) -> list[Failure]:
     """Do every job that is not finished; returns those that failed, in the order of ``jobs``.
 
-    ``watch`` is told of each job as it ends. With one process the jobs run in this one.
+    ``watch`` is called as each job ends. With one process the jobs run in this one.
     """
     waiting = [job for job in jobs if not finished(job)]
     failures: dict[str, Failure] = {}
-    for job, failure in _here(waiting, work) if processes <= 1 else _spawned(waiting, work, processes):
+    for job, failure in _in_process(waiting, work) if processes <= 1 else _spawned(waiting, work, processes):
         if failure is not None:
             failures[job.name] = failure
             log.error("%s failed: %s", job.name, failure.why)
@@ -102,14 +99,14 @@ def run_jobs(
     return [failures[job.name] for job in waiting if job.name in failures]
 
 
-def _here(jobs: Iterable[Job], work: Work) -> Iterator[tuple[Job, Failure | None]]:
+def _in_process(jobs: Iterable[Job], work: Work) -> Iterator[tuple[Job, Failure | None]]:
     for job in jobs:
         why = attempt(work, job)
         yield job, Failure(job, why) if why else None
 
 
 def _spawned(jobs: Sequence[Job], work: Work, processes: int) -> Iterator[tuple[Job, Failure | None]]:
-    """A pool for all; jobs that were in a pool when it broke run once more, each in a pool of its own."""
+    """One pool for all jobs; those that were in it when it broke run once more, each in a pool of its own."""
     suspects: list[Job] = []
     for job, failure in _pool(jobs, work, min(processes, max(1, len(jobs)))):
         if failure is _BROKEN:
@@ -126,33 +123,20 @@ _BROKEN = Failure(Job("", "", 0, Path(), ""), "")
 
 
 def _pool(jobs: Sequence[Job], work: Work, processes: int) -> Iterator[tuple[Job, Failure | None]]:
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_alone) as pool:
+    with spawned_pool(processes) as pool:
         futures: dict[Future[str | None], Job] = {pool.submit(attempt, work, job): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                job = futures[future]
-                try:
-                    why = future.result()
-                except BrokenProcessPool:
-                    yield job, _BROKEN
-                else:
-                    yield job, Failure(job, why) if why else None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _alone() -> None:
-    """One thread per process: two busy processes on the same cores slow each other down many times."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import torch
-
-    torch.set_num_threads(1)
+        for future in as_completed(futures):
+            job = futures[future]
+            try:
+                why = future.result()
+            except BrokenProcessPool:
+                yield job, _BROKEN
+            else:
+                yield job, Failure(job, why) if why else None
 
 
 def attempt(work: Work, job: Job) -> str | None:
-    """Do it; what went wrong: one line for the user's errors, a traceback for the program's."""
+    """Do a job; returns what failed: one line for the user's errors, a traceback for the program's, else None."""
     try:
         work(job)
     except UndertoneError as error:

@@ -1,6 +1,6 @@
-"""What a killed run needs to go on: one safetensors file with a JSON header, replaced as a whole.
+"""The state from which a killed fit resumes: one safetensors file with a JSON header, replaced as a whole.
 
-Nothing random is kept: every epoch starts from a seed made of the run's seed and the epoch's number.
+Random states are not kept: every epoch starts from a seed made of the run's seed and the epoch's number.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from undertone.files import whole
 from undertone.training.averaging import Average
 
 __all__ = ["Progress", "load_state", "save_state"]
@@ -25,14 +26,14 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class Progress:
-    """How far a fit has come."""
+    """How far a fit has progressed."""
 
     epoch: int = 0
     """Epochs done."""
     stale: int = 0
-    """Epochs since any member was at its best."""
+    """Epochs since any member reached its best score."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    """One record an epoch: losses, rate, validation figures, seconds."""
+    """One record an epoch: losses, rate, validation metrics, seconds."""
     best: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By member: its best validation score, and minus the loss there, which breaks ties."""
     best_epoch: dict[str, int] = field(default_factory=dict)
@@ -49,22 +50,20 @@ def save_state(
     scaler: dict[str, Any] | None = None,
     average: Average | None = None,
 ) -> None:
-    """Write everything, atomically. ``fingerprint`` says of which fit this is a state."""
+    """Write the whole state. ``fingerprint`` identifies the fit that it belongs to."""
     from safetensors.torch import save_file
 
     moments = optimizer.state_dict()["state"]
     tensors = {f"now/{name}": value for name, value in system.state_dict().items()}
     if average is not None:
         tensors |= {f"average/{name}": value for name, value in average.mean.items()}
-    tensors |= {f"best/{m}/{name}": value for m, part in best.items() for name, value in part.items()}
+    tensors |= {f"best/{m}/{name}": value for m, weights in best.items() for name, value in weights.items()}
     tensors |= {f"optimizer/{i}/{key}": value for i, slot in moments.items() for key, value in slot.items()}
     steps = average.steps if average is not None else 0
     header = {"fingerprint": fingerprint, "progress": asdict(progress), "scaler": scaler, "steps": steps}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
     plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    save_file(plain, partial, metadata={"undertone": json.dumps(header)})
-    partial.replace(path)
+    with whole(path) as part:
+        save_file(plain, part, metadata={"undertone": json.dumps(header)})
 
 
 def load_state(
@@ -74,7 +73,7 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     average: Average | None = None,
 ) -> tuple[Progress, dict[str, Weights], dict[str, Any] | None] | None:
-    """Put everything back where it was; None where there is no state of this fit."""
+    """Progress, best weights and scaler; system, optimizer and average are restored. None: no state of this fit."""
     from safetensors import safe_open
 
     if not path.is_file():
