@@ -40,7 +40,7 @@ from undertone.features.subword import Subword
 from undertone.models.example import Dimensions, Example
 from undertone.models.table import build
 from undertone.training.dataset import Dataset
-from undertone.training.inference import ask
+from undertone.training.inference import infer
 from undertone.training.loop import fit, seed_everything
 
 CLASSES = ("angry", "happy", "sad", "neutral")
@@ -162,7 +162,7 @@ def tested(name: str, fold: Fold, seed: int, quick: bool) -> tuple[np.ndarray, n
     seed_everything(seed)
     system = build(name, recipe.model.plain(), fold.dimensions)
     fitted = fit(system, data[0], data[1], recipe.training, score=partial(unweighted, classes=4), seed=seed)
-    answers = [ask(fitted.system, d) for d in data[2:]]
+    answers = [infer(fitted.system, d) for d in data[2:]]
     return answers[0].labels, np.stack([a.logits for a in answers])
 
 

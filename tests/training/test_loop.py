@@ -14,7 +14,7 @@ from undertone.training.averaging import Average
 from undertone.training.batching import plan_epoch
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset
-from undertone.training.inference import ask
+from undertone.training.inference import infer
 from undertone.training.loop import Fitted, fit, seed_everything
 
 SHORT = TrainingConfig(epochs=4, batch=8, rate=0.02)
@@ -31,7 +31,7 @@ def weights(fitted: Fitted) -> torch.Tensor:
 
 def test_the_planted_rule_is_found_on_unseen_data() -> None:
     fitted = run(TrainingConfig(epochs=20, batch=8, rate=0.02))
-    answers = ask(fitted.system, dataset(60, 2))
+    answers = infer(fitted.system, dataset(60, 2))
     assert recall(answers.labels, answers.posteriors) > 0.95
     assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
 
@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 def test_what_is_asked_comes_back_in_the_datasets_order() -> None:
     data = dataset(23)
     system = Tiny()
-    answers = ask(system, data, batch=4)
+    answers = infer(system, data, batch=4)
     one_by_one = [system.eval()(data.batch(np.array([i]))).logits[0] for i in range(23)]
     assert answers.ids == list(data.ids)
     torch.testing.assert_close(torch.from_numpy(answers.logits), torch.stack(one_by_one).detach())
@@ -95,7 +95,7 @@ def test_members_are_combined_by_their_validation_posteriors() -> None:
     assert system.mix.tolist() == pytest.approx([0.9, 0.1])
     assert fitted.validation is not None
     torch.testing.assert_close(
-        torch.from_numpy(fitted.validation.logits), torch.from_numpy(ask(system, dataset(12, 1)).logits)
+        torch.from_numpy(fitted.validation.logits), torch.from_numpy(infer(system, dataset(12, 1)).logits)
     )
 
 
@@ -186,7 +186,7 @@ def test_random_labels_give_chance() -> None:
             ]
             parts.append(Dataset(shuffled, DIMENSIONS))
         fitted = fit(Tiny(), parts[0], parts[1], SHORT, score=recall, seed=draw)
-        answers = ask(fitted.system, parts[2])
+        answers = infer(fitted.system, parts[2])
         scores.append(recall(answers.labels, answers.posteriors))
     assert abs(np.mean(scores) - 1 / 3) < 3 * np.std(scores) / np.sqrt(8) + 0.01
 

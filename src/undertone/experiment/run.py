@@ -31,7 +31,7 @@ from undertone.models.calibration import calibrate
 from undertone.models.example import IGNORE
 from undertone.models.system import System
 from undertone.models.table import build
-from undertone.training.inference import Answers, ask
+from undertone.training.inference import Outputs, infer
 from undertone.training.jobs import Job, mark_done
 from undertone.training.loop import Fitted, Watch, fit, seed_everything
 
@@ -79,7 +79,7 @@ def _fold(job: Job, recipe: Recipe, material: Material, watch: Watch | None) -> 
     if recipe.protocol.refit:
         fitted, more = _refit(job, recipe, material, fitted, watch)
         chosen |= more
-    answers = ask(fitted.system, parts.test.open(fitted))
+    answers = infer(fitted.system, parts.test.open(fitted))
     finish.write_validation(job.folder, fitted)
     seconds = time.perf_counter() - started
     rows = predictions(fitted.system, answers, material.corpus.labels, recipe.title)
@@ -108,7 +108,7 @@ def _refit(
     together = [material.corpus.by_id[i] for i in (*fold.train, *fold.validation)]
     parts = sides(material, recipe, job.fold)
     whole = dataset(material, recipe, together, parts.tokenizer, parts.dimensions)
-    before = ask(chosen.system, parts.test.open(chosen))
+    before = infer(chosen.system, parts.test.open(chosen))
     system = fresh(recipe, parts, job.seed)
     state = job.folder / f"refit-{finish.STATE}"
     again = _learner(job, recipe, watch)(system, whole, None, ends=chosen.best_epoch, state=state)
@@ -172,13 +172,13 @@ def posteriors_of(system: System, logits: NDArray[np.float32]) -> NDArray[np.flo
     return found
 
 
-def _figures(answers: Answers, system: System, labels: Sequence[str]) -> dict[str, Any]:
+def _figures(answers: Outputs, system: System, labels: Sequence[str]) -> dict[str, Any]:
     known = answers.labels != IGNORE
     found = posteriors_of(system, answers.logits[known])
     return metrics.summary(answers.labels[known], found, list(labels))
 
 
-def predictions(system: System, answers: Answers, labels: Sequence[str], model: str) -> list[dict[str, Any]]:
+def predictions(system: System, answers: Outputs, labels: Sequence[str], model: str) -> list[dict[str, Any]]:
     """A line of ``predictions.jsonl`` for everything that has a label, but for fold and seed."""
     from undertone.types import Prediction
 

@@ -18,7 +18,7 @@ from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import fresh, unweighted
 from undertone.store import Store
 from undertone.training.loop import fit
-from undertone.training.search import Found, Range, Report, search
+from undertone.training.search import Range, Report, SearchResult, search
 
 __all__ = ["Trying", "tune"]
 
@@ -57,7 +57,7 @@ class Trying:
 
 def tune(
     recipe: Recipe, ranges: Sequence[Range], out: Path, store: Store, *, trials: int, folds: int | None = None
-) -> Found:
+) -> SearchResult:
     """Settings with the best mean validation UA over (the first) ``folds``.
 
     The same utterances validate here and choose epochs later, so the best score is a little too good;

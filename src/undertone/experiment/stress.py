@@ -28,7 +28,7 @@ from undertone.features.subword import Subword
 from undertone.models import folder as models
 from undertone.models.example import Example
 from undertone.training.dataset import Dataset
-from undertone.training.inference import ask
+from undertone.training.inference import infer
 from undertone.types import Alignment, Segment, SpeechEncoder, TextEncoder, Utterance
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _fold(
         tokenizer = Subword.load(loaded.tokenizer) if loaded.tokenizer else None
         tested = [by_id[i] for i in sides.test]
         bench = _Bench(recipe, material, tested, tokenizer, encoders, words)
-        answers = ask(loaded.system, Dataset(_worsened(bench, condition), loaded.dimensions))
+        answers = infer(loaded.system, Dataset(_worsened(bench, condition), loaded.dimensions))
         found.append((answers.labels, posteriors_of(loaded.system, answers.logits)))
     return found
 

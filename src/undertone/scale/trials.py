@@ -20,7 +20,7 @@ from undertone.files import one_thread
 from undertone.scale.cluster import connected, most
 from undertone.scale.workers import Workers
 from undertone.training.jobs import Failure, Job, Work, attempt, finished
-from undertone.training.search import Found, Range
+from undertone.training.search import Range, SearchResult
 
 __all__ = ["run_jobs", "search"]
 
@@ -138,7 +138,7 @@ def search(
     folds: int | None = None,
     address: str | None = None,
     workers: Workers | None = None,
-) -> Found:
+) -> SearchResult:
     """As ``experiment.search``, several settings tried at once; the study on disk is the same."""
     chosen = workers or Workers()
     trying = Trying(recipe, folds)
@@ -234,10 +234,10 @@ def _name(ranges: Sequence[Range]) -> str:
     return ",".join(sorted(r.key for r in ranges))
 
 
-def _best(ranges: Sequence[Range], study: Path) -> Found:
+def _best(ranges: Sequence[Range], study: Path) -> SearchResult:
     ended = [t for t in _trials(ranges, _storage(study)) if t.state.is_finished()]
     scored = [t for t in ended if t.state.name == "COMPLETE" and t.value is not None]
     if not scored:
         raise TrainingError(f"none of {len(ended)} trials came to an end; see {study}")
     best = max(scored, key=lambda t: t.value)
-    return Found(best.params, float(best.value), len(ended))
+    return SearchResult(best.params, float(best.value), len(ended))

@@ -1,1 +1,1 @@
-"""One loop, its objective, and folds x seeds. Sees batches only: no corpus, no audio."""
+"""One training loop, its objective, and jobs for folds x seeds. Works on batches: no corpus, no audio."""

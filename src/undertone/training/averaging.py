@@ -1,9 +1,9 @@
-"""The mean of the weights along the way, in which later steps count for more.
+"""The mean of the weights over training, in which later steps count for more.
 
-A small corpus is left at an epoch that was better than its neighbours by luck, while the rate is still high:
-the weights of one step are one draw of many. Their mean over the last part of the way is a quieter one.
-Step t counts about as t^degree (polynomial-decay averaging, Shamir & Zhang, ICML 2013): the beginning is
-forgotten at the same share of the way, however many steps there are. With degree 8 the last tenth says most.
+On a small corpus the best epoch is better than its neighbours by chance, and the rate is still high there:
+the weights of one step are one draw of many. Their mean over the last part of training varies less.
+Step t counts about as t^degree (polynomial-decay averaging, Shamir & Zhang, ICML 2013): the same last share
+of training decides, however many steps there are. With degree 8 it is mostly the last tenth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Average"]
 
 
 class Average:
-    """Follows a module's trainable parameters; with degree 0 it is the parameters themselves."""
+    """The mean of a module's trainable parameters; with degree 0 the parameters themselves."""
 
     def __init__(self, module: nn.Module, degree: float) -> None:
         self.degree = degree
@@ -28,33 +28,33 @@ class Average:
 
     @torch.no_grad()
     def follow(self) -> None:
-        """After each step."""
+        """Add the parameters as they are after a step."""
         self.steps += 1
         share = (self.degree + 1.0) / (self.degree + self.steps)
-        for name, now in self._followed.items():
+        for name, parameter in self._followed.items():
             if name in self.mean:
-                self.mean[name].lerp_(now, share)
+                self.mean[name].lerp_(parameter, share)
             else:
-                self.mean[name] = now.detach().clone()
+                self.mean[name] = parameter.detach().clone()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within, the module has the mean; afterwards the weights that training goes on with."""
-        now = {name: parameter.detach().clone() for name, parameter in self._followed.items()}
+        """Within the block the module has the mean; afterwards the weights that training continues with."""
+        current = {name: parameter.detach().clone() for name, parameter in self._followed.items()}
         self.settle()
         try:
             yield
         finally:
-            self._put(now)
+            self._put(current)
 
     def settle(self) -> None:
         """The module has the mean from now on."""
         self._put(self.mean)
 
     def resume(self, steps: int, mean: Mapping[str, Tensor]) -> None:
-        """After so many steps the mean is this."""
+        """Continue from this mean of so many steps."""
         self.steps = steps
-        self.mean = {name: mean[name].to(now.device) for name, now in self._followed.items()}
+        self.mean = {name: mean[name].to(parameter.device) for name, parameter in self._followed.items()}
 
     @torch.no_grad()
     def _put(self, weights: Mapping[str, Tensor]) -> None:

@@ -1,9 +1,9 @@
 """Which utterances make up each step of an epoch.
 
-Utterances of like length go together, because on padded frames nothing is learned: the shuffled
-order is cut into pools of some batches, each pool is sorted by length and cut into batches, and
-the batches are shuffled again. The plan depends on the seed and the epoch alone, so every process
-of a distributed run and every resumed run makes the same one.
+A batch holds utterances of similar length, so that little of it is padding: the shuffled order is cut into
+pools of some batches, each pool is sorted by length and cut into batches, and the batches are shuffled
+again. The plan depends on the seed and the epoch alone, so every process of a distributed run and every
+resumed run makes the same one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def plan_epoch(
     seed: int = 0,
     epoch: int = 0,
 ) -> list[Indices]:
-    """The batches of an epoch, as indices into ``lengths (n,)``; with ``shuffle`` each index comes once."""
+    """The batches of an epoch, as indices into ``lengths (n,)``; with ``shuffle`` each index occurs once."""
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths)) if sampling == "shuffle" else _balanced(labels, random)
     batches: list[Indices] = []
@@ -60,9 +60,9 @@ def _balanced(labels: NDArray[np.int64], random: np.random.Generator) -> Indices
 
 
 def deal(batches: Sequence[Indices], *, rank: int = 0, processes: int = 1, parts: int = 1) -> Iterator[Step]:
-    """This process' share of each batch, cut into parts; batches too small to share are left out.
+    """This process' share of each batch, cut into parts; batches too small for all processes are left out.
 
-    Neighbours in length go to different processes, so that none waits for another.
+    Utterances of similar length go to different processes, so that none waits for another.
     """
     for whole in batches:
         share = whole[rank::processes]
@@ -73,6 +73,6 @@ def deal(batches: Sequence[Indices], *, rank: int = 0, processes: int = 1, parts
 
 
 def evaluation_batches(lengths: NDArray[np.int64], batch: int) -> list[Indices]:
-    """Every index once, in batches of like length, the longest first so that memory fails early."""
+    """Every index once, in batches of similar length, the longest first so that memory fails early."""
     order = np.argsort(-lengths, kind="stable")
     return [order[i : i + batch] for i in range(0, len(order), batch)]

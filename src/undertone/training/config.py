@@ -15,13 +15,13 @@ class TrainingConfig(Config):
     """Options of ``training.loop.fit``."""
 
     epochs: PositiveInt = 30
-    """How often the training side is seen at most."""
+    """Passes over the training part, at most."""
     patience: PositiveInt = 8
     """Epochs without a better validation score (of any member) after which training stops."""
     batch: PositiveInt = 32
     """Utterances (at dialogue level: dialogues) of one step, over all processes and accumulated parts."""
     accumulate: PositiveInt = 1
-    """Parts a process cuts its share of a batch into, so that less memory is needed."""
+    """Parts that a process cuts its share of a batch into, so that less memory is needed."""
     pool: PositiveInt = 16
     """Batches' worth of shuffled utterances that are sorted by length together; 1: no length buckets."""
     sampling: Literal["shuffle", "balanced"] = "shuffle"
@@ -42,19 +42,19 @@ class TrainingConfig(Config):
     clip: float = Field(default=1.0, ge=0.0)
     """Largest gradient norm of each member; 0: not clipped."""
     averaging: float = Field(default=0.0, ge=0.0)
-    """Judge and keep the mean of the weights so far, step t counting about as t to this power (8: mostly the
-    last tenth of the way); 0: the weights of the last step."""
+    """Evaluate and keep the mean of the weights so far, step t counting about as t to this power (8: mostly
+    the last tenth of training); 0: the weights of the last step."""
 
     class_weights: bool = False
-    """Weight classes against their frequency, to a mean of 1 over the training side."""
+    """Weight classes against their frequency, to a mean of 1 over the training part."""
     focal: float = Field(default=0.0, ge=0.0)
     """The focal loss's gamma; 0 is plain cross-entropy."""
     smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of each target spread evenly over all classes."""
     standardise: bool = True
-    """Bring each dimension of the frames to mean 0 and deviation 1 over the training side."""
+    """Bring each dimension of the frames to mean 0 and deviation 1 over the training part."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """``auto``: bf16 on an accelerator that has it, else fp32. The weights stay fp32."""
     tracker: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
-    """Where to send the figures of each epoch, beside the run's own history."""
+    """Where to send the metrics of each epoch, beside the run's own history."""

@@ -1,6 +1,6 @@
 """Examples with their labels, ready to be batched. The ids of both must agree, one by one.
 
-Examples may be views of memory-mapped features: nothing is read before a batch needs it.
+Examples may be views of memory-mapped features, read when a batch needs them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dataset", "frame_statistics", "labelled"]
 
-_STATISTICS_FROM = 512
-"""So many utterances are enough for the mean and deviation of a dimension."""
+_STATISTICS_SIZE = 512
+"""About as many utterances are enough for the mean and deviation of a dimension."""
 
 
 class Dataset:
@@ -31,7 +31,7 @@ class Dataset:
 
     def __init__(self, examples: Sequence[Example], dimensions: Dimensions) -> None:
         if not examples:
-            raise TrainingError("there is nothing to train on: no example is left in this part of the split")
+            raise TrainingError("there is nothing to train on: this part of the split holds no example")
         self.examples = examples
         self.dimensions = dimensions
         self.ids = tuple(e.id for e in examples)
@@ -66,7 +66,7 @@ class Dataset:
 
 
 def labelled(examples: Sequence[Example], ids: Sequence[str], labels: Sequence[int]) -> list[Example]:
-    """The examples with labels; refused unless the ids of both sides are the same in the same order."""
+    """The examples with labels; refused unless the ids of both are the same in the same order."""
     if len(examples) != len(ids) or len(ids) != len(labels):
         raise ProtocolError(f"{len(examples)} examples, {len(ids)} ids and {len(labels)} labels do not match")
     for example, name in zip(examples, ids, strict=True):
@@ -78,16 +78,16 @@ def labelled(examples: Sequence[Example], ids: Sequence[str], labels: Sequence[i
 def frame_statistics(examples: Sequence[Example], width: int) -> tuple[Tensor, Tensor] | None:
     """Mean and deviation (D,) over the frames of (some of) the examples; None where they have no frames.
 
-    A dimension that hardly varies keeps its scale.
+    The deviation of a dimension that hardly varies is taken as 1.
     """
     import torch
 
-    shown = [e.speech for e in examples if e.speech is not None and e.speech.ndim > 1]
-    if not shown:
+    speech = [e.speech for e in examples if e.speech is not None and e.speech.ndim > 1]
+    if not speech:
         return None
-    step = max(1, len(shown) // _STATISTICS_FROM)
+    step = max(1, len(speech) // _STATISTICS_SIZE)
     count, total, square = 0, np.zeros(width), np.zeros(width)
-    for frames in shown[::step]:
+    for frames in speech[::step]:
         flat = np.asarray(frames, np.float64).reshape(-1, width)
         count, total, square = count + len(flat), total + flat.sum(0), square + (flat**2).sum(0)
     mean = total / count

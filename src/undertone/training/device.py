@@ -33,7 +33,7 @@ def accelerator(config: TrainingConfig, folder: Path | None = None) -> Accelerat
     from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedDataParallelKwargs
 
-    AcceleratorState._reset_state()  # a job before this one may have run in another precision
+    AcceleratorState._reset_state()  # an earlier job may have used another precision
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # terms can be switched off
     return Accelerator(
         mixed_precision=_MIXED[_precision(config)],
@@ -55,7 +55,7 @@ def _tracker(config: TrainingConfig) -> str | None:
         return None
     if importlib.util.find_spec(config.tracker) is None:
         raise MissingExtra(f"the tracker '{config.tracker}'", "track")
-    # figures stay on this machine unless the user's own environment says otherwise
+    # metrics stay on this machine unless the user's own environment allows more
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     return config.tracker
@@ -64,8 +64,8 @@ def _tracker(config: TrainingConfig) -> str | None:
 class _Gather(torch.autograd.Function):
     """All processes' rows one after the other; the gradient of own rows is summed over processes.
 
-    Every process computes the same loss from the gathered rows, so that sum is the processes' number
-    times the gradient, and averaging parameters' gradients over processes undoes it.
+    Every process computes the same loss from the gathered rows, so the sum is the gradient times the number
+    of processes; averaging parameters' gradients over processes divides by it again.
     """
 
     @staticmethod
@@ -84,11 +84,11 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        whole = gradients[0].contiguous()
-        torch.distributed.all_reduce(whole)
+        total = gradients[0].contiguous()
+        torch.distributed.all_reduce(total)
         rank = torch.distributed.get_rank()
         start = sum(ctx.counts[:rank])
-        return whole[start : start + ctx.counts[rank]]
+        return total[start : start + ctx.counts[rank]]
 
 
 def gather(vectors: Tensor) -> Tensor:

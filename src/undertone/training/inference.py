@@ -1,4 +1,4 @@
-"""What a system says of a dataset, in the dataset's order."""
+"""A system's outputs for a dataset, in the dataset's order."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from undertone.models.system import Output, System
 from undertone.training.batching import evaluation_batches
 from undertone.training.dataset import Dataset
 
-__all__ = ["Answers", "ask"]
+__all__ = ["Outputs", "infer", "softmax"]
 
 Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Logits of everything that is scored (n of it), in the order of ``Dataset.turns``."""
+class Outputs:
+    """Logits of all n that are scored, in the order of ``Dataset.turns``."""
 
     ids: list[str]
     labels: NDArray[np.int64]
@@ -49,8 +49,8 @@ def softmax(logits: Matrix) -> Matrix:
     return posteriors
 
 
-def ask(system: System, dataset: Dataset, batch: int = 64) -> Answers:
-    """Run the system, in evaluation mode, over every example once; its mode is given back as it was."""
+def infer(system: System, dataset: Dataset, batch: int = 64) -> Outputs:
+    """The outputs for every example, in evaluation mode; the system's mode is restored."""
     training = system.training
     system.eval()
     try:
@@ -70,38 +70,38 @@ def _run(system: System, dataset: Dataset, size: int) -> Iterator[tuple[Batch, O
 
 @dataclass
 class _Piece:
-    """One batch's answers, a row for everything scored."""
+    """One batch's outputs, a row for everything scored."""
 
     ids: list[str]
     columns: dict[str, Matrix]
 
 
 def _piece(batch: Batch, output: Output) -> _Piece:
-    found = {"logits": output.logits, **{f"member {k}": v for k, v in output.members.items()}}
-    found |= {f"branch {name}": v for name, v in output.sides().items() if name != "fused"}
+    values = {"logits": output.logits, **{f"member {k}": v for k, v in output.members.items()}}
+    values |= {f"branch {name}": v for name, v in output.sides().items() if name != "fused"}
     if "fused" in output.vectors:
-        found["fused"] = output.vectors["fused"]
+        values["fused"] = output.vectors["fused"]
     if not batch.turns:
-        return _Piece(list(batch.ids), {k: _numpy(v) for k, v in found.items()})
+        return _Piece(list(batch.ids), {k: _numpy(v) for k, v in values.items()})
     lengths = [len(t) for t in batch.turns]
     rows = {
         k: np.concatenate([_numpy(v[i, :n]) for i, n in enumerate(lengths)])
-        for k, v in found.items()
-        if v.ndim == 3  # (B, U, C): what exists once a dialogue says nothing of a turn
+        for k, v in values.items()
+        if v.ndim == 3  # (B, U, C); what a dialogue has once belongs to no turn
     }
     return _Piece([turn for turns in batch.turns for turn in turns], rows)
 
 
-def _in_order(pieces: list[_Piece], dataset: Dataset) -> Answers:
+def _in_order(pieces: list[_Piece], dataset: Dataset) -> Outputs:
     ids = [name for piece in pieces for name in piece.ids]
     place = {name: i for i, name in enumerate(ids)}
-    wanted = dataset.turns
-    assert len(place) == len(wanted), "ids must be unique within a dataset"
-    order = np.array([place[name] for name in wanted])
+    turns = dataset.turns
+    assert len(place) == len(turns), "ids must be unique within a dataset"
+    order = np.array([place[name] for name in turns])
     columns = {key: np.concatenate([p.columns[key] for p in pieces])[order] for key in pieces[0].columns}
     members = {k.removeprefix("member "): v for k, v in columns.items() if k.startswith("member ")}
-    return Answers(
-        ids=wanted,
+    return Outputs(
+        ids=turns,
         labels=dataset.targets,
         logits=columns["logits"],
         branches={k.removeprefix("branch "): v for k, v in columns.items() if k.startswith("branch ")},

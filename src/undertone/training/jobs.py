@@ -136,7 +136,7 @@ def _pool(jobs: Sequence[Job], work: Work, processes: int) -> Iterator[tuple[Job
 
 
 def attempt(work: Work, job: Job) -> str | None:
-    """Do a job; returns what failed: one line for the user's errors, a traceback for the program's, else None."""
+    """Do a job; returns a user's error in one line, a program's as a traceback; None without an error."""
     try:
         work(job)
     except UndertoneError as error:

@@ -1,4 +1,4 @@
-"""The loop: one ``fit``, read from top to bottom. What varies comes in as functions."""
+"""The training loop: one ``fit``, read from top to bottom. What varies is passed as functions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from undertone.training.batching import Step, deal, plan_epoch
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset, frame_statistics
 from undertone.training.device import accelerator, gather, keep_freed_memory
-from undertone.training.inference import Answers
+from undertone.training.inference import Outputs
 from undertone.training.objective import Objective, Share, class_weights, classification_loss
 from undertone.training.optimizer import clip_members, make_optimizer, rate_at, set_rate
 from undertone.training.selection import Score, combine, keep_best, keep_planned, restore
@@ -37,7 +37,7 @@ __all__ = ["Fitted", "Watch", "fit", "seed_everything"]
 
 
 class Watch(Protocol):
-    """Looks on while a fit runs."""
+    """Called while a fit runs."""
 
     def step(self, done: int, total: int, loss: float) -> None:
         """After each step of an epoch."""
@@ -48,15 +48,15 @@ class Watch(Protocol):
 
 @dataclass(frozen=True)
 class Fitted:
-    """A system at its best, and how it got there."""
+    """A trained system with its history."""
 
     system: System
     history: list[dict[str, Any]]
     """One record an epoch: ``epoch``, ``loss``, every term, ``rate``, ``validation_ua``, ``seconds`` …"""
     best_epoch: dict[str, int]
     """By member, counted from 1."""
-    validation: Answers | None
-    """What the finished system says of the validation side."""
+    validation: Outputs | None
+    """The finished system's outputs for the validation part."""
 
 
 def fit(
@@ -72,16 +72,16 @@ def fit(
     origin: str = "",
     watch: Watch | None = None,
 ) -> Fitted:
-    """Train until the epochs are over or no member has got better on the validation side for ``patience``.
+    """Train until the epochs are over or no member has improved on the validation part for ``patience``.
 
-    Each member ends at its own best epoch by ``score``; without a validation side, after as many epochs
-    as ``ends`` says of it, else at the last. With ``state``, a file, a killed fit goes on after its last
-    whole epoch and ends where it would have; ``origin`` names what the data are, for other data begin anew.
+    Each member ends at its own best epoch by ``score``; without a validation part, after the number of epochs
+    that ``ends`` has for it, else at the last. With ``state``, a file, a killed fit resumes after its last
+    complete epoch, with the same result; ``origin`` identifies the data, for other data begin anew.
     """
-    assert (validation is None) == (score is None), "a validation side needs a score, and a score needs one"
+    assert (validation is None) == (score is None), "a validation part needs a score, and a score needs one"
     keep_freed_memory()
     machine = accelerator(config, state.parent if state else None)
-    _learn_before_training(system, train, config, machine)
+    _prepare(system, train, config, machine)
     objective, optimizer = machine.prepare(Objective(system), make_optimizer(system, config))
     average = Average(system, config.averaging)
     run = _Run(system, objective, optimizer, average, train, config, machine, seed, watch)
@@ -110,17 +110,15 @@ def fit(
         tracker.finish()
     average.settle()
     restore(system, best)
-    answers = combine(system, validation) if validation is not None else None
+    outputs = combine(system, validation) if validation is not None else None
     ends = progress.best_epoch or dict.fromkeys(system.members(), progress.epoch)
-    return Fitted(system.eval(), progress.history, ends, answers)
+    return Fitted(system.eval(), progress.history, ends, outputs)
 
 
-def _learn_before_training(
-    system: System, train: Dataset, config: TrainingConfig, machine: Accelerator
-) -> None:
-    """What the training side says before any step, and the system's place among processes."""
+def _prepare(system: System, train: Dataset, config: TrainingConfig, machine: Accelerator) -> None:
+    """Set what follows from the training part before any step, and the gathering over processes."""
     if not (train.targets != IGNORE).any():
-        raise TrainingError("no utterance of the training side has a label")
+        raise TrainingError("no utterance of the training part has a label")
     if config.standardise and (statistics := frame_statistics(train.examples, train.dimensions.speech)):
         system.standardise(*statistics)
     if config.class_weights or config.focal or config.smoothing:
@@ -134,13 +132,13 @@ def _learn_before_training(
 
 
 def _resume(run: _Run, state: Path | None, mark: str) -> tuple[Progress, dict[str, Any]]:
-    """Where a killed fit of the same mark stood, else the beginning."""
+    """The progress of a killed fit of the same mark, else that of a new one."""
     if run.config.tracker != "none":
         run.machine.init_trackers("undertone", config={**run.config.plain(), "seed": run.seed})
-    found = load_state(state, mark, run.system, run.optimizer, run.average) if state else None
-    if found is None:
+    loaded = load_state(state, mark, run.system, run.optimizer, run.average) if state else None
+    if loaded is None:
         return Progress(), {}
-    progress, best, scale = found
+    progress, best, scale = loaded
     if scale and run.machine.scaler is not None:
         run.machine.scaler.load_state_dict(scale)
     return progress, best
@@ -148,7 +146,7 @@ def _resume(run: _Run, state: Path | None, mark: str) -> tuple[Progress, dict[st
 
 @dataclass(frozen=True)
 class _Run:
-    """What stays the same from epoch to epoch."""
+    """What is the same in every epoch."""
 
     system: System
     objective: torch.nn.Module
@@ -162,16 +160,16 @@ class _Run:
     watch: Watch | None
 
     def epoch(self, epoch: int) -> dict[str, Any]:
-        """Every batch once; returns the record of the epoch: its mean losses."""
+        """Train on every batch once; returns the record of the epoch: its mean losses."""
         seed_everything(self.seed, epoch, self.machine.process_index)
         self.objective.train()
         steps = self._plan(epoch)
-        gone = self._modality_dropout(epoch)
+        dropped = self._modality_dropout(epoch)
         totals: dict[str, float] = {}
         for index, step in enumerate(steps):
             share = rate_at(epoch * len(steps) + index, self.config.epochs * len(steps), self.config)
             set_rate(self.optimizer, share)
-            for name, value in (losses := self._step(step, gone, epoch)).items():
+            for name, value in (losses := self._step(step, dropped, epoch)).items():
                 totals[name] = totals.get(name, 0.0) + value
             if self.watch is not None:
                 self.watch.step(index + 1, len(steps), losses["loss"])
@@ -194,14 +192,14 @@ class _Run:
             raise TrainingError(f"{len(self.train)} examples are too few for {processes} processes")
         return steps
 
-    def _step(self, step: Step, gone: NDArray[np.bool_], epoch: int) -> dict[str, float]:
-        """One move of the parameters; returns the loss and its terms."""
+    def _step(self, step: Step, dropped: NDArray[np.bool_], epoch: int) -> dict[str, float]:
+        """One update of the parameters; returns the loss and its terms."""
         counts, processes = self.train.counts, self.machine.num_processes
         labels = max(1, int(counts[step.whole].sum()))
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         for part in step.parts:
-            batch = _without(self.train.batch(part), gone[part]).to(self.machine.device)
+            batch = _without(self.train.batch(part), dropped[part]).to(self.machine.device)
             share = Share(int(counts[part].sum()) / labels * processes, processes, len(step.parts))
             # processes exchange gradients once a step, with its last part
             last = part is step.parts[-1]
@@ -226,7 +224,7 @@ class _Run:
                 raise TrainingError(f"the gradient{part} is {float(norm)} in epoch {epoch + 1}, {_who(ids)}")
 
     def _modality_dropout(self, epoch: int) -> NDArray[np.bool_]:
-        """(n, 2): who loses speech / text this epoch; the same whichever process has the example."""
+        """(n, 2): which examples lose speech / text this epoch; the same in every process."""
         share = self.system.config.modality_dropout
         draw = np.random.default_rng([self.seed, epoch, 1]).random(len(self.train))
         return np.stack([draw < share / 2, draw > 1 - share / 2], axis=1)
@@ -237,18 +235,18 @@ class _Run:
         return None if self.machine.scaler is None else dict(self.machine.scaler.state_dict())
 
     def report(self, record: dict[str, Any]) -> None:
-        """Tell the tracker and whoever looks on."""
+        """Pass the record to the tracker and to ``watch``."""
         self.machine.log({k: v for k, v in record.items() if k != "epoch"}, step=record["epoch"])
         if self.watch is not None and self.machine.is_main_process:
             self.watch.epoch(record)
 
 
-def _without(batch: Batch, gone: NDArray[np.bool_]) -> Batch:
-    """The batch less what is gone; nobody loses the only modality there is."""
-    if not gone.any():
+def _without(batch: Batch, dropped: NDArray[np.bool_]) -> Batch:
+    """The batch without the dropped modalities; an utterance keeps its only one."""
+    if not dropped.any():
         return batch
-    lost = torch.from_numpy(gone) & batch.present.all(-1, keepdim=True)
-    return batch.without(speech=lost[:, 0], text=lost[:, 1])
+    missing = torch.from_numpy(dropped) & batch.present.all(-1, keepdim=True)
+    return batch.without(speech=missing[:, 0], text=missing[:, 1])
 
 
 def _check_loss(loss: torch.Tensor, terms: dict[str, torch.Tensor], epoch: int, ids: tuple[str, ...]) -> None:

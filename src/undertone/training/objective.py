@@ -1,9 +1,9 @@
-"""The number that training makes small: the terms a system names, weighted and summed. Nothing else.
+"""The loss: the terms that a system names, weighted and summed.
 
 Over several processes and accumulated parts the gradient must be that of the whole batch. Processes
 average their gradients, so a *mean* over this part's labels counts by its share of all labels, a *sum*
 counts once per process, and a term over *gathered* vectors, which every process computes alike,
-by the part's share of the step.
+by this part's share of the step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Loss", "Objective", "Share", "class_weights", "classification_loss"]
 
 
 class Share(NamedTuple):
-    """What part of the whole step a forward pass is."""
+    """How large a part of the whole step a forward pass is."""
 
     labels: float = 1.0
     """Its labels over those of the whole step, times the number of processes."""
@@ -31,14 +31,14 @@ class Share(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """The total to differentiate, and each term unweighted and unscaled, to look at."""
+    """The total to differentiate, and each term unweighted and unscaled, for the record."""
 
     total: Tensor
     terms: dict[str, Tensor]
 
 
 class Objective(nn.Module):
-    """A system with its loss, as one module, so that a wrapper for several processes sees both."""
+    """A system with its loss, as one module, so that a wrapper for several processes holds both."""
 
     def __init__(self, system: System) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def classification_loss(
 ) -> Tensor:
     """Cross-entropy of ``logits (…, C)`` with class weights (C,), focal gamma and label smoothing.
 
-    A mean over the labels there are; 0, with a gradient, where nothing is labelled.
+    The mean over what is labelled; 0, with a gradient, where nothing is.
     """
     known = labels != IGNORE
     scores, target = logits[known].float().log_softmax(-1), labels[known]  # (n, C), (n,)
@@ -90,7 +90,7 @@ def classification_loss(
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor:
-    """(C,) inverse frequencies, scaled so that their mean over the labels is 1; 0 for a class never seen."""
+    """(C,) inverse frequencies, scaled so that their mean over the labels is 1; 0 for a class without any."""
     counts = torch.bincount(labels[labels != IGNORE], minlength=classes).float()
     seen = counts > 0
     return torch.where(seen, counts.sum() / (counts.clamp(min=1.0) * seen.sum()), 0.0)

@@ -21,7 +21,7 @@ def make_optimizer(system: System, config: TrainingConfig) -> torch.optim.Optimi
     for name, parameter in system.named_parameters():
         if parameter.requires_grad:
             rate = config.rate * config.layer_decay ** _layers_above(system, name)
-            # AdamW leaves biases, norms and temperatures alone; published Adam recipes decay everything
+            # AdamW does not decay biases, norms and temperatures; published Adam recipes decay everything
             decays = parameter.ndim > 1 or config.optimizer == "adam"
             groups.setdefault((rate, config.weight_decay if decays else 0.0), []).append(parameter)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
@@ -61,7 +61,7 @@ def set_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
 
 
 def clip_members(system: System, largest: float) -> dict[str, Any]:
-    """Bound each member's gradient norm alone, so that members do not feel each other; returns the norms."""
+    """Bound each member's gradient norm alone, so that no member's affects another's; returns the norms."""
     return {
         name: nn.utils.clip_grad_norm_(member.parameters(), largest or math.inf)
         for name, member in system.members().items()

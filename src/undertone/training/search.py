@@ -1,4 +1,4 @@
-"""Search over settings by Optuna: a study on disk that goes on where it was. What a trial does comes in."""
+"""Search over settings by Optuna: a study on disk, which resumes. What a trial does is an argument."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 from undertone.errors import ConfigError, MissingExtra, TrainingError
 
-__all__ = ["Found", "Range", "parse_range", "search"]
+__all__ = ["SearchResult", "Range", "parse_range", "search"]
 
 Report = Callable[[int, float], None]
-"""Told a step and the score so far; raises to end a trial that is no good."""
+"""Called with a step and the score so far; raises to end a trial that scores badly."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search came to."""
+class SearchResult:
+    """The best settings of a search."""
 
     values: Mapping[str, Any]
     score: float
@@ -84,10 +84,10 @@ def search(
     trials: int,
     study: Path,
     seed: int = 0,
-) -> Found:
+) -> SearchResult:
     """The best of ``trials`` settings by ``attempt``'s score, the higher the better.
 
-    ``study`` is a journal file: a search that was killed counts the trials it had finished.
+    ``study`` is a journal file: a search that was killed keeps its finished trials, which count.
     """
     try:
         import optuna
@@ -98,7 +98,7 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study.parent.mkdir(parents=True, exist_ok=True)
     backend = JournalFileBackend(str(study), lock_obj=JournalFileOpenLock(str(study)))
-    made = optuna.create_study(
+    created = optuna.create_study(
         study_name=",".join(sorted(r.key for r in ranges)),
         storage=JournalStorage(backend),
         direction="maximize",
@@ -115,8 +115,8 @@ def search(
 
         return attempt({r.key: r.suggest(trial) for r in ranges}, report)
 
-    done = sum(t.state.is_finished() for t in made.trials)
-    made.optimize(objective, n_trials=max(0, trials - done), catch=(TrainingError,))
-    if not any(t.state == optuna.trial.TrialState.COMPLETE for t in made.trials):
-        raise TrainingError(f"none of {trials} trials came to an end; see {study}")
-    return Found(made.best_params, float(made.best_value), len(made.trials))
+    done = sum(t.state.is_finished() for t in created.trials)
+    created.optimize(objective, n_trials=max(0, trials - done), catch=(TrainingError,))
+    if not any(t.state == optuna.trial.TrialState.COMPLETE for t in created.trials):
+        raise TrainingError(f"none of {trials} trials was completed; see {study}")
+    return SearchResult(created.best_params, float(created.best_value), len(created.trials))

@@ -1,4 +1,4 @@
-"""Which epoch each member ends at: its best on the validation side, and no other side."""
+"""Which epoch each member ends at: its best on the validation part, and on no other part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from undertone.models.example import IGNORE
 from undertone.models.system import System
 from undertone.training.dataset import Dataset
-from undertone.training.inference import Answers, ask, softmax
+from undertone.training.inference import Outputs, infer, softmax
 from undertone.training.state import Progress, Weights
 
 __all__ = ["Score", "combine", "keep_best", "keep_planned", "restore"]
@@ -24,26 +24,26 @@ Score = Callable[[NDArray[np.int64], NDArray[np.float32]], float]
 def keep_best(
     system: System, validation: Dataset, score: Score, progress: Progress, best: dict[str, Weights]
 ) -> dict[str, float]:
-    """Put aside the weights of each member that was never better; returns the validation figures."""
-    answers = ask(system, validation)
-    known = answers.labels != IGNORE
-    labels = answers.labels[known]
+    """Keep the weights of each member that has never been better; returns the validation metrics."""
+    outputs = infer(system, validation)
+    known = outputs.labels != IGNORE
+    labels = outputs.labels[known]
     progress.stale += 1
     for name, member in system.members().items():
-        posteriors = softmax(answers.members[name][known])
+        posteriors = softmax(outputs.members[name][known])
         merit = (score(labels, posteriors), -_loss(labels, posteriors))
         if name not in progress.best or merit > progress.best[name]:
             progress.best[name], progress.best_epoch[name] = merit, progress.epoch
             progress.stale = 0
             best[name] = {k: v.detach().clone() for k, v in member.state_dict().items()}
-    fused = softmax(answers.logits[known])
+    fused = softmax(outputs.logits[known])
     return {"validation_ua": score(labels, fused), "validation_loss": _loss(labels, fused)}
 
 
 def keep_planned(
     system: System, ends: Mapping[str, int], progress: Progress, best: dict[str, Weights]
 ) -> None:
-    """Put aside the weights of each member whose last epoch this is."""
+    """Keep the weights of each member whose last epoch this is."""
     for name, member in system.members().items():
         if ends[name] == progress.epoch:
             progress.best_epoch[name] = progress.epoch
@@ -51,19 +51,19 @@ def keep_planned(
 
 
 def restore(system: System, best: dict[str, Weights]) -> None:
-    """Every member goes back to its best."""
+    """Give every member its kept weights."""
     members: dict[str, Any] = dict(system.members())
     for name, weights in best.items():
         members[name].load_state_dict(weights)
 
 
-def combine(system: System, validation: Dataset) -> Answers:
-    """Weight the members by what they say of the validation side; returns what they say together."""
-    answers = ask(system, validation)
-    known = answers.labels != IGNORE
-    posteriors = {name: torch.from_numpy(softmax(x[known])) for name, x in answers.members.items()}
-    system.fit_combination(posteriors, torch.from_numpy(answers.labels[known]))
-    return ask(system, validation) if len(posteriors) > 1 else answers
+def combine(system: System, validation: Dataset) -> Outputs:
+    """Fit the members' weights on the validation part; returns the combined outputs for it."""
+    outputs = infer(system, validation)
+    known = outputs.labels != IGNORE
+    posteriors = {name: torch.from_numpy(softmax(x[known])) for name, x in outputs.members.items()}
+    system.fit_combination(posteriors, torch.from_numpy(outputs.labels[known]))
+    return infer(system, validation) if len(posteriors) > 1 else outputs
 
 
 def _loss(labels: NDArray[np.int64], posteriors: NDArray[np.float32]) -> float:

@@ -73,7 +73,7 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     average: Average | None = None,
 ) -> tuple[Progress, dict[str, Weights], dict[str, Any] | None] | None:
-    """Progress, best weights and scaler; system, optimizer and average are restored. None: no state of this fit."""
+    """Progress, best weights, scaler; the rest is restored in place. None: there is no state of this fit."""
     from safetensors import safe_open
 
     if not path.is_file():
