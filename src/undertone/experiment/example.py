@@ -1,4 +1,4 @@
-"""One tested utterance to look at closely: its wave, its words, and what each side contributed."""
+"""One tested utterance to look at closely: its wave, its words, and what each modality contributed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from undertone import audio
 from undertone.evaluation.report import envelope
-from undertone.experiment.examples import examples
 from undertone.experiment.material import open_material
 from undertone.experiment.recipe import Recipe
-from undertone.features.subword import Subword
-from undertone.models import folder as models
-from undertone.models.batch import Batch, collate
-from undertone.models.explain import explain
-from undertone.models.system import System
+from undertone.files import write_whole
+from undertone.judging.clip import Clip
+from undertone.judging.inputs import recording_of
+from undertone.judging.model import TrainedModel
+from undertone.judging.networks import load_torch
 from undertone.types import Utterance
 
 __all__ = ["write_example"]
@@ -32,22 +30,19 @@ def write_example(recipe: Recipe, run: Path, wanted: str | None = None) -> Path 
     if recipe.protocol.level == "dialogue" or recipe.speech.tuned or recipe.text.tuned:
         return None
     material = open_material(run, recipe.manifest, everything=False)
-    utterance = material.corpus.by_id[wanted] if wanted else _telling(material.corpus.utterances)
+    utterance = material.corpus.by_id[wanted] if wanted else _worth_a_look(material.corpus.utterances)
     fold = next(f for f in material.split.folds if utterance.id in f.test)
     folder = run / fold.name / "0"
     out = run / "example.json"
     weights = folder / "model.safetensors"
     if out.is_file() and out.stat().st_mtime >= weights.stat().st_mtime:
         return out
-    loaded = models.load(folder)
-    tokenizer = Subword.load(loaded.tokenizer) if loaded.tokenizer else None
-    batch = collate(examples(material, recipe, [utterance], tokenizer), loaded.dimensions)
-    values = _values(loaded.system, batch, utterance, loaded.labels) | {"fold": fold.name, "seed": 0}
-    out.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+    values = _values(load_torch(folder), utterance) | {"fold": fold.name, "seed": 0}
+    write_whole(out, json.dumps(values, ensure_ascii=False))
     return out
 
 
-def _telling(utterances: tuple[Utterance, ...]) -> Utterance:
+def _worth_a_look(utterances: tuple[Utterance, ...]) -> Utterance:
     """An utterance with words and boundaries, if there is one; of the demo, one that stress decides."""
 
     def worth(utterance: Utterance) -> int:
@@ -57,29 +52,27 @@ def _telling(utterances: tuple[Utterance, ...]) -> Utterance:
     return max(utterances, key=worth)
 
 
-@torch.no_grad()
-def _values(system: System, batch: Batch, utterance: Utterance, labels: tuple[str, ...]) -> dict[str, Any]:
-    output = system.eval()(batch)
-    whole = system.posteriors(output.logits)[0]
-    best = int(whole.argmax())
-
-    def named(posterior: torch.Tensor) -> dict[str, float]:
-        return {label: round(float(p), 6) for label, p in zip(labels, posterior, strict=True)}
-
-    branches = {"speech": output.speech, "text": output.text}
-    perspectives = {k: named(system.posteriors(v)[0]) for k, v in branches.items() if v is not None}
-    wave = audio.load(utterance.audio, utterance.start, utterance.end)
+def _values(model: TrainedModel, utterance: Utterance) -> dict[str, Any]:
+    wave = audio.load(utterance.audio, utterance.start, utterance.end, model.rate)
+    clip = Clip(utterance.id, wave, recording_of(utterance).transcript())
+    (prediction,) = model.predict([clip], explain=True)
     return {
         "id": utterance.id,
         "truth": utterance.label,
-        "label": labels[best],
+        "label": max(prediction.probabilities, key=prediction.probabilities.__getitem__),
         "text": utterance.text or "",
-        "duration": round(len(wave) / 16_000, 3),
+        "duration": round(len(wave) / model.rate, 3),
         "wave": envelope(wave),
         "tiers": _tiers(utterance),
-        "words": _words(system, batch, utterance),
-        "modalities": _without(system, batch, best),
-        "perspectives": {"fused": named(whole), **perspectives},
+        "words": [
+            {"text": w.text, "contribution": round(w.contribution, 4), "start": w.start, "end": w.end}
+            for w in prediction.words
+        ],
+        "modalities": _modalities(model, clip),
+        "perspectives": {
+            name: {label: round(value, 6) for label, value in posterior.items()}
+            for name, posterior in prediction.perspectives.items()
+        },
     }
 
 
@@ -92,28 +85,11 @@ def _tiers(utterance: Utterance) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _words(system: System, batch: Batch, utterance: Utterance) -> list[dict[str, Any]]:
-    """What the label's log posterior loses with each word."""
-    if utterance.alignment is None or "word" not in batch.segments:
-        return []
-    scores = explain(system, batch)[0].tolist()
-    return [
-        {"text": s.text, "contribution": round(score, 4), "start": s.start, "end": s.end}
-        for s, score in zip(utterance.alignment.word, scores, strict=False)
-    ]
-
-
-def _without(system: System, batch: Batch, label: int) -> dict[str, float]:
-    """What the label's log posterior loses with each side, where there are two."""
-    if not bool(batch.present.all()):
+def _modalities(model: TrainedModel, clip: Clip) -> dict[str, float]:
+    """What the label's log posterior loses without each modality, where there are two."""
+    (features,) = model.encoders.encode([clip])
+    if len(features.sides) < 2:
         return {}
-    gone = torch.ones(1, dtype=torch.bool)
-
-    def belief(asked: Batch) -> float:
-        return float(np.log(max(float(system.posteriors(system(asked).logits)[0, label]), 1e-9)))
-
-    whole = belief(batch)
-    return {
-        "speech": round(whole - belief(batch.without(speech=gone)), 4),
-        "text": round(whole - belief(batch.without(text=gone)), 4),
-    }
+    fused = model.network.run([features, features.only("text"), features.only("speech")])["fused"]
+    whole, *without = np.log(np.maximum(fused[:, fused[0].argmax()], 1e-9)).tolist()
+    return {side: round(whole - rest, 4) for side, rest in zip(("speech", "text"), without, strict=True)}
