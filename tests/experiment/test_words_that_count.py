@@ -7,14 +7,12 @@ import pytest
 
 from undertone import manifest as manifests
 from undertone.experiment.demo import demo_recipes
-from undertone.experiment.examples import examples
 from undertone.experiment.material import open_material
 from undertone.experiment.prepare import prepare
 from undertone.experiment.single import train_one
-from undertone.features.subword import Subword
-from undertone.models import folder as models
-from undertone.models.batch import collate
-from undertone.models.explain import explain
+from undertone.judging.inputs import recording_of
+from undertone.judging.networks import load_torch
+from undertone.judging.predictor import Predictor
 from undertone.store import Store
 from undertone.types import Utterance
 
@@ -32,19 +30,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_word_that_is_named_is_the_one_that_was_planted(place: Path, name: str) -> None:
     recipe = next(r for r in demo_recipes(place) if r.system == name)
     folder, _ = train_one(recipe, place / "runs", Store(place / "store"))
-    loaded = models.load(folder)
     material = open_material(folder.parents[1], recipe.manifest, everything=False)
     tested = next(f for f in material.split.folds if f.name == folder.parent.name).test
     utterances = [u for u in manifests.read(recipe.manifest).resolved() if u.id in tested]
     # one emotion word among blanks: in the other kinds several words count, or none
     utterances = [u for u in utterances if u.extra["kind"] in ("words", "both")]
-    assert loaded.tokenizer is not None
-    made = examples(material, recipe, utterances, Subword.load(loaded.tokenizer))
-    batch = collate(made, loaded.dimensions)
-    losses = explain(loaded.system, batch).numpy()
+    predictor = Predictor(load_torch(folder))
+    words = [[w.contribution for w in predictor.judge(recording_of(u)).words] for u in utterances]
+    named = [int(np.argmax(contributions)) for contributions in words]
+    counts = [len(contributions) for contributions in words]
     planted = [_planted(u) for u in utterances]
-    counts = batch.segments["word"].lengths.tolist()
-    named = [int(row[:count].argmax()) for row, count in zip(losses, counts, strict=True)]
     share = np.mean(np.array(named) == planted)
     assert share > 0.6, f"{share:.2f} of {len(named)} utterances, at some {np.mean(counts):.0f} words each"
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from undertone.alignment.transcript import normalise
 from undertone.errors import ModelError
-from undertone.features.assemble import assemble, token_words
+from undertone.features.assemble import assemble, functionals, token_words
 from undertone.features.subword import Subword
 from undertone.judging.clip import Clip
 from undertone.models.example import Example
@@ -146,7 +146,7 @@ class Encoders:
         chars = tokens.chars if isinstance(tokens, EncodedText) else tokens[1] if tokens else _NOTHING
         token_word = token_words(chars, words, clip.text or "")
         if self._pool_speech and parts["speech"] is not None:
-            parts = {**parts, "speech": _functionals(parts["speech"]), "segments": {}, "segment_word": {}}
+            parts = {**parts, "speech": functionals(parts["speech"]), "segments": {}, "segment_word": {}}
         if self._pool_text and parts["text"] is not None and len(parts["text"]):
             parts = {**parts, "text": parts["text"].mean(0, keepdims=True), "token_word": None}
             token_word = np.full(1, -1, np.int64)
@@ -160,12 +160,6 @@ _NOTHING = np.zeros((0, 2), np.int32)
 def _words(text: str | None) -> tuple[Segment, ...]:
     """The spoken words of a transcript with their characters, and no times."""
     return tuple(Segment(word.text, 0.0, 0.0, chars=word.chars) for word in normalise(text or ""))
-
-
-def _functionals(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(1, 2D), or (K, 1, 2D) of layers: mean and deviation over the frames, as in training."""
-    both = [frames.mean(-2, keepdims=True), frames.std(-2, keepdims=True)]
-    return np.concatenate(both, axis=-1, dtype=np.float32)
 
 
 def _speech(described: Mapping[str, Any] | None) -> SpeechEncoder | None:
