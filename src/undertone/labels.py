@@ -37,7 +37,7 @@ class LabelSet:
     classes: tuple[str, ...]
     """In the order of a model's outputs."""
     mapping: Mapping[str, str | None]
-    """Corpus label → class; None: the corpus knows the label, this set leaves it out."""
+    """Corpus label → class; None for a label of the corpus that this set leaves out."""
     expected: Mapping[str, int] | None = None
     """How many utterances of each class a complete copy of the corpus holds."""
 
@@ -49,7 +49,7 @@ class LabelSet:
             return self.mapping[label]
         known = ", ".join(sorted(self.mapping))
         raise LabelError(
-            f"{utterance}: label '{label}' is not mapped by label set '{self.name}' (it knows: {known})"
+            f"{utterance}: label '{label}' is not mapped by label set '{self.name}' (known: {known})"
         )
 
 
@@ -139,7 +139,7 @@ LABEL_SETS: dict[str, LabelSet] = {s.name: s for s in _SETS}
 
 
 def label_set(name: str) -> LabelSet:
-    """A label set by name; the error of an unknown name lists the known ones."""
+    """A label set by name; the error of an unknown name lists those that exist."""
     try:
         return LABEL_SETS[name]
     except KeyError:

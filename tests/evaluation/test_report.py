@@ -62,7 +62,7 @@ def test_the_page_needs_nothing_but_itself(three: list[Path], tmp_path: Path) ->
 def test_every_part_is_there(three: list[Path], tmp_path: Path) -> None:
     render(three, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    names = "numbers parts confusion folds learning calibration ablation map example protocol".split()
+    names = "numbers groups confusion folds learning calibration ablation map example protocol".split()
     assert re.findall(r'<section id="(\w+)"', text) == names
     assert all(f'href="#{name}"' in text for name in names)
     for words in (
@@ -173,7 +173,7 @@ def test_a_bare_run_still_makes_a_page(runs: Make, tmp_path: Path) -> None:
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert result.unit.startswith("utterance")
     assert "no speakers known, so its intervals are too narrow" in text
-    assert not re.search(r'id="(learning|map|example|parts|ablation)"', text)
+    assert not re.search(r'id="(learning|map|example|groups|ablation)"', text)
 
 
 def test_settings_of_one_system_are_set_beside_each_other(runs: Make, tmp_path: Path) -> None:

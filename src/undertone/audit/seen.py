@@ -41,19 +41,19 @@ class Seen:
 
 def seen_texts(utterances: Sequence[Utterance], folds: Iterable[Fold] = ()) -> list[Seen]:
     """Counts for each kind of utterance that has text; none for a corpus without."""
-    spoken = {u.id: u for u in utterances if u.text and same_words(u.text)}
-    if not spoken:
+    by_id = {u.id: u for u in utterances if u.text and same_words(u.text)}
+    if not by_id:
         return []
-    words = {i: same_words(u.text or "") for i, u in spoken.items()}
+    words = {i: same_words(u.text or "") for i, u in by_id.items()}
     nearby = _neighbours(sorted({w for w in words.values() if len(w.split()) >= LEAST}))
     counts: dict[str, Seen] = {}
-    for where, tested, others in _comparisons(spoken, list(folds)):
+    for where, tested, others in _comparisons(by_id, list(folds)):
         elsewhere: dict[str, list[Utterance]] = defaultdict(list)
         for i in others:
-            elsewhere[words[i]].append(spoken[i])
+            elsewhere[words[i]].append(by_id[i])
         for i in tested:
-            seen = counts.setdefault(kind := _kind(spoken[i]), Seen(kind, where))
-            _count(spoken[i], words[i], elsewhere, nearby, seen)
+            seen = counts.setdefault(kind := _kind(by_id[i]), Seen(kind, where))
+            _count(by_id[i], words[i], elsewhere, nearby, seen)
     return [counts[kind] for kind in sorted(counts) if counts[kind].total]
 
 
@@ -82,22 +82,22 @@ def _count(
 
 
 def _comparisons(
-    spoken: dict[str, Utterance], folds: list[Fold]
+    by_id: dict[str, Utterance], folds: list[Fold]
 ) -> Iterator[tuple[str, list[str], list[str]]]:
     """(where the others are, who is tested, who the others are)."""
     for fold in folds:
-        others = [i for i in (*fold.train, *fold.validation) if i in spoken]
-        yield "in another part of the split", [i for i in fold.test if i in spoken], others
+        others = [i for i in (*fold.train, *fold.validation) if i in by_id]
+        yield "in another part of the split", [i for i in fold.test if i in by_id], others
     if folds:
         return
     sessions: dict[str | None, list[str]] = defaultdict(list)
-    for i, utterance in spoken.items():
+    for i, utterance in by_id.items():
         sessions[utterance.session].append(i)
     if None in sessions or len(sessions) < 2:
-        yield "elsewhere in the manifest", list(spoken), list(spoken)
+        yield "elsewhere in the manifest", list(by_id), list(by_id)
         return
     for session, ids in sessions.items():
-        yield "in another session", ids, [i for i in spoken if spoken[i].session != session]
+        yield "in another session", ids, [i for i in by_id if by_id[i].session != session]
 
 
 def _kind(utterance: Utterance) -> str:

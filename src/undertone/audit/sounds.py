@@ -63,11 +63,11 @@ def twins(
 
     An utterance without audio of its own is passed over; silence alone has no twin.
     """
-    spoken = [u for u in utterances if u.audio]
+    recorded = [u for u in utterances if u.audio]
     sounds: dict[str, _Sound] = {}
     unread: dict[str, str] = {}
     with ThreadPoolExecutor(max(1, jobs)) as pool:  # decoding and the FFT release the interpreter's lock
-        for utterance, sound in zip(spoken, pool.map(_read, spoken), strict=True):
+        for utterance, sound in zip(recorded, pool.map(_read, recorded), strict=True):
             if isinstance(sound, _Sound):
                 sounds[utterance.id] = sound
             else:

@@ -25,7 +25,7 @@ BLOCK = 1000
 
 
 def same_words(text: str) -> str:
-    """A text without case, punctuation and spacing: what 'the same sentence' means here.
+    """A text without case, punctuation and spacing: two texts with equal words count as the same sentence.
 
     >>> same_words("Well —  I can't!") == same_words("well, I can’t")
     True
@@ -53,11 +53,11 @@ def near_twins(texts: Sequence[str], threshold: float = NEAR) -> Iterator[tuple[
         i, j = candidates.row + start, candidates.col
         wanted = (i < j) & (np.minimum(sizes[i], sizes[j]) >= threshold * np.maximum(sizes[i], sizes[j]))
         i, j = i[wanted], j[wanted]
-        for part in np.array_split(np.arange(len(i)), len(i) // 50_000 + 1):
-            common = np.asarray(whole[i[part]].multiply(whole[j[part]]).sum(axis=1)).ravel()
-            similarity = common / (sizes[i[part]] + sizes[j[part]] - common)
+        for chunk in np.array_split(np.arange(len(i)), len(i) // 50_000 + 1):
+            common = np.asarray(whole[i[chunk]].multiply(whole[j[chunk]]).sum(axis=1)).ravel()
+            similarity = common / (sizes[i[chunk]] + sizes[j[chunk]] - common)
             for k in np.flatnonzero(similarity >= threshold):
-                yield int(i[part][k]), int(j[part][k]), float(similarity[k])
+                yield int(i[chunk][k]), int(j[chunk][k]), float(similarity[k])
 
 
 def _matrices(sets: Sequence[frozenset[str]], threshold: float) -> tuple[Any, Any]:

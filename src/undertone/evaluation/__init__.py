@@ -1,1 +1,1 @@
-"""Numbers and whether to believe them. No torch here."""
+"""Metrics of runs, how far they can be trusted, and the report of them; nothing imports torch."""

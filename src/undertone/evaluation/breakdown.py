@@ -32,7 +32,7 @@ def _either(yes: str, no: str) -> Callable[[Any], str | None]:
 
 
 def _steps(edges: Sequence[float], unit: str) -> Callable[[Any], str | None]:
-    """Names like ``2-4 s``; they sort as they count."""
+    """Value → the name of its range, as ``2-4 s``."""
 
     def name(value: Any) -> str | None:
         if value is None:

@@ -106,18 +106,18 @@ def reliability(truth: Ints, probabilities: Floats, bins: int = 15) -> list[dict
     order = np.argsort(confidence, kind="stable")
     return [
         {
-            "confidence": float(confidence[part].mean()),
-            "accuracy": float(right[part].mean()),
-            "count": len(part),
+            "confidence": float(confidence[members].mean()),
+            "accuracy": float(right[members].mean()),
+            "count": len(members),
         }
-        for part in np.array_split(order, min(bins, len(order)))
+        for members in np.array_split(order, min(bins, len(order)))
     ]
 
 
 def ece(truth: Ints, probabilities: Floats, bins: int = 15) -> float:
     """Expected calibration error: mean |confidence - accuracy| over ``bins`` bins of equal mass."""
-    parts = reliability(truth, probabilities, bins)
-    gaps = sum(part["count"] * abs(part["confidence"] - part["accuracy"]) for part in parts)
+    diagram = reliability(truth, probabilities, bins)
+    gaps = sum(b["count"] * abs(b["confidence"] - b["accuracy"]) for b in diagram)
     return float(gaps / len(truth))
 
 
@@ -130,8 +130,8 @@ def ece_floor(probabilities: Floats, bins: int = 15, draws: int = 200, seed: int
     confidence = np.sort(probabilities.max(axis=1))
     right = np.random.default_rng(seed).random((draws, len(confidence))) < confidence
     total = np.zeros(draws)
-    for part in np.array_split(np.arange(len(confidence)), min(bins, len(confidence))):
-        total += len(part) * np.abs(confidence[part].mean() - right[:, part].mean(axis=1))
+    for members in np.array_split(np.arange(len(confidence)), min(bins, len(confidence))):
+        total += len(members) * np.abs(confidence[members].mean() - right[:, members].mean(axis=1))
     return float(total.mean() / len(confidence))
 
 

@@ -25,7 +25,7 @@ def sections(findings: Findings) -> dict[str, Any]:
     """Name → values of every section, in reading order; empty where it has nothing to show."""
     return {
         "numbers": _numbers(findings),
-        "parts": _parts(findings),
+        "groups": _groups(findings),
         "stress": _stress(findings),
         "confusion": _confusion(findings),
         "folds": _folds(findings),
@@ -89,7 +89,7 @@ Cells = Mapping[str, Sequence[tuple[str, str, float]]]
 """Title → (name of a row, small text beside it, UA), in order."""
 
 
-def _parts(findings: Findings) -> list[Values]:
+def _groups(findings: Findings) -> list[Values]:
     """UA over each group of utterances."""
     cells = [
         {title: [(s.name, f"{s.n:,}", s.ua) for s in subsets] for title, subsets in breakdown(r.run).items()}

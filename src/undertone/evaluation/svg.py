@@ -181,7 +181,7 @@ def curves(histories: Sequence[Sequence[Mapping[str, float]]], colour: str, span
     return _svg(width, height, body, "validation UA by epoch")
 
 
-def reliability(parts: Sequence[Mapping[str, float]], colour: str) -> str:
+def reliability(bins: Sequence[Mapping[str, float]], colour: str) -> str:
     """Accuracy against confidence, bins of equal mass; on the diagonal the two are equal."""
     size, left, base = 212, 30, 184
 
@@ -194,12 +194,12 @@ def reliability(parts: Sequence[Mapping[str, float]], colour: str) -> str:
         body += _line(left, y, left + size - 8, y)
         body += _text(left - 6, y + 4, f"{100 * tick:.0f}", "end") + _text(x, base + 15, f"{100 * tick:.0f}")
     body += _line(*place(0, 0), *place(1, 1), "guide")
-    places = [place(part["confidence"], part["accuracy"]) for part in parts]
-    for part, (x, y) in zip(parts, places, strict=True):
-        body += _stroke(x, y, x, place(0, part["confidence"])[1], colour, 6, 0.2)
+    places = [place(b["confidence"], b["accuracy"]) for b in bins]
+    for b, (x, y) in zip(bins, places, strict=True):
+        body += _stroke(x, y, x, place(0, b["confidence"])[1], colour, 6, 0.2)
     body += _curve(places, colour, 2)
-    for part, (x, y) in zip(parts, places, strict=True):
-        tip = f"confidence {points(part['confidence'])}, right {points(part['accuracy'])} ({part['count']:g})"
+    for b, (x, y) in zip(bins, places, strict=True):
+        tip = f"confidence {points(b['confidence'])}, right {points(b['accuracy'])} ({b['count']:g})"
         body += _dot(x, y, 3.6, colour, 1, tip)
     return _svg(260, base + 20, body, "accuracy against confidence")
 
