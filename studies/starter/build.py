@@ -15,8 +15,9 @@ from undertone.features.speech import speech_encoder
 from undertone.features.subword import Subword
 from undertone.models import folder
 from undertone.models.batch import collate
-from undertone.models.compact import Compact, CompactConfig
-from undertone.models.compact.judges import Judge, Known, View
+from undertone.models.compact.classifiers import FunctionalsClassifier, SpeechDistance
+from undertone.models.compact.functionals import View
+from undertone.models.compact.system import Compact, CompactConfig
 from undertone.models.example import Dimensions, Example
 
 if TYPE_CHECKING:
@@ -44,15 +45,17 @@ def dimensions(recipe: StarterRecipe, vocabulary: int) -> Dimensions:
     )
 
 
-def judge(recipe: StarterRecipe, views: Sequence[View]) -> Judge:
+def judge(recipe: StarterRecipe, views: Sequence[View]) -> FunctionalsClassifier:
     """One of those who judge figures, with fresh weights."""
     sizes = recipe.judges
-    return Judge(len(columns(recipe.acoustic)), views, len(KINDS), sizes.hidden, sizes.dropout)
+    return FunctionalsClassifier(
+        len(columns(recipe.acoustic)), views, len(KINDS), sizes.hidden, sizes.dropout
+    )
 
 
-def known(recipe: StarterRecipe) -> Known:
+def known(recipe: StarterRecipe) -> SpeechDistance:
     """What tells how unlike speech a clip is, before it has met any."""
-    return Known(len(columns(recipe.acoustic)), recipe.judges.axes)
+    return SpeechDistance(len(columns(recipe.acoustic)), recipe.judges.axes)
 
 
 def system(recipe: StarterRecipe, vocabulary: int) -> Compact:
@@ -103,7 +106,7 @@ def heard(
     model = system(recipe, vocabulary=2).eval()
     model.load_state_dict(weights, strict=False)
     with torch.inference_mode():
-        said = [model.hear(collate([Example("", speech=one)], model.dimensions)) for one in frames]
+        said = [model.score_speech(collate([Example("", speech=one)], model.dimensions)) for one in frames]
     distances = [distance for _, distance in said if distance is not None]
     return torch.cat([kinds for kinds, _ in said]).numpy(), torch.cat(distances).numpy()
 

@@ -28,8 +28,7 @@ from studies.starter.recipe import Abstaining, StarterRecipe
 from studies.starter.targets import CLASSES, MEANS, kinds_of
 from undertone.config import fingerprint
 from undertone.models.calibration import fit_temperature
-from undertone.models.compact import class_scores
-from undertone.models.compact.kinds import estranged
+from undertone.models.compact.classifiers import class_scores, reject_nonspeech
 
 if TYPE_CHECKING:
     from studies.starter.train import Place
@@ -100,7 +99,7 @@ def fit(heard: Heard, read: tuple[Tensor, Tensor, Tensor], recipe: StarterRecipe
     written, plain, classes = read
     limit = float(heard.distance.quantile(1.0 - recipe.abstain.strange))
     known = (heard.labels >= 0) & heard.acted
-    kinds = estranged(heard.kinds, MEANS, heard.distance, limit)[known]
+    kinds = reject_nonspeech(heard.kinds, MEANS, heard.distance, limit)[known]
     labels = heard.labels[known]
     lean = common(labels, recipe.lean)
     heat = fit_speech(kinds, labels, lean)

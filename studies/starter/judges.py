@@ -13,7 +13,8 @@ from pydantic import Field, PositiveInt
 from studies.starter.frames import Variants
 from studies.starter.targets import Targets, TargetsConfig, head_start, loss
 from undertone.config import Config
-from undertone.models.compact.judges import VIEWS, Judge, Known, View
+from undertone.models.compact.classifiers import FunctionalsClassifier, SpeechDistance
+from undertone.models.compact.functionals import VIEWS, View
 from undertone.models.compact.spectrum import spectrum
 
 VERSION = 3
@@ -77,7 +78,7 @@ def drawn(figures: Sequence[Figures], views: Sequence[View], rows: NDArray[np.in
 
 
 def fit_judge(
-    net: Judge,
+    net: FunctionalsClassifier,
     learned: Targets,
     spoken: NDArray[np.float32],
     sounds: NDArray[np.float32],
@@ -127,7 +128,7 @@ def _one_of_each(
     return found
 
 
-def fit_known(net: Known, spoken: NDArray[np.float32], seed: int) -> None:
+def fit_known(net: SpeechDistance, spoken: NDArray[np.float32], seed: int) -> None:
     """Learn what all speech is like from ``spoken (clips, variants, n)``, all views of it."""
     flat = spoken.reshape(-1, spoken.shape[2])
     some = np.random.default_rng([seed, 23]).permutation(len(flat))[:MET]

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from undertone.config import Config
-from undertone.models.compact import NONE, OTHER, class_scores
+from undertone.models.compact.classifiers import NONE, OTHER, class_scores
 
 if TYPE_CHECKING:
     from studies.starter.clips import Spoken

@@ -19,7 +19,7 @@ from studies.starter.targets import CLASSES
 from undertone.config import Config
 from undertone.features.subword import Subword
 from undertone.models.batch import Batch, collate
-from undertone.models.compact.text import TextNet
+from undertone.models.compact.system import TextNet
 from undertone.models.example import Dimensions, Example
 
 __all__ = ["Coded", "TextTraining", "code", "fit", "fit_pieces", "scores", "split"]

@@ -30,7 +30,8 @@ from undertone.config import dump_toml, fingerprint
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from undertone.models.compact.judges import Judge, View
+    from undertone.models.compact.classifiers import FunctionalsClassifier
+    from undertone.models.compact.functionals import View
 
 __all__ = ["PARTS", "Place", "train", "train_part", "train_text", "weights_of"]
 
@@ -173,7 +174,7 @@ def train_judges(
 
     from studies.starter.build import judge, known
     from studies.starter.judges import fit_judge, fit_known
-    from undertone.models.compact.judges import VIEWS
+    from undertone.models.compact.functionals import VIEWS
 
     folder, recipe, started = place.part(part), place.recipe, time.perf_counter()
     mark = place.mark(part, [clips[i].id for i in learned])
@@ -185,7 +186,7 @@ def train_judges(
     rows, every = np.array(learned), np.arange(len(met[2].edges))
     goal = targets(clips, learned, len(every))
 
-    def trained(number: int, views: tuple[View, ...]) -> Judge:
+    def trained(number: int, views: tuple[View, ...]) -> FunctionalsClassifier:
         kept, seed = folder / f"judge-{number}-{mark}.safetensors", 100 * recipe.seed + number
         torch.manual_seed(seed)
         net = judge(recipe, views)
@@ -235,7 +236,7 @@ def train_text(place: Place) -> None:
 
     from studies.starter import text
     from studies.starter.build import EMOTIONS, dimensions
-    from undertone.models.compact.text import TextNet
+    from undertone.models.compact.system import TextNet
 
     torch.set_num_threads(1)
     recipe = place.recipe

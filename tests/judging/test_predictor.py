@@ -149,13 +149,13 @@ def test_a_contribution_is_what_the_answer_loses_without_the_word(model: Predict
 def test_asking_about_ten_words_hears_the_speech_once(
     new_model: Make, tmp_path: Path, wave: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from undertone.models.compact import Compact
+    from undertone.models.compact.system import Compact
 
     heard: list[int] = []
-    hear = Compact._heard
+    hear = Compact._score_frames
     monkeypatch.setattr(
         Compact,
-        "_heard",
+        "_score_frames",
         lambda self, frames, lengths: heard.append(len(frames)) or hear(self, frames, lengths),
     )
     ready = load_model(new_model(tmp_path / "compact", "compact"))

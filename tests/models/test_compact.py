@@ -9,10 +9,16 @@ import torch
 from undertone.features.acoustic import acoustic_frames
 from undertone.features.config import AcousticConfig
 from undertone.models.batch import collate
-from undertone.models.compact import NONE, OTHER, Compact, class_scores
-from undertone.models.compact.judges import VIEWS, Known, View
-from undertone.models.compact.kinds import estranged
-from undertone.models.compact.spectrum import DECIBEL, Spectrum, _quiet, _without, spectrum
+from undertone.models.compact.classifiers import (
+    NONE,
+    OTHER,
+    SpeechDistance,
+    class_scores,
+    reject_nonspeech,
+)
+from undertone.models.compact.functionals import VIEWS, View
+from undertone.models.compact.spectrum import DECIBEL, Spectrum, _denoised, _noise, spectrum
+from undertone.models.compact.system import Compact
 from undertone.models.example import Dimensions, Example
 from undertone.models.table import build
 
@@ -42,8 +48,8 @@ def _batch(waves: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_recording_level_changes_nothing(decibels: int, view: View) -> None:
     wave = _voice()
-    told = VIEWS[view](spectrum(*_batch([wave, wave * np.float32(10 ** (decibels / 20))])))
-    torch.testing.assert_close(told[0], told[1], atol=5e-3, rtol=1e-3)
+    values = VIEWS[view](spectrum(*_batch([wave, wave * np.float32(10 ** (decibels / 20))])))
+    torch.testing.assert_close(values[0], values[1], atol=5e-3, rtol=1e-3)
 
 
 def test_silence_around_the_speech_hardly_changes_anything() -> None:
@@ -77,7 +83,7 @@ def test_steady_noise_is_taken_off() -> None:
     silence = np.zeros(8_000, np.float32)
     bands = _batch([_in_noise(np.concatenate([silence, _voice(), silence]), 10.0)])[0][..., :64]
     real = torch.ones(1, bands.shape[1], dtype=torch.bool)
-    fallen = (bands - _without(bands, _quiet(bands, real))) / DECIBEL
+    fallen = (bands - _denoised(bands, _noise(bands, real))) / DECIBEL
     assert fallen.min() >= 0.0
     assert fallen[0, :20].mean() > 5.0, "before the speech"
     assert fallen[0, 40:60, :8].mean() < 2.0, "where the voice is strong"
@@ -89,16 +95,16 @@ def test_a_clip_without_quiet_frames_is_kept_whole() -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_figures_are_the_same_alone_and_beside_longer_clips(view: View) -> None:
-    tell = VIEWS[view]
-    together = tell(spectrum(*_batch([_voice(0.7), _voice(2.0, seed=1), _voice(0.3, seed=2)])))
+def test_functionals_are_the_same_alone_and_beside_longer_clips(view: View) -> None:
+    compute = VIEWS[view]
+    together = compute(spectrum(*_batch([_voice(0.7), _voice(2.0, seed=1), _voice(0.3, seed=2)])))
     for row, wave in enumerate([_voice(0.7), _voice(2.0, seed=1), _voice(0.3, seed=2)]):
-        torch.testing.assert_close(together[row], tell(spectrum(*_batch([wave])))[0], atol=1e-4, rtol=1e-4)
-    assert torch.isfinite(tell(spectrum(torch.zeros(2, 5, 67), torch.tensor([0, 5])))).all()
+        torch.testing.assert_close(together[row], compute(spectrum(*_batch([wave])))[0], atol=1e-4, rtol=1e-4)
+    assert torch.isfinite(compute(spectrum(torch.zeros(2, 5, 67), torch.tensor([0, 5])))).all()
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_figures_have_finite_gradients_even_of_nothing(view: View) -> None:
+def test_functionals_have_finite_gradients_even_of_nothing(view: View) -> None:
     frames = torch.cat([torch.zeros(1, 40, 67), torch.randn(1, 40, 67)]).requires_grad_()
     VIEWS[view](spectrum(frames, torch.tensor([40, 33]))).square().sum().backward()
     assert frames.grad is not None and torch.isfinite(frames.grad).all()
@@ -126,12 +132,12 @@ def _planted(mel: torch.Tensor, prosody: torch.Tensor | None = None) -> Spectrum
 @pytest.mark.parametrize("ripple", range(3))
 def test_modulation_knows_which_way_a_planted_ripple_goes_and_how_fast(rate: int, ripple: int) -> None:
     """A ripple that climbs the bands answers most in its own filter, and far less in that of falling."""
-    from undertone.models.compact.modulation import PLACES, RATES, RIPPLES
+    from undertone.models.compact.functionals import PLACES, RATES, RIPPLES
 
     time, band = torch.arange(150)[:, None] / 50, torch.arange(64)[None] / 64
     course = 2 * np.pi * (RATES[rate] * time - RIPPLES[ripple] * band)
-    told = VIEWS["modulation"](_planted(1.0 + 0.5 * torch.stack([course, course.flip(0)]).cos()))
-    means = told[:, : told.shape[1] // 2][:, 4 * PLACES :].reshape(2, 9, len(RIPPLES), PLACES)
+    values = VIEWS["modulation"](_planted(1.0 + 0.5 * torch.stack([course, course.flip(0)]).cos()))
+    means = values[:, : values.shape[1] // 2][:, 4 * PLACES :].reshape(2, 9, len(RIPPLES), PLACES)
     inner = means[..., 2:-2].mean(-1)  # (2, 9, ripples), away from the ends of the spectrum
     one, other = (int(row.argmax()) for row in inner.flatten(1))
     assert {one % 3, other % 3} == {ripple}
@@ -141,7 +147,7 @@ def test_modulation_knows_which_way_a_planted_ripple_goes_and_how_fast(rate: int
 
 def test_contours_know_planted_stretches_of_voice() -> None:
     """Two stretches whose pitch climbs by an octave a second, with a gap of ten frames."""
-    from undertone.models.compact.contour import _gaps, _numbered, _stretches
+    from undertone.models.compact.functionals import _gaps, _numbered, _stretches
 
     voiced = torch.zeros(1, 60, dtype=torch.bool)
     voiced[0, 5:25] = voiced[0, 35:55] = True
@@ -160,17 +166,17 @@ def test_contours_know_planted_stretches_of_voice() -> None:
 
 
 def test_pitch_is_bridged_where_nobody_voices() -> None:
-    from undertone.models.compact.contour import _bridged
+    from undertone.models.compact.functionals import _interpolated
 
     pitch = torch.tensor([[0.0, 1.0, 0.0, 0.0, 4.0, 0.0], [0.0] * 6])
     voiced = torch.tensor([[False, True, False, False, True, False], [False] * 6])
     torch.testing.assert_close(
-        _bridged(pitch, voiced), torch.tensor([[1.0, 1.0, 2.0, 3.0, 4.0, 4.0], [0.0] * 6])
+        _interpolated(pitch, voiced), torch.tensor([[1.0, 1.0, 2.0, 3.0, 4.0, 4.0], [0.0] * 6])
     )
 
 
 def test_bands_between_so_many_hertz_are_never_none() -> None:
-    from undertone.models.compact.contour import _between
+    from undertone.models.compact.functionals import _between
 
     assert _between(64, 0.0, 8_000.0) == slice(0, 64)
     for bands in (7, 16, 64):
@@ -179,7 +185,7 @@ def test_bands_between_so_many_hertz_are_never_none() -> None:
             assert 0 <= found.start < found.stop <= bands
 
 
-def _met(known: Known, count: int, seed: int) -> torch.Tensor:
+def _met(known: SpeechDistance, count: int, seed: int) -> torch.Tensor:
     """Figures that vary along three directions, and a little in all."""
     generator = torch.Generator().manual_seed(seed)
     size = known.mean.shape[0]
@@ -189,7 +195,7 @@ def _met(known: Known, count: int, seed: int) -> torch.Tensor:
 
 
 def test_what_was_met_is_known_and_what_is_unlike_it_is_not() -> None:
-    known = Known(10, axes=3)
+    known = SpeechDistance(10, axes=3)
     known.learn(_met(known, 2000, 1))
     near = known(_met(known, 500, 2))
     assert near.max() < 1.5
@@ -199,10 +205,10 @@ def test_what_was_met_is_known_and_what_is_unlike_it_is_not() -> None:
 
 def test_the_distance_is_mahalanobis() -> None:
     """With every axis kept it is what the whole inverse covariance says."""
-    from undertone.models.compact.judges import LEAST, size_of
+    from undertone.models.compact.classifiers import LEAST, size_of
 
     size = size_of(10, tuple(VIEWS))
-    known = Known(10, axes=size - 1)
+    known = SpeechDistance(10, axes=size - 1)
     figures = torch.randn(4 * size, size, generator=torch.Generator().manual_seed(0))
     figures[:, 1] += figures[:, 0]
     known.learn(figures)
@@ -214,13 +220,13 @@ def test_the_distance_is_mahalanobis() -> None:
 
 def test_far_from_all_speech_is_no_speech() -> None:
     kinds = torch.randn(4, 7, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
-    found = estranged(kinds, MEANS, torch.tensor([0.5, 1.0, 2.0, 50.0]), 1.0)
+    found = reject_nonspeech(kinds, MEANS, torch.tensor([0.5, 1.0, 2.0, 50.0]), 1.0)
     torch.testing.assert_close(found.exp().sum(-1), torch.ones(4))
     torch.testing.assert_close(found[0], kinds[0], atol=1e-2, rtol=0)
     assert found[1, -1].exp() == pytest.approx(0.5 + 0.5 * float(kinds[1, -1].exp()))
     assert found[2:, -1].exp().min() > 0.999
     torch.testing.assert_close(found[1, 0] - found[1, 1], kinds[1, 0] - kinds[1, 1])
-    without = estranged(kinds, (*MEANS[:-1], OTHER), torch.full((4,), 50.0), 1.0)
+    without = reject_nonspeech(kinds, (*MEANS[:-1], OTHER), torch.full((4,), 50.0), 1.0)
     torch.testing.assert_close(without, kinds)
 
 
@@ -239,7 +245,7 @@ def test_what_is_no_speech_pulls_towards_any_class_alike() -> None:
     torch.testing.assert_close(class_scores(kinds, MEANS).exp().sum(1), torch.ones(2))
 
 
-def test_a_clip_that_is_asked_several_questions_is_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clip_with_several_transcripts_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     sizes = Dimensions(classes=4, speech=67, text=16, vocabulary=40)
     net = build("compact", {"hidden": 8}, sizes).eval()
@@ -249,16 +255,16 @@ def test_a_clip_that_is_asked_several_questions_is_heard_once(monkeypatch: pytes
         Example(id=str(n), speech=frames, text=np.array([n + 1, 5], np.int64))
         for n, frames in enumerate([one, one, other, one])
     ]
-    heard: list[int] = []
-    hear = net._heard
+    scored: list[int] = []
+    score = net._score_frames
 
     def counted(frames: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        heard.append(len(frames))
-        return hear(frames, lengths)
+        scored.append(len(frames))
+        return score(frames, lengths)
 
-    monkeypatch.setattr(net, "_heard", counted)
+    monkeypatch.setattr(net, "_score_frames", counted)
     with torch.inference_mode():
         together = net(collate(examples, sizes)).logits
         alone = torch.cat([net(collate([example], sizes)).logits for example in examples])
-    assert heard == [3, 1, 1, 1, 1], "neighbours alike are one; what stands apart is heard again"
+    assert scored == [3, 1, 1, 1, 1], "equal neighbours are one; an equal clip further on is scored again"
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from studies.starter.calibrate import common, fit_fusion, fit_speech, pairs, threshold
 from studies.starter.recipe import Abstaining
 from studies.starter.targets import MEANS
-from undertone.models.compact import class_scores
+from undertone.models.compact.classifiers import class_scores
 
 
 def _drawn(posterior: torch.Tensor, seed: int = 0) -> torch.Tensor:

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from studies.starter.judges import JudgesConfig, fit_judge
 from studies.starter.targets import KINDS, MEANS, Targets, TargetsConfig, head_start, loss
-from undertone.models.compact import class_scores
-from undertone.models.compact.judges import Judge, size_of
+from undertone.models.compact.classifiers import FunctionalsClassifier, class_scores, size_of
 
 SAD, NEUTRAL = 2, 3
 
@@ -42,7 +41,7 @@ def test_where_nothing_tells_them_apart_classes_are_as_likely_as_they_are_common
     spoken = (rng.normal(size=(len(heard), 3, size)) * 0.3 + 2.0 * heard[:, None, None]).astype(np.float32)
     sounds = (rng.normal(size=(40, size)) - 6.0).astype(np.float32)
     torch.manual_seed(0)
-    net = Judge(10, ["contour"], len(KINDS), 16, 0.0)
+    net = FunctionalsClassifier(10, ["contour"], len(KINDS), 16, 0.0)
     config = JudgesConfig(hidden=16, epochs=40, batch=64, rate=5e-3, sounds=40)
     fit_judge(net, learned, spoken, sounds, config, TargetsConfig(level=level, smoothing=0.0), 0)
     alike = torch.full((1, size), 4.0)

@@ -1,16 +1,15 @@
-"""``compact``: small networks for each side, trained from scratch, and the product rule.
+"""``compact``: small networks for each modality, trained from scratch, and the product rule.
 
-    frames ─▶ cleared, levelled, cropped ─┬─ bands ──────┬─▶ judges of one view, judges of all ─▶ kinds
-                                          ├─ modulation ─┤
-                                          └─ contour ────┴─▶ how far from all known speech ─▶ is it speech?
-    tokens ─▶ networks that read ─▶ classes
+    frames ─▶ denoised, levelled, cropped ─┬─ bands ──────┬─▶ classifiers of one view, of all views ─▶ kinds
+                                           ├─ modulation ─┤
+                                           └─ contour ────┴─▶ distance from all known speech ─▶ is it speech?
+    tokens ─▶ networks over subword pieces ─▶ classes
 
-Speech is scored in finer kinds than the classes, if the settings say so (``kinds.py``). What is no speech
-pulls what is heard towards "any class alike", so that confidence is low where there is nothing to be sure
-of, and words, if there are any, decide.
+Speech is scored in finer kinds than the classes, if the settings say so (``classifiers.py``). A clip that is
+no speech gets even classes from the speech side: its confidence is low, and words, if there are any, decide.
 
-Same-class speech and words are independent given the class, so posteriors multiply: the fused logits are
-``a log p(speech) + b log p(text) + c``, with a, b and c fitted where neither side was trained.
+Speech and words of the same class are independent given the class, so posteriors multiply: the fused logits
+are ``a log p(speech) + b log p(text) + c``, with a, b and c fitted on data that neither side was trained on.
 """
 
 from __future__ import annotations
@@ -20,32 +19,42 @@ from typing import TypeVar
 import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from undertone.models.batch import Batch
-from undertone.models.compact.judges import VIEWS, Judge, Known, View
-from undertone.models.compact.kinds import class_scores, estranged
+from undertone.models.compact.classifiers import (
+    FunctionalsClassifier,
+    SpeechDistance,
+    class_scores,
+    reject_nonspeech,
+)
+from undertone.models.compact.functionals import VIEWS, View
 from undertone.models.compact.spectrum import spectrum
-from undertone.models.compact.text import TextNet
 from undertone.models.example import Dimensions
 from undertone.models.inputs import LayerSum
+from undertone.models.layers import masked_softmax
+from undertone.models.recurrence import BiGRU
 from undertone.models.system import Output, System, SystemConfig, scored
 
 Net = TypeVar("Net", bound=nn.Module)
 
-__all__ = ["Compact", "CompactConfig"]
+__all__ = ["Compact", "CompactConfig", "TextNet"]
+
+QUERIES = 4
+"""Weighted means over the tokens, each with its own weights."""
 
 
 class CompactConfig(SystemConfig):
     """Sizes, and what the speech side's kinds mean."""
 
     views: tuple[tuple[View, ...], ...] = (*((view,) for view in VIEWS), tuple(VIEWS))
-    """What each judge of the speech is told: one way of summing the clip up, or several."""
+    """The views of the speech that each classifier gets: one, or several."""
     networks: PositiveInt = 1
-    """Judges of each; the log posteriors of all are averaged."""
+    """Classifiers of each; the log posteriors of all are averaged."""
     hidden: PositiveInt = 64
     """Their width."""
     axes: int = Field(default=0, ge=0)
-    """Along how many axes it is told whether a clip is like any speech; 0: it is not asked."""
+    """Axes of the distance from all speech; 0: it is not computed."""
     kinds: tuple[int, ...] = ()
     """The class of each of the speech side's kinds; -1: no emotional speech at all, -2: emotional speech of
     none of the classes. Empty: the classes themselves."""
@@ -56,7 +65,7 @@ class CompactConfig(SystemConfig):
     texts: PositiveInt = 1
     """Networks over the words, averaged likewise."""
     emotions: int = Field(default=0, ge=0)
-    """Further outputs of the text side that help it learn and are not looked at afterwards."""
+    """Further outputs of the text side that help it learn and are not used afterwards."""
     dropout: float = Field(default=0.3, ge=0.0, lt=0.9)
     """Of both sides."""
 
@@ -65,7 +74,7 @@ class CompactConfig(SystemConfig):
         if self.first > len(self.kinds) or bool(self.aside) != bool(self.first):
             raise ValueError("'aside' names a posterior over the 'first' of the 'kinds'")
         if not self.views or not all(self.views):
-            raise ValueError("'views' holds what each judge is told: lists of views, none of them empty")
+            raise ValueError("'views' lists the views of each classifier: lists of views, none of them empty")
         return self
 
 
@@ -77,13 +86,13 @@ class Compact(System):
     limit: Tensor
     """The distance from all known speech at which a clip is as likely none."""
     lean: Tensor
-    """(C,): what is added to the classes by speech, for how common they are."""
+    """(C,): added to the speech side's classes, for how common they are."""
     speech_temperature: Tensor
     text_temperature: Tensor
     balance: Tensor
-    """(2,): how much speech and text count."""
+    """(2,): the weights of speech and text."""
     shift: Tensor
-    """(C,): what is added where both are there."""
+    """(C,): added where both modalities are present."""
 
     def __init__(self, config: CompactConfig, dimensions: Dimensions) -> None:
         super().__init__(config, dimensions)
@@ -91,11 +100,11 @@ class Compact(System):
         self.aside, self.first = config.aside, config.first
         self.layers = LayerSum(dimensions.speech_layers) if dimensions.speech_layers else None
         self.judges = nn.ModuleList(
-            Judge(dimensions.speech, views, len(self.kinds), config.hidden, config.dropout)
+            FunctionalsClassifier(dimensions.speech, views, len(self.kinds), config.hidden, config.dropout)
             for views in config.views
             for _ in range(config.networks)
         )
-        self.known = Known(dimensions.speech, config.axes) if config.axes else None
+        self.known = SpeechDistance(dimensions.speech, config.axes) if config.axes else None
         self.text_nets = nn.ModuleList(
             TextNet(dimensions, dimensions.classes + config.emotions, config.dropout)
             for _ in range(config.texts)
@@ -109,83 +118,128 @@ class Compact(System):
         self.register_buffer("shift", torch.zeros(dimensions.classes))
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
-        hears, reads = batch.present[:, 0], batch.present[:, 1]
-        kinds, distance = self.hear(batch)
-        words, looks = self.words(batch)
-        spoken = kinds if distance is None else estranged(kinds, self.kinds, distance, self.limit)
-        speech = class_scores(spoken, self.kinds, self.speech_temperature, self.lean) * hears[:, None]
-        text = (words / self.text_temperature).log_softmax(-1) * reads[:, None]
+        has_speech, has_text = batch.present[:, 0], batch.present[:, 1]
+        kinds, distance = self.score_speech(batch)
+        words, weights = self.score_text(batch)
+        checked = kinds if distance is None else reject_nonspeech(kinds, self.kinds, distance, self.limit)
+        speech = class_scores(checked, self.kinds, self.speech_temperature, self.lean) * has_speech[:, None]
+        text = (words / self.text_temperature).log_softmax(-1) * has_text[:, None]
         both = self.balance[0] * speech + self.balance[1] * text + self.shift
-        fused = torch.where((hears & reads)[:, None], both, speech + text)
+        fused = torch.where((has_speech & has_text)[:, None], both, speech + text)
         return Output(
             logits=fused,
             speech=speech,
             text=text,
             vectors={"fused": torch.cat([speech, text], -1)},
-            attention={"token": looks} if attention else {},
+            attention={"token": weights} if attention else {},
             extra={"kinds": kinds, "words": words, "present": batch.present},
         )
 
-    def hear(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """What the judges say of the kinds, (B, kinds) log posteriors; and how far (B,) from all speech."""
+    def score_speech(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """(B, kinds): mean log posteriors of the kinds; and (B,) the distance from all speech."""
         frames = batch.speech if self.layers is None else self.layers(batch.speech)
         if batch.speech_gate is not None:
             frames = frames * batch.speech_gate[..., None]
         lengths = batch.speech_lengths
         if self.training or len(frames) == 1:
-            return self._heard(frames, lengths)
-        # a clip that is asked several questions stands in neighbouring rows: it is heard once
-        known = (frames[1:] == frames[:-1]).flatten(1).all(-1) & (lengths[1:] == lengths[:-1])
-        fresh = torch.cat([known.new_zeros(1), known]).logical_not()
-        kinds, distance = self._heard(frames[fresh], lengths[fresh])
+            return self._score_frames(frames, lengths)
+        # neighbouring rows may hold the same clip with other words: it is scored once
+        same = (frames[1:] == frames[:-1]).flatten(1).all(-1) & (lengths[1:] == lengths[:-1])
+        fresh = torch.cat([same.new_zeros(1), same]).logical_not()
+        kinds, distance = self._score_frames(frames[fresh], lengths[fresh])
         back = fresh.cumsum(0) - 1
         return kinds[back], None if distance is None else distance[back]
 
-    def _heard(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-        found = spectrum(frames.float(), lengths)
-        figures = {view: tell(found) for view, tell in VIEWS.items()}
-        said = [
-            judge(torch.cat([figures[view] for view in judge.views], 1)) for judge in _of(Judge, self.judges)
+    def _score_frames(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        clips = spectrum(frames.float(), lengths)
+        functionals = {view: compute(clips) for view, compute in VIEWS.items()}
+        logits = [
+            net(torch.cat([functionals[view] for view in net.views], 1))
+            for net in _typed(FunctionalsClassifier, self.judges)
         ]
-        distance = None if self.known is None else self.known(torch.cat(list(figures.values()), 1))
-        return _mean(said), distance
+        distance = None if self.known is None else self.known(torch.cat(list(functionals.values()), 1))
+        return _mean(logits), distance
 
-    def words(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(B, C): log posteriors by the words, the mean over the networks; and (B, L) looks at the tokens."""
-        found = [net.read(batch) for net in _of(TextNet, self.text_nets)]
-        scores = [scores[:, : self.dimensions.classes] for scores, _ in found]
-        return _mean(scores), torch.stack([looks for _, looks in found]).mean(0)
+    def score_text(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(B, C): log posteriors by the words, the mean over the networks; and (B, L) attention weights."""
+        scores, weights = zip(*(net.scores(batch) for net in _typed(TextNet, self.text_nets)), strict=True)
+        return _mean([x[:, : self.dimensions.classes] for x in scores]), torch.stack(weights).mean(0)
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         assert output.speech is not None and output.text is not None
-        hears, reads = batch.present[:, 0], batch.present[:, 1]
+        has_speech, has_text = batch.present[:, 0], batch.present[:, 1]
         return {
-            "speech": self.criterion(output.speech, scored(batch.labels, hears)),
-            "text": self.criterion(output.text, scored(batch.labels, reads)),
+            "speech": self.criterion(output.speech, scored(batch.labels, has_speech)),
+            "text": self.criterion(output.text, scored(batch.labels, has_text)),
         }
 
     def asides(self, output: Output) -> dict[str, Tensor]:
         """Each side before anything was fitted on validation, and the posterior over the first kinds."""
         even = 1.0 / self.dimensions.classes
-        hears, reads = output.extra["present"].unbind(1)
-        speech = torch.where(hears[:, None], class_scores(output.extra["kinds"], self.kinds).exp(), even)
-        text = torch.where(reads[:, None], output.extra["words"].softmax(-1), even)
-        sides = {"speech": speech, "text": text, "fused": _normalised(speech * text)}
-        found = {f"uncalibrated/{side}": values for side, values in sides.items()}
+        has_speech, has_text = output.extra["present"].unbind(1)
+        speech = torch.where(has_speech[:, None], class_scores(output.extra["kinds"], self.kinds).exp(), even)
+        text = torch.where(has_text[:, None], output.extra["words"].softmax(-1), even)
+        product = speech * text
+        sides = {"speech": speech, "text": text, "fused": product / product.sum(-1, keepdim=True)}
+        posteriors = {f"uncalibrated/{side}": values for side, values in sides.items()}
         if self.aside:
-            found[self.aside] = output.extra["kinds"][:, : self.first].softmax(-1)
-        return found
+            posteriors[self.aside] = output.extra["kinds"][:, : self.first].softmax(-1)
+        return posteriors
 
 
-def _of(kind: type[Net], nets: nn.ModuleList) -> list[Net]:
-    """The networks of a list, as what they are."""
+class TextNet(nn.Module):
+    """Tokens to logits: a convolution, a GRU, four attention-weighted means and one maximum."""
+
+    def __init__(self, dimensions: Dimensions, outputs: int, dropout: float) -> None:
+        super().__init__()
+        width = dimensions.text
+        self.pieces = nn.Embedding(dimensions.vocabulary, width) if dimensions.vocabulary else None
+        # embeddings are stored small and scaled up in use, so that a step changes them as fast as the layers
+        # above; those of pieces that training never meets stay near zero
+        self.scale = width**0.5
+        if self.pieces is not None:
+            nn.init.normal_(self.pieces.weight, std=0.1 / self.scale)
+        self.dropout_inside = nn.Dropout(dropout)
+        self.neighbours = nn.Conv1d(width, width, 3, padding=1)
+        self.gru = BiGRU(width, width)
+        self.look = nn.Linear(width, QUERIES, bias=False)
+        self.dropout = nn.Dropout(min(0.9, dropout + 0.05))
+        self.last = nn.Linear((QUERIES + 1) * width, outputs)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (B, outputs); those of a row without text mean nothing."""
+        return self.scores(batch)[0]
+
+    def scores(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits (B, outputs), and the mean attention weight of each token (B, L)."""
+        mask = batch.text_mask
+        x = self._tokens(batch, mask)
+        x = x + self.gru(x, batch.text_lengths)
+        weights = masked_softmax(self.look(x).transpose(1, 2), mask[:, None].expand(-1, QUERIES, -1))
+        means = (weights.to(x.dtype) @ x).flatten(1)  # weights (B, 4, L)
+        peak = x.masked_fill(~mask[..., None], -1e4).amax(1)
+        peak = torch.where(mask.any(1, keepdim=True), peak, 0.0)
+        vector = torch.cat([means, peak], -1)  # (B, 5 D)
+        return self.last(self.dropout(vector)), weights.mean(1)
+
+    def _tokens(self, batch: Batch, mask: Tensor) -> Tensor:
+        """(B, L, D), zeros on padding."""
+        x = batch.text
+        if self.pieces is not None:
+            x = self.dropout_inside(self.pieces(x) * self.scale)
+        if batch.text_gate is not None:
+            x = x * batch.text_gate[..., None]
+        x = torch.where(mask[..., None], x, 0.0)
+        near = self.neighbours(x.transpose(1, 2)).transpose(1, 2)
+        sequence: Tensor = (x + self.dropout_inside(F.gelu(near))) * mask[..., None]
+        return sequence
+
+
+def _typed(kind: type[Net], nets: nn.ModuleList) -> list[Net]:
+    """The networks of a list, typed."""
     return [net for net in nets if isinstance(net, kind)]
 
 
 def _mean(scores: list[Tensor]) -> Tensor:
     """The mean of the log posteriors (B, kinds)."""
     return torch.stack([one.float().log_softmax(-1) for one in scores]).mean(0)
-
-
-def _normalised(shares: Tensor) -> Tensor:
-    return shares / shares.sum(-1, keepdim=True)
