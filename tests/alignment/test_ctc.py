@@ -23,7 +23,7 @@ CLOCK = FrameClock(hop=0.02, offset=0.0125)
 
 
 def emissions(columns: list[int], width: int, sure: float = 0.9) -> np.ndarray:
-    """Log probabilities ``(T, V)`` that say ``columns``, one a frame."""
+    """Log probabilities ``(T, V)`` of ``columns``, one a frame."""
     p = np.full((len(columns), width), (1 - sure) / (width - 1))
     p[np.arange(len(columns)), columns] = sure
     return np.log(p)
@@ -64,14 +64,14 @@ def test_planted_words_are_found_with_their_times() -> None:
     a, e, h, l, o, s = (LETTERS[c] for c in "aehlos")
     frames = [0, 0, h, e, e, l, 0, l, o, 0, 1, 0, a, a, l, s, o, 0, 0]
     words = normalise("Hello also")
-    found = align_emissions(emissions(frames, len(LETTERS)), words, Vocabulary.of(LETTERS, 0), CLOCK)
-    assert [(w.text, w.chars) for w in found.word] == [("hello", (0, 5)), ("also", (6, 10))]
+    alignment = align_emissions(emissions(frames, len(LETTERS)), words, Vocabulary.of(LETTERS, 0), CLOCK)
+    assert [(w.text, w.chars) for w in alignment.word] == [("hello", (0, 5)), ("also", (6, 10))]
     expected = [
         (0.0125 - 0.01 + 0.02 * 2, 0.0125 - 0.01 + 0.02 * 9),
         (0.0025 + 0.02 * 12, 0.0025 + 0.02 * 17),
     ]
-    assert [(w.start, w.end) for w in found.word] == [pytest.approx(e) for e in expected]
-    assert all(w.score == pytest.approx(0.9, abs=0.03) for w in found.word)
+    assert [(w.start, w.end) for w in alignment.word] == [pytest.approx(e) for e in expected]
+    assert all(w.score == pytest.approx(0.9, abs=0.03) for w in alignment.word)
 
 
 def test_equal_letters_need_a_blank_between() -> None:
@@ -85,13 +85,12 @@ def test_equal_letters_need_a_blank_between() -> None:
 def test_a_word_nobody_can_spell_is_a_star() -> None:
     h, i, q = (LETTERS[c] for c in "hiq")
     words = normalise("hi привет hi")
-    found = align_emissions(
+    alignment = align_emissions(
         emissions([h, i, 0, 1, 0, q, q, 0, 1, 0, h, i], len(LETTERS)), words, Vocabulary.of(LETTERS, 0), CLOCK
     )
-    assert [w.text for w in found.word] == ["hi", "привет", "hi"]
-    assert found.word[1].start == pytest.approx(0.0025 + 5 * 0.02) and found.word[1].end == pytest.approx(
-        0.1425
-    )
+    assert [w.text for w in alignment.word] == ["hi", "привет", "hi"]
+    middle = alignment.word[1]
+    assert (middle.start, middle.end) == (pytest.approx(0.0025 + 5 * 0.02), pytest.approx(0.1425))
 
 
 def test_the_star_is_the_probability_of_any_token() -> None:
@@ -106,8 +105,9 @@ def test_a_phone_vocabulary_gives_phones_and_syllables() -> None:
     vocabulary = Vocabulary.of({name: i for i, name in enumerate(names)}, 0, None)
     assert vocabulary.phonetic
     spelled = [names.index(text) for _, text in vocabulary.spell("hello")]
-    found = align_emissions(emissions([0, *spelled, 0], len(names)), normalise("hello"), vocabulary, CLOCK)
-    assert len(found.phone) == len(spelled) and len(found.syllable) == 2 and is_nested(found)
+    frames = emissions([0, *spelled, 0], len(names))
+    alignment = align_emissions(frames, normalise("hello"), vocabulary, CLOCK)
+    assert len(alignment.phone) == len(spelled) and len(alignment.syllable) == 2 and is_nested(alignment)
 
 
 def test_a_letter_vocabulary_is_none_of_phones() -> None:
@@ -177,9 +177,9 @@ def test_a_checkpoint_aligns_every_word_in_order(checkpoint: Path) -> None:
 
     aligner = CtcAligner(CtcConfig(model=str(checkpoint)))
     wave = np.random.default_rng(0).normal(0, 0.1, 48000).astype(np.float32)
-    found = aligner.align(wave, 16000, "Hello, it's 5 o'clock")
-    assert [w.text for w in found.word] == ["hello", "it's", "five", "o'clock"]
-    assert is_nested(found) and found.word[0].start >= 0 and found.word[-1].end <= 3.02
+    alignment = aligner.align(wave, 16000, "Hello, it's 5 o'clock")
+    assert [w.text for w in alignment.word] == ["hello", "it's", "five", "o'clock"]
+    assert is_nested(alignment) and alignment.word[0].start >= 0 and alignment.word[-1].end <= 3.02
     assert aligner.clock.hop == 0.02
     assert aligner.align(np.repeat(wave, 3)[: 3 * 48000], 48000, "hello").word
     with pytest.raises(AlignmentError, match="no words"):

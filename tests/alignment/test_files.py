@@ -197,8 +197,8 @@ def test_tables_nest_and_gain_syllables(tmp_path: Path) -> None:
         "path,start,end,phone\n"
         + "".join(f"x/a.wav,{i / 4},{(i + 1) / 4},{p}\n" for i, p in enumerate("hh ae p iy".split()))
     )
-    (found,) = read_tables(tmp_path / "words.csv", None, tmp_path / "phones.csv").values()
-    assert [s.text for s in found.syllable] == ["hh_ae", "p_iy"]
+    (alignment,) = read_tables(tmp_path / "words.csv", None, tmp_path / "phones.csv").values()
+    assert [s.text for s in alignment.syllable] == ["hh_ae", "p_iy"]
 
 
 def test_a_folder_may_hold_ctm_and_csv(tmp_path: Path) -> None:
@@ -212,15 +212,15 @@ def test_given_boundaries_are_found_where_they_are(tmp_path: Path) -> None:
     write_textgrid(tmp_path / "u1.TextGrid", EXPECTED)
     own = Utterance("u1", str(tmp_path / "u1.wav"), text='She said "no"')
     for source in (None, tmp_path):
-        found = open_source(source)(own)
-        assert found is not None and [w.chars for w in found.word] == [(0, 3), (4, 12)]
+        alignment = open_source(source)(own)
+        assert alignment is not None and [w.chars for w in alignment.word] == [(0, 3), (4, 12)]
     assert open_source(tmp_path)(Utterance("u2", "elsewhere/u2.wav")) is None
     (tmp_path / "words.csv").write_text("path,start,end,word\nwav/u3.wav,0,1,happy\n")
-    found = open_source(tmp_path)(Utterance("three", "/data/wav/u3.wav"))
-    assert found is not None and found.word[0].text == "happy"
+    alignment = open_source(tmp_path)(Utterance("three", "/data/wav/u3.wav"))
+    assert alignment is not None and alignment.word[0].text == "happy"
     (tmp_path / "w.ctm").write_text("u4 1 0 1 sad\n")
-    found = open_source(tmp_path / "w.ctm")(Utterance("u4", "u4.wav"))
-    assert found is not None and found.word[0].text == "sad"
+    alignment = open_source(tmp_path / "w.ctm")(Utterance("u4", "u4.wav"))
+    assert alignment is not None and alignment.word[0].text == "sad"
     kept = open_source(None)(Utterance("u5", "u5.wav", alignment=EXPECTED))
     assert kept is not None and kept.word == EXPECTED.word and kept.syllable
 

@@ -44,8 +44,8 @@ def test_the_model_is_read_whole() -> None:
 def test_a_phone_in_context_shares_its_codebook_with_the_phone_alone() -> None:
     phones, owner = load_model().phones, load_model().codebook
     k, ae, t = (phones.index(p) for p in ("K", "AE", "T"))
-    found = phones.lookup(ae, k, t, POSITIONS["internal"])
-    assert set(owner[found]) == {ae} and found.tolist() != phones.base[ae].tolist()
+    senones = phones.lookup(ae, k, t, POSITIONS["internal"])
+    assert set(owner[senones]) == {ae} and senones.tolist() != phones.base[ae].tolist()
     unseen = phones.index("+SPN+")
     assert phones.lookup(unseen, unseen, unseen, 0).tolist() == phones.base[unseen].tolist()
 
@@ -189,16 +189,17 @@ def spoken() -> tuple[str, np.ndarray, int, list[tuple[float, float]]]:
 
 def test_synthesised_words_are_found_where_they_are(aligner: SphinxAligner, spoken: tuple) -> None:
     text, wave, rate, truth = spoken
-    found = aligner.align(wave, rate, text.replace("I never", "“I never—") + " [sigh] 😀")
-    assert [w.text for w in found.word] == text.lower().split() and is_nested(found)
+    alignment = aligner.align(wave, rate, text.replace("I never", "“I never—") + " [sigh] 😀")
+    assert [w.text for w in alignment.word] == text.lower().split() and is_nested(alignment)
     errors = [
-        e for w, (a, b) in zip(found.word, truth, strict=True) for e in (abs(w.start - a), abs(w.end - b))
+        e for w, (a, b) in zip(alignment.word, truth, strict=True) for e in (abs(w.start - a), abs(w.end - b))
     ]
     assert np.median(errors) < 0.025
     assert all(
-        p.score is not None and 0 <= p.score <= 1 for p in (*found.word, *found.syllable, *found.phone)
+        p.score is not None and 0 <= p.score <= 1
+        for p in (*alignment.word, *alignment.syllable, *alignment.phone)
     )
-    assert {p.text for p in found.phone} >= {"G", "AA1"}
+    assert {p.text for p in alignment.phone} >= {"G", "AA1"}
 
 
 def test_another_text_is_refused(aligner: SphinxAligner, spoken: tuple) -> None:
@@ -221,21 +222,21 @@ def test_what_cannot_be_aligned_says_why(aligner: SphinxAligner) -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(st.text("abc é7$-'.[", min_size=1, max_size=12), st.integers(0, 10**6))
-def test_whatever_is_said_of_whatever_sound_nests(text: str, seed: int) -> None:
+def test_any_text_nests_in_any_sound(text: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     wave = rng.normal(0, rng.uniform(0, 0.2), rng.integers(1, 30000)).astype(np.float32)
     try:
-        found = SphinxAligner(SphinxConfig(gate=0)).align(wave, 16000, text)
+        alignment = SphinxAligner(SphinxConfig(gate=0)).align(wave, 16000, text)
     except AlignmentError:
         return
-    assert is_nested(found) and found.word and found.phone
-    assert all(text[slice(*w.chars)] for w in found.word if w.chars)
+    assert is_nested(alignment) and alignment.word and alignment.phone
+    assert all(text[slice(*w.chars)] for w in alignment.word if w.chars)
 
 
 @pytest.mark.skipif(
     "UNDERTONE_DATA" not in os.environ, reason="UNDERTONE_DATA is not set: no real recordings"
 )
-def test_real_words_are_found_near_where_people_heard_them(aligner: SphinxAligner) -> None:
+def test_real_words_are_found_near_where_people_marked_them(aligner: SphinxAligner) -> None:
     from undertone import audio
 
     folder = Path(os.environ["UNDERTONE_DATA"]) / "timit_sample"
@@ -246,6 +247,8 @@ def test_real_words_are_found_near_where_people_heard_them(aligner: SphinxAligne
     errors = []
     for clip in listed:
         truth = [(float(r["start_s"]), float(r["end_s"])) for r in rows if r["path"] == clip["path"]]
-        found = aligner.align(audio.load(folder / clip["path"]), audio.RATE, clip["transcript"])
-        errors += [e for w, (a, b) in zip(found.word, truth, strict=True) for e in (w.start - a, w.end - b)]
+        alignment = aligner.align(audio.load(folder / clip["path"]), audio.RATE, clip["transcript"])
+        errors += [
+            e for w, (a, b) in zip(alignment.word, truth, strict=True) for e in (w.start - a, w.end - b)
+        ]
     assert np.median(np.abs(errors)) < 0.016 and (np.abs(errors) < 0.05).mean() > 0.85

@@ -53,7 +53,7 @@ def test_another_seed_is_another_corpus(corpus, tmp_path: Path) -> None:
     assert not mine & set(hashes(tmp_path).values())
 
 
-def test_what_is_written_is_what_is_told(corpus) -> None:
+def test_every_utterance_has_its_recording(corpus) -> None:
     root, utterances = corpus
     assert len(utterances) == SIZE == len(list(root.rglob("*.wav")))
     assert not list(root.rglob("*.part"))

@@ -55,16 +55,16 @@ def test_dialogues_are_two_speakers_taking_turns(lines) -> None:
 
 def test_sentences_belong_to_one_session_and_emotion_words_to_all(lines) -> None:
     frames = defaultdict(set)
-    heard = defaultdict(set)
+    sessions_of = defaultdict(set)
     for line in lines:
         frame = tuple("_" if i in line.places else w for i, w in enumerate(line.words))
         frames[frame].add(line.session)
         for place, meaning in zip(line.places, line.meanings, strict=True):
             if meaning != "blank":
-                heard[line.words[place]].add(line.session)
+                sessions_of[line.words[place]].add(line.session)
     assert all(len(sessions) == 1 for sessions in frames.values())
-    assert set(heard) == {word for words in WORDS.values() for word in words}
-    assert all(sessions == set(range(5)) for sessions in heard.values())
+    assert set(sessions_of) == {word for words in WORDS.values() for word in words}
+    assert all(sessions == set(range(5)) for sessions in sessions_of.values())
 
 
 def test_every_sentence_has_four_places_and_numerals_are_spelled_out() -> None:
@@ -73,7 +73,7 @@ def test_every_sentence_has_four_places_and_numerals_are_spelled_out() -> None:
         assert not any(c.isdigit() for c in sentence) and not sentence.endswith("}")
     words = [word for group in (*WORDS.values(), BLANKS) for word in group]
     assert len(words) == len(set(words))
-    assert not {w for w in words if w[0] in "aeiou"}, "the frames say 'a', not 'an'"
+    assert not {w for w in words if w[0] in "aeiou"}, "the sentences have 'a', not 'an'"
     assert not set(words) & {w for session in SENTENCES for s in session for w in s.split()}
 
 
@@ -105,10 +105,10 @@ def test_the_enumerated_stress_part_is_the_one_that_is_drawn() -> None:
 
 
 def posterior(table, seen) -> dict[object, dict[str, float]]:
-    found: dict[object, dict[str, float]] = defaultdict(lambda: dict.fromkeys(CLASSES, 0.0))
+    posteriors: dict[object, dict[str, float]] = defaultdict(lambda: dict.fromkeys(CLASSES, 0.0))
     for (label, order, place), p in table.items():
-        found[seen(order, place)][label] += p
-    return {key: {c: p / sum(ps.values()) for c, p in ps.items()} for key, ps in found.items()}
+        posteriors[seen(order, place)][label] += p
+    return {key: {c: p / sum(ps.values()) for c, p in ps.items()} for key, ps in posteriors.items()}
 
 
 def test_in_the_stress_part_prosody_words_and_their_product_are_at_chance_and_the_match_decides() -> None:
@@ -116,13 +116,13 @@ def test_in_the_stress_part_prosody_words_and_their_product_are_at_chance_and_th
     by_tone = posterior(table, lambda order, place: place)
     by_words = posterior(table, lambda order, place: order)
     by_match = posterior(table, lambda order, place: order[place])
-    for told in (*by_tone.values(), *by_words.values()):
-        assert told == pytest.approx(PRIOR)
+    for shares in (*by_tone.values(), *by_words.values()):
+        assert shares == pytest.approx(PRIOR)
     for tone in by_tone.values():
         for words in by_words.values():
             product = {c: tone[c] * words[c] / PRIOR[c] for c in CLASSES}
             assert product == pytest.approx(PRIOR)
-    assert all(max(told.values()) == pytest.approx(1.0) for told in by_match.values())
+    assert all(max(shares.values()) == pytest.approx(1.0) for shares in by_match.values())
 
 
 def test_in_every_kind_each_place_is_stressed_equally_often() -> None:

@@ -108,7 +108,7 @@ def test_a_missing_session_is_named_and_a_partial_copy_asked_for(tmp_path: Path)
 
 def test_a_folder_that_is_no_iemocap_says_so(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="is read from the folder that holds Session1"):
-        Iemocap(tmp_path / "gone")
+        Iemocap(tmp_path / "missing")
     with pytest.raises(CorpusError, match="is this IEMOCAP's release"):
         list(Iemocap(tmp_path).read())
 

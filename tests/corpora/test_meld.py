@@ -15,15 +15,15 @@ from undertone.errors import CorpusError
 
 def test_utterances_come_with_split_dialogue_turn_and_mended_text(tmp_path: Path) -> None:
     corpus = Meld(meld.write(tmp_path / "MELD.Raw"))
-    found = {u.id: u for u in corpus.read()}
-    assert list(found) == [
+    utterances = {u.id: u for u in corpus.read()}
+    assert list(utterances) == [
         "train_dia0_utt0", "train_dia0_utt1", "train_dia309_utt0", "dev_dia0_utt0",
         "test_dia38_utt4", "test_dia220_utt0", "test_dia220_utt1", "test_dia220_utt2",
     ]  # fmt: skip
-    first, second = found["train_dia0_utt0"], found["train_dia0_utt1"]
+    first, second = utterances["train_dia0_utt0"], utterances["train_dia0_utt1"]
     assert second.text == "You’re kidding… right?"
     assert first.text == "also I was the point person,\non my company"
-    assert found["dev_dia0_utt0"].text == 'I said "no", twice.'
+    assert utterances["dev_dia0_utt0"].text == 'I said "no", twice.'
     assert (second.speaker, second.label, second.dialogue, second.turn) == (
         "Joey",
         "surprise",
@@ -31,18 +31,18 @@ def test_utterances_come_with_split_dialogue_turn_and_mended_text(tmp_path: Path
         1,
     )
     assert second.session == "s08e21"
-    assert second.extra["split"] == "train" and found["test_dia38_utt4"].extra["split"] == "test"
-    assert all(audio.info(u.audio).frames == 6400 for u in found.values())
+    assert second.extra["split"] == "train" and utterances["test_dia38_utt4"].extra["split"] == "test"
+    assert all(audio.info(u.audio).frames == 6400 for u in utterances.values())
 
 
 def test_the_clips_that_are_known_to_be_odd_are_said(tmp_path: Path) -> None:
     corpus = Meld(meld.write(tmp_path))
     list(corpus.read())
-    said = "\n".join(corpus.notes)
-    assert "train_dia125_utt3 left out, known to be damaged" in said
-    assert "dev: 1 utterances without a clip left out: dia110_utt7" in said
+    notes = "\n".join(corpus.notes)
+    assert "train_dia125_utt3 left out, known to be damaged" in notes
+    assert "dev: 1 utterances without a clip left out: dia110_utt7" in notes
     for name in ("train_dia309_utt0", "test_dia38_utt4", "test_dia220_utt0"):
-        assert f"{name} is known to be cut wrongly" in said
+        assert f"{name} is known to be cut wrongly" in notes
     assert len(corpus.notes) == 5
 
 

@@ -145,8 +145,8 @@ def test_a_broken_table_is_named(tmp_path: Path, name: str, data: bytes, what: s
 
 
 def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"gone\.csv: no such table"):
-        Table(tmp_path / "gone.csv")
+    with pytest.raises(CorpusError, match=r"missing\.csv: no such table"):
+        Table(tmp_path / "missing.csv")
 
 
 cell = (

@@ -93,7 +93,7 @@ def write(
 def _dialogues(session: int, counts: Counts, words: int, rng: random.Random) -> dict[str, list[Turn]]:
     labels = [label for label, n in counts.items() for _ in range(n)]
     rng.shuffle(labels)
-    names = [f"Ses{session:02}{side}_{scene}" for scene in SCENES for side in "FM"]
+    names = [f"Ses{session:02}{actor}_{scene}" for scene in SCENES for actor in "FM"]
     shares: dict[str, list[str]] = {}
     fewest = min(6, max(1, len(labels) // 2))  # small trees fill few dialogues, each with some turns
     for name, label in zip(
@@ -104,13 +104,13 @@ def _dialogues(session: int, counts: Counts, words: int, rng: random.Random) -> 
 
 
 def _turns(dialogue: str, labels: list[str], words: int, rng: random.Random) -> Iterator[Turn]:
-    clock, heard = 6.0, {"F": 0, "M": 0}
+    clock, turns_of = 6.0, {"F": 0, "M": 0}
     for i, label in enumerate(labels):
-        side = "FM"[i % 2]
+        actor = "FM"[i % 2]
         spoken = tuple(rng.choice(list(LEXICON)) for _ in range(rng.randint(1, 2 * words - 1)))
         seconds = 0.3 + sum(len(s) for w in spoken for s in LEXICON[w]) * 0.1 + 0.1 * len(spoken)
-        yield Turn(f"{dialogue}_{side}{heard[side]:03}", label, spoken, clock, round(seconds, 4))
-        heard[side] += 1
+        yield Turn(f"{dialogue}_{actor}{turns_of[actor]:03}", label, spoken, clock, round(seconds, 4))
+        turns_of[actor] += 1
         clock += seconds + 0.2
 
 

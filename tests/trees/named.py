@@ -1,4 +1,4 @@
-"""Corpora whose file names say everything: RAVDESS, EmoDB, CREMA-D."""
+"""Corpora whose labels are in the names of files: RAVDESS, EmoDB, CREMA-D."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Demo:
             "name": self.name,
             "seed": self.seed,
             "size": self.size,
-            "synthesised": "all speech is made by espeak-ng; no person was recorded",
+            "synthesised": "all speech is made by espeak-ng; no person speaks",
             "counts": {
                 "label": Counter(line.label for line in lines),
                 "kind": Counter(line.kind for line in lines),
