@@ -24,6 +24,7 @@ from undertone.alignment.syllables import complete
 from undertone.alignment.tokens import Vocabulary
 from undertone.alignment.transcript import SpokenWord, normalise
 from undertone.alignment.viterbi import NONE, Topology, best_path
+from undertone.audio import resample
 from undertone.config import Config
 from undertone.errors import AlignmentError, TranscriptMismatch
 from undertone.types import Alignment, FrameClock, Segment
@@ -199,10 +200,7 @@ class CtcAligner:
         """``(T, V)`` log probabilities."""
         import torch
 
-        from undertone.audio.streaming import Resampler
-
-        resampler = Resampler(rate, self.rate)
-        samples = np.concatenate([resampler(wave), resampler.close()])
+        samples = resample(wave, rate, self.rate)
         shortest = round((self.clock.offset * 2) * self.rate)  # one frame of the encoder
         samples = np.pad(samples, (0, max(0, shortest - len(samples))))
         inputs = self.extractor(samples, sampling_rate=self.rate, return_tensors="pt")

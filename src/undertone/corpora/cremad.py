@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from undertone.corpora.files import acted, check_codes, clips, folder, read_csv
+from undertone.corpora.files import acted_utterance, check_codes, clips, folder, read_csv
 from undertone.errors import ConfigError, CorpusError
 from undertone.types import Utterance
 
@@ -111,4 +111,4 @@ class Cremad:
         if self.source == "voted":
             extra["intended"] = emotion
             label = EMOTIONS.get(votes.get(path.stem, ""))  # a tie, or no vote, is no label
-        return acted(path, actor, SENTENCES[sentence], label, extra)
+        return acted_utterance(path, actor, SENTENCES[sentence], label, extra)

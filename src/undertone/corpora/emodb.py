@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from undertone.corpora.files import acted, check_codes, clips, folder
+from undertone.corpora.files import acted_utterance, check_codes, clips, folder
 from undertone.errors import CorpusError
 from undertone.types import Utterance
 
@@ -80,4 +80,4 @@ def _utterance(path: Path, speaker: str, sentence: str, emotion: str, version: s
     check_codes(path, "EmoDB", (speaker, ACTORS), (sentence, SENTENCES), (emotion, EMOTIONS))
     sex, age = ACTORS[speaker]
     extra = {"sentence": sentence, "version": version, "sex": sex, "age": age, "scripted": True}
-    return acted(path, speaker, SENTENCES[sentence], EMOTIONS[emotion], extra, language="de")
+    return acted_utterance(path, speaker, SENTENCES[sentence], EMOTIONS[emotion], extra, language="de")

@@ -13,7 +13,8 @@ from undertone.errors import CorpusError
 from undertone.types import Utterance
 
 __all__ = [
-    "SOUND", "acted", "check_codes", "clips", "folder", "read_csv", "read_lines", "read_text", "visible",
+    "SOUND", "acted_utterance", "check_codes", "clips", "folder", "read_csv", "read_lines", "read_text",
+    "visible",
 ]  # fmt: skip
 
 SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3")
@@ -53,7 +54,7 @@ def check_codes(path: Path, corpus: str, *codes: tuple[str, Container[str]]) -> 
             raise CorpusError(f"{path}: '{code}' is no code of {corpus}")
 
 
-def acted(
+def acted_utterance(
     path: Path, speaker: str, text: str, label: str | None, extra: Mapping[str, Any], language: str = "en"
 ) -> Utterance:
     """The utterance of a recording whose name is its id, and whose speaker reads a given sentence."""

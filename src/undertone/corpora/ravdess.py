@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from undertone.corpora.files import acted, check_codes, clips, folder
+from undertone.corpora.files import acted_utterance, check_codes, clips, folder
 from undertone.errors import CorpusError
 from undertone.types import Utterance
 
@@ -69,4 +69,4 @@ def _utterance(
         "sex": "m" if int(actor) % 2 else "f",
         "scripted": True,
     }
-    return acted(path, actor, STATEMENTS[statement], EMOTIONS[emotion], extra)
+    return acted_utterance(path, actor, STATEMENTS[statement], EMOTIONS[emotion], extra)

@@ -15,9 +15,10 @@ from undertone.alignment.nesting import nest
 from undertone.alignment.pronunciation import UNKNOWN, english, stressed
 from undertone.alignment.sphinx import cepstra
 from undertone.alignment.sphinx.hmm import STATES, load_model
-from undertone.alignment.sphinx.search import Path, SearchConfig, TimedPhone, search
+from undertone.alignment.sphinx.search import PhonePath, SearchConfig, TimedPhone, search
 from undertone.alignment.syllables import complete
 from undertone.alignment.transcript import SpokenWord, normalise
+from undertone.audio import resample
 from undertone.errors import AlignmentError, TranscriptMismatch
 from undertone.types import Alignment, Segment
 
@@ -77,7 +78,7 @@ class SphinxAligner:
             )
         return tiers(path, words)
 
-    def find(self, wave: Wave, rate: int, words: Sequence[SpokenWord]) -> Path:
+    def find(self, wave: Wave, rate: int, words: Sequence[SpokenWord]) -> PhonePath:
         """The best path, however bad."""
         if not words:
             raise AlignmentError("the transcript has no words")
@@ -87,7 +88,7 @@ class SphinxAligner:
                 f"{seconds:.0f} s in one piece, at most {self.config.longest:.0f} s: cut it into utterances"
             )
         variants = [self.lexicon.variants(word.text) for word in words]
-        path = search(_at_16k(wave, rate), variants, self.model, self.config)
+        path = search(resample(wave, rate, cepstra.RATE), variants, self.model, self.config)
         if path is None:
             least = sum(min(map(len, v)) for v in variants) * STATES * cepstra.HOP / cepstra.RATE
             raise AlignmentError(
@@ -95,7 +96,7 @@ class SphinxAligner:
             )
         return path
 
-    def evidence(self, wave: Wave, rate: int, words: Sequence[SpokenWord], path: Path) -> float:
+    def evidence(self, wave: Wave, rate: int, words: Sequence[SpokenWord], path: PhonePath) -> float:
         """How well the words fit the recording, in nats a frame; a wrong text is below ``EVIDENCE_MIDDLE``.
 
         In doubt a decoy is aligned as well, the same words with their phones reversed: a voice or a
@@ -106,11 +107,11 @@ class SphinxAligner:
         value += LENIENCE * (1 - path.contrast)
         if DOUBT[0] < own.mean() < DOUBT[1]:
             backwards = [[v[::-1] for v in self.lexicon.variants(word.text)] for word in reversed(words)]
-            decoy = search(_at_16k(wave, rate), backwards, self.model, self.config)
+            decoy = search(resample(wave, rate, cepstra.RATE), backwards, self.model, self.config)
             value += DECOY * float(own.mean() - margins(decoy).mean()) if decoy else 0.0
         return value
 
-    def _unevenness(self, path: Path) -> float:
+    def _unevenness(self, path: PhonePath) -> float:
         """How far durations of phones deviate from the usual ones at the clip's own pace, in log time."""
         usual = self.model.lasting.sum(axis=1)
         spoken = [p for p in path.phones if p.phone.word >= 0]
@@ -118,16 +119,7 @@ class SphinxAligner:
         return float(np.abs(np.array(pace) - np.median(pace)).mean())
 
 
-def _at_16k(wave: Wave, rate: int) -> Wave:
-    if rate == cepstra.RATE:
-        return wave
-    from undertone.audio.streaming import Resampler
-
-    resampler = Resampler(rate, cepstra.RATE)
-    return np.concatenate([resampler(wave), resampler.close()])
-
-
-def margins(path: Path) -> NDArray[np.float32]:
+def margins(path: PhonePath) -> NDArray[np.float32]:
     """How much each phone scores below the best of all phones, nats a frame in the mean.
 
     Long phones weigh no more than short ones, since a wrong word fits silences and long vowels.
@@ -145,7 +137,7 @@ def _confidence(margin: float) -> float:
     return _logistic(MARGIN_SLOPE * (margin - MARGIN_MIDDLE))
 
 
-def tiers(path: Path, words: Sequence[SpokenWord], lateness: Lateness = LATENESS) -> Alignment:
+def tiers(path: PhonePath, words: Sequence[SpokenWord], lateness: Lateness = LATENESS) -> Alignment:
     """The path's words, syllables and phones in seconds, phones with their stress."""
     clock = cepstra.clock()
     start = clock.offset - clock.hop / 2  # a frame covers the time around its centre
@@ -165,10 +157,10 @@ def tiers(path: Path, words: Sequence[SpokenWord], lateness: Lateness = LATENESS
     return complete(nest(spoken, (), phones))
 
 
-def _word(word: SpokenWord, members: Sequence[tuple[TimedPhone, float, float]], path: Path) -> Segment:
+def _word(word: SpokenWord, members: Sequence[tuple[TimedPhone, float, float]], path: PhonePath) -> Segment:
     score = _confidence(_mean(path, members[0][0].first, members[-1][0].end))
     return Segment(word.text, members[0][1], members[-1][2], score, word.chars)
 
 
-def _mean(path: Path, first: int, end: int) -> float:
+def _mean(path: PhonePath, first: int, end: int) -> float:
     return float(path.margins[first:end].mean())

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from undertone.types import Wave
 
-__all__ = ["Path", "SearchConfig", "TimedPhone", "durations", "log_likelihoods", "loudness", "search"]
+__all__ = ["PhonePath", "SearchConfig", "TimedPhone", "durations", "log_likelihoods", "loudness", "search"]
 
 CELLS = 14
 """Frames of a state that have weights of their own; longer durations decay evenly."""
@@ -63,7 +63,7 @@ class TimedPhone:
 
 
 @dataclass(frozen=True)
-class Path:
+class PhonePath:
     """The result of a search."""
 
     phones: tuple[TimedPhone, ...]
@@ -74,7 +74,9 @@ class Path:
     """How far silence differs from speech, from 0 in noise to 1 in a silent room."""
 
 
-def search(wave: Wave, words: Sequence[Variants], model: AcousticModel, config: SearchConfig) -> Path | None:
+def search(
+    wave: Wave, words: Sequence[Variants], model: AcousticModel, config: SearchConfig
+) -> PhonePath | None:
     """The best path through ``words`` for a mono wave at 16 kHz; None where it is too short for them."""
     power = cepstra.mel_energies(wave)
     values = cepstra.cepstra(cepstra.remove_noise(power))
@@ -94,7 +96,7 @@ def search(wave: Wave, words: Sequence[Variants], model: AcousticModel, config: 
     nodes = states // STATES
     edges = [0, *(np.flatnonzero(np.diff(nodes)) + 1).tolist(), len(nodes)]
     phones = (TimedPhone(lattice.phones[nodes[a]], a, b) for a, b in pairwise(edges))
-    return Path(tuple(phones), acoustic[np.arange(len(states)), states] - best, contrast)
+    return PhonePath(tuple(phones), acoustic[np.arange(len(states)), states] - best, contrast)
 
 
 def log_likelihoods(
