@@ -131,7 +131,7 @@ def test_the_first_distribution_loss_is_about_that_of_guessing() -> None:
     system = make("mgcma", dims, width=256)
     batch = batch_of(32, dims)
     output = system(batch)
-    distance = -system._nearness(output.extra, torch.ones(32, dtype=torch.bool))
+    distance = -system._similarity(output.extra, torch.ones(32, dtype=torch.bool))
     assert distance.min() > 0 and distance.max() < 40
     assert 2 < distance.max() - distance.min() + distance.mean() < 40
     unaware = negatives(torch.arange(32), False)

@@ -172,13 +172,11 @@ def test_a_pool_is_the_product_until_it_is_fitted() -> None:
     assert wrong < 0.7 and right > 0.9
 
 
-def test_the_mean_is_always_beside() -> None:
-    system = _ensemble(late="product").eval()
-    output = system(batch_of(3))
+def test_posteriors_are_combined_within_groups_and_then_across() -> None:
+    output = _ensemble(late="mean").eval()(batch_of(3))
     groups = [["early-frame"], ["early-word"], ["late-frame", "late-text"]]
     within = [torch.stack([output.members[n].softmax(-1) for n in g]).mean(0) for g in groups]
-    torch.testing.assert_close(output.extra["mean"].exp(), torch.stack(within).mean(0))
-    assert not torch.allclose(output.extra["mean"], output.logits)
+    torch.testing.assert_close(output.logits.exp(), torch.stack(within).mean(0))
 
 
 def test_any_subset_of_members_is_one_line() -> None:

@@ -1,4 +1,4 @@
-"""What a reader compares with: speech alone, text alone, both concatenated, and their scores combined."""
+"""Baselines: speech alone, text alone, both concatenated, and their posteriors combined."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from undertone.models.example import Dimensions
 from undertone.models.layers import Head, PoolingKind
 from undertone.models.system import Output, System, SystemConfig, scored
 
-__all__ = ["BaselineConfig", "Concat", "Score", "ScoreConfig", "Speech", "Text"]
+__all__ = ["BaselineConfig", "Concat", "Score", "ScoreConfig", "SpeechOnly", "TextOnly"]
 
 
 class BaselineConfig(SystemConfig):
@@ -25,18 +25,18 @@ class BaselineConfig(SystemConfig):
     width: PositiveInt = 256
     """Width of the projected sequences and of the MLP."""
     pooling: PoolingKind = "mean_std"
-    """How a sequence becomes one vector."""
+    """How a sequence is pooled into one vector."""
     dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
-    """In the MLP, and in what an input learns."""
+    """In the MLP and in the learned layers of an input."""
 
 
 class ScoreConfig(BaselineConfig):
     """Sizes of ``score``, and how the two posteriors are combined."""
 
     late: Rule = "product"
-    """The rule; ``mean`` is always reported beside."""
+    """The rule by which posteriors are combined."""
     shrink: float = Field(default=20.0, ge=0.0)
-    """For ``weighted`` and ``pool``: utterances' worth of pull towards even weights, and powers of 1."""
+    """Of ``weighted`` and ``pool``: utterances' weight of the prior for even weights or powers of 1."""
 
 
 def _pooled(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Pooled:
@@ -55,30 +55,30 @@ class _One(System):
         self.branch = _unimodal(config, dimensions, self.sides[0])
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
-        answer = self.branch(batch, attention)
-        output = Output(answer.logits, vectors={"fused": answer.vector}, attention=answer.attention)
-        setattr(output, self.sides[0], answer.logits)
+        branch = self.branch(batch, attention)
+        output = Output(branch.logits, vectors={"fused": branch.vector}, attention=branch.attention)
+        setattr(output, self.sides[0], branch.logits)
         return output
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        here = batch.present[:, 0 if self.sides == ("speech",) else 1]
-        return {"fused": self.criterion(output.logits, scored(batch.labels, here))}
+        present = batch.present[:, 0 if self.sides == ("speech",) else 1]
+        return {"fused": self.criterion(output.logits, scored(batch.labels, present))}
 
 
-class Speech(_One):
+class SpeechOnly(_One):
     """Speech alone: frames pooled, and an MLP."""
 
     sides = ("speech",)
 
 
-class Text(_One):
+class TextOnly(_One):
     """Text alone: token vectors pooled, and an MLP."""
 
     sides = ("text",)
 
 
 class Concat(System):
-    """Both sides pooled, each normalised so that neither drowns the other, concatenated, and an MLP."""
+    """Both sides pooled, each normalised so that neither dominates, concatenated, and an MLP."""
 
     cost = 2.0
 
@@ -95,12 +95,12 @@ class Concat(System):
         speech, frames = self.speech(batch)
         text, tokens = self.text(batch)
         vector = self.head.hidden(torch.cat([self.speech_norm(speech), self.text_norm(text)], -1))
-        looks = {**frames, **tokens} if attention else {}
-        return Output(self.head.last(vector), vectors={"fused": vector}, attention=looks)
+        weights = {**frames, **tokens} if attention else {}
+        return Output(self.head.last(vector), vectors={"fused": vector}, attention=weights)
 
 
 class Score(Ensemble):
-    """The speech and the text baseline, trained apart, their posteriors combined."""
+    """The speech and the text baseline, trained independently, their posteriors combined."""
 
     cost = 2.0
 

@@ -44,7 +44,7 @@ class Segments:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a system's forward takes. Absent modalities are zero-length, with ``present`` False."""
+    """What a system's forward takes. Missing modalities have length 0, with ``present`` False."""
 
     ids: tuple[str, ...]
     speech: Tensor
@@ -56,19 +56,19 @@ class Batch:
     text_lengths: Tensor
     """(B,) tokens; 0 where text is missing."""
     segments: Mapping[str, Segments]
-    """By tier: ``phone``, ``syllable``, ``word``; a tier absent from the corpus is absent here."""
+    """By tier: ``phone``, ``syllable``, ``word``; a tier that the corpus lacks is missing."""
     token_word: Tensor
     """(B, L), -1 for none."""
     labels: Tensor
     """(B,), or (B, U) at dialogue level; IGNORE where there is none."""
     present: Tensor
-    """(B, 2) bool: is speech / text there at all?"""
+    """(B, 2) bool: whether there is speech / text."""
     speakers: Tensor | None = None
     """(B, U) at dialogue level."""
     turns: tuple[tuple[str, ...], ...] = ()
     """The ids of the turns at dialogue level."""
     speech_gate: Tensor | None = None
-    """(B, T) factors on the (standardised) frames: how explanations ask what a frame is worth."""
+    """(B, T) factors on the (standardised) frames, by which explanations leave frames out."""
     text_gate: Tensor | None = None
     """(B, L) factors on the token vectors."""
 
@@ -100,13 +100,13 @@ class Batch:
         return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})
 
     def without(self, *, speech: Tensor | None = None, text: Tensor | None = None) -> Self:
-        """The batch with modalities taken away where the (B,) boolean masks are True."""
-        gone = torch.zeros_like(self.present)
+        """The batch without modalities where the (B,) boolean masks are True."""
+        removed = torch.zeros_like(self.present)
         if speech is not None:
-            gone[:, 0] = speech
+            removed[:, 0] = speech
         if text is not None:
-            gone[:, 1] = text
-        kept = self.present & ~gone
+            removed[:, 1] = text
+        kept = self.present & ~removed
         return replace(
             self,
             present=kept,

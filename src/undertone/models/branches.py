@@ -1,4 +1,4 @@
-"""One side alone, from a batch to a class: what baselines are and what late fusion is made of."""
+"""One side alone, from a batch to logits: the branches of baselines and of late fusion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from undertone.models.batch import Batch
-from undertone.models.ensemble import Answer
+from undertone.models.ensemble import MemberOutput
 from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Level, Pooling, PoolingKind, SegmentPool, SegmentPooling, tier_of
@@ -18,7 +18,7 @@ Side = Literal["speech", "text"]
 
 
 class Pooled(nn.Module):
-    """One side's sequence: projected, bent, and pooled to (B, ``width``)."""
+    """One side's sequence: projected, GELU, and pooled to (B, ``width``)."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Pooled(nn.Module):
         self.width = self.pool.width
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The pooled vectors, and by the name of the level how much each place counted."""
+        """The pooled vectors, and each position's weight under the name of the level."""
         x = self.bend(self.input(batch))
         name, mask = ("token", batch.text_mask) if self.side == "text" else (self.level, batch.speech_mask)
         if self.segments is not None:
@@ -62,8 +62,9 @@ class Unimodal(nn.Module):
         self.pooled = pooled
         self.head = Head(pooled.width, width, classes, dropout)
 
-    def forward(self, batch: Batch, attention: bool = False) -> Answer:
+    def forward(self, batch: Batch, attention: bool = False) -> MemberOutput:
         x, weights = self.pooled(batch)
         vector = self.head.hidden(x)
-        here = batch.present[:, 0 if self.pooled.side == "speech" else 1]
-        return Answer(self.head.last(vector) * here[:, None], here, vector, weights if attention else {})
+        present = batch.present[:, 0 if self.pooled.side == "speech" else 1]
+        logits = self.head.last(vector) * present[:, None]
+        return MemberOutput(logits, present, vector, weights if attention else {})

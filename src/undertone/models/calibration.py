@@ -1,6 +1,6 @@
-"""Posteriors that mean what they say: one temperature, fitted where the model was not trained.
+"""Calibration: one temperature, fitted on utterances that the model was not trained on.
 
-Dividing all logits by one number changes no decision, only how sure the model claims to be
+Dividing all logits by one number changes no decision, only the confidence
 (Guo et al., ICML 2017).
 """
 
@@ -15,7 +15,7 @@ from undertone.models.system import System, cross_entropy
 __all__ = ["calibrate", "fit_temperature"]
 
 COLDEST, HOTTEST = 0.05, 20.0
-"""The temperatures that are considered; a perfect validation side would ask for 0."""
+"""The range of temperatures; a validation part without errors would be best fitted by 0."""
 
 
 def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 60) -> float:
@@ -32,7 +32,7 @@ def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 60) -> float:
     for _ in range(steps):
         middle = (low * high) ** 0.5
         expected = ((middle * scores).softmax(-1) * scores).sum(-1).mean()
-        if expected < right:  # the right logits lie above what the posteriors expect: be surer
+        if expected < right:  # the right logits are above the expected ones: raise the confidence
             low = middle
         else:
             high = middle

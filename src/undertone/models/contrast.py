@@ -18,7 +18,7 @@ __all__ = ["contrast", "entropy_floor", "hard_negatives", "negatives", "wasserst
 def wasserstein(mean_a: Tensor, std_a: Tensor, mean_b: Tensor, std_b: Tensor) -> Tensor:
     """(n, m) squared 2-Wasserstein distances between diagonal Gaussians a (n, D) and b (m, D).
 
-    ‖μ - μ'‖² + ‖σ - σ'‖²: for diagonal covariances the general formula comes down to this.
+    ‖μ - μ'‖² + ‖σ - σ'‖²: the general formula for diagonal covariances.
     """
     a, b = torch.cat([mean_a, std_a], -1).float(), torch.cat([mean_b, std_b], -1).float()
     squares = (a**2).sum(-1)[:, None] + (b**2).sum(-1)[None, :]
@@ -26,7 +26,7 @@ def wasserstein(mean_a: Tensor, std_a: Tensor, mean_b: Tensor, std_b: Tensor) ->
 
 
 def negatives(labels: Tensor, label_aware: bool) -> Tensor:
-    """(n, n) bool: which pairs may stand against the matched ones: all others, or those of another label."""
+    """(n, n) bool: which pairs are negatives: all that are not matched, or those of another label."""
     others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     if not label_aware:
         return others
@@ -37,7 +37,7 @@ def negatives(labels: Tensor, label_aware: bool) -> Tensor:
 def contrast(similarity: Tensor, against: Tensor) -> Tensor:
     """Symmetric contrastive loss, ½ [CE(rows, diagonal) + CE(columns, diagonal)], over the pairs ``against``.
 
-    0, with a gradient of 0, for an empty batch; a row with nothing against it contributes 0.
+    0, with a gradient of 0, for an empty batch; a row without negatives contributes 0.
     """
     n = len(similarity)
     if n == 0:
@@ -51,7 +51,7 @@ def contrast(similarity: Tensor, against: Tensor) -> Tensor:
 def hard_negatives(
     similarity: Tensor, against: Tensor, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """For each row that has any, one column of ``against``, drawn the likelier the more similar.
+    """For each row that has any, one column of ``against``, drawn with softmax of the similarity.
 
     Returns the rows (k,) and their columns (k,).
     """
@@ -63,5 +63,5 @@ def hard_negatives(
 
 
 def entropy_floor(log_std: Tensor, floor: float) -> Tensor:
-    """How far the Gaussians' mean log deviation (n, D) has sunk below ``floor``: 0 above it."""
+    """How far the Gaussians' mean log deviation (n, D) is below ``floor``: 0 above it."""
     return (floor - log_std.float().mean(-1)).clamp(min=0.0).mean() if len(log_std) else log_std.sum()

@@ -1,4 +1,4 @@
-"""The doors of every system: whatever speech and text come as, sequences of one width come out.
+"""The inputs of every system: from any form of speech and text to sequences of one width.
 
 speech  frames (B, T, Ds) | layers (B, K, T, Ds)   → (B, T, width)
 text    vectors (B, L, Dt) | token ids (B, L)      → (B, L, width)
@@ -28,7 +28,7 @@ class LayerSum(nn.Module):
 
 
 class _Neighbours(nn.Module):
-    """A residual convolution over a sequence: each place hears its neighbours; padding is silent."""
+    """A residual convolution over a sequence; padding is 0."""
 
     def __init__(self, width: int, reach: int, dropout: float, norm: bool = True) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ class _Neighbours(nn.Module):
         self.rest = nn.Sequential(nn.GELU(), nn.Dropout(dropout))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        heard = self.convolution((self.norm(x) * mask[..., None]).transpose(1, 2)).transpose(1, 2)
-        x = x + self.rest(heard)
+        context = self.convolution((self.norm(x) * mask[..., None]).transpose(1, 2)).transpose(1, 2)
+        x = x + self.rest(context)
         return x
 
 
@@ -48,7 +48,7 @@ class SpeechInput(nn.Module):
     def __init__(
         self, dimensions: Dimensions, width: int, convolutions: int = 0, dropout: float = 0.0
     ) -> None:
-        """``convolutions``: residual layers over five frames each, for features that know no context."""
+        """``convolutions``: residual layers over five frames each, for features that contain no context."""
         super().__init__()
         self.layers = LayerSum(dimensions.speech_layers) if dimensions.speech_layers else None
         self.project = nn.Linear(dimensions.speech, width)
@@ -66,21 +66,21 @@ class SpeechInput(nn.Module):
 
 
 class TextEmbedding(nn.Module):
-    """The small text encoder that lives in the graph: token ids (B, L) to vectors (B, L, D)."""
+    """The small text encoder in the graph: token ids (B, L) to vectors (B, L, D)."""
 
     def __init__(self, vocabulary: int, width: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
-        # read √width times as loud as kept, so that a step moves a piece as far as it moves what it meets;
-        # a piece never seen in training stays quiet (0.1), where values of 1 would be loud noise, and for
-        # the same reason nothing is normalised here
-        self.loudness = width**0.5
-        nn.init.normal_(self.embedding.weight, std=0.1 / self.loudness)
+        # weights are stored √width times smaller than used, so that an optimizer's step changes an embedding
+        # as much as the layers after it. A token missing in training keeps its small vector (0.1), where
+        # values of 1 would be noise; for the same reason there is no norm
+        self.scale = width**0.5
+        nn.init.normal_(self.embedding.weight, std=0.1 / self.scale)
         self.dropout = nn.Dropout(dropout)
         self.neighbours = _Neighbours(width, 1, dropout, norm=False)
 
     def forward(self, ids: Tensor, mask: Tensor, gate: Tensor | None = None) -> Tensor:
-        x: Tensor = self.dropout(self.embedding(ids) * self.loudness)
+        x: Tensor = self.dropout(self.embedding(ids) * self.scale)
         if gate is not None:
             x = x * gate[..., None]
         x = self.neighbours(x, mask)

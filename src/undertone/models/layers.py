@@ -48,7 +48,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 def _masked_std(x: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
     kept = mask[..., None].to(x.dtype)
     variance = ((x - mean[:, None]) ** 2 * kept).sum(1) / kept.sum(1).clamp(min=1.0)
-    return (variance + 1e-6).sqrt() * mask.any(1, keepdim=True)  # the small number bounds the gradient at 0
+    return (variance + 1e-6).sqrt() * mask.any(1, keepdim=True)  # 1e-6 bounds the gradient at 0
 
 
 class Pooling(nn.Module):

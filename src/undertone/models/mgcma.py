@@ -34,7 +34,7 @@ __all__ = ["Mgcma", "MgcmaConfig"]
 
 
 class MgcmaConfig(SystemConfig):
-    """Which alignments take part, and what the paper leaves open. A weight of 0 takes a module out."""
+    """Which alignments are used, and what the paper leaves open. A weight of 0 removes a module."""
 
     distribution: float = Field(default=0.1, ge=0.0)
     """λ_d, weight of the distribution alignment (R)."""
@@ -43,7 +43,7 @@ class MgcmaConfig(SystemConfig):
     instance: float = Field(default=0.1, ge=0.0)
     """λ_i, weight of the instance alignment (R)."""
     match: float = Field(default=0.1, ge=0.0)
-    """λ_m, weight of telling matched pairs from hard negatives (R)."""
+    """λ_m, weight of classifying matched pairs and hard negatives (R)."""
     entropy: float = Field(default=0.0, ge=0.0)
     """Weight of a floor under the distributions' entropy, against collapse (R: off)."""
     label_aware: bool = True
@@ -62,16 +62,16 @@ class MgcmaConfig(SystemConfig):
     distance_scale: PositiveFloat = 2.0
     """a in Sim = (b - a·D/width) / τ, so that a·D/width/τ spans about 0-20 at first; b cancels (R)."""
     pooling: PoolingKind = "mean_std"
-    """How the aligned sequences become vectors (R)."""
+    """How the aligned sequences are pooled into vectors (R)."""
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """In attention layers, the MLP, and what an input learns (R)."""
+    """In attention layers, the MLP, and the learned layers of an input (R)."""
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
         if self.width % (2 * self.heads):
             raise ValueError(f"width = {self.width} is no multiple of twice heads = {self.heads}")
         if self.entropy and not self.distribution:
-            raise ValueError("entropy needs distribution > 0: there is nothing whose entropy could sink")
+            raise ValueError("entropy needs distribution > 0: without it no distribution has an entropy")
         return self
 
 
@@ -96,7 +96,7 @@ class Distribution(nn.Module):
 
 
 def _rows(codes: Tensor, rows: Tensor) -> Tensor:
-    """The codes of some utterances; where they are the same for all, as they are."""
+    """The codes of some utterances; unchanged where all have the same."""
     return codes if len(codes) == 1 else codes[rows]
 
 
@@ -114,7 +114,7 @@ class Tokens(nn.Module):
         self.cross = nn.ModuleList(CoAttention(width, heads, dropout) for _ in range(layers))
 
     def within(self, x: tuple[Tensor, Tensor], masks: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Each side having read itself."""
+        """Each side after its self-attention."""
         speech, text = x
         for layer in self.speech:
             speech = layer(speech, masks[0])
@@ -128,7 +128,7 @@ class Tokens(nn.Module):
         masks: tuple[Tensor, Tensor],
         codes: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor]:
-        """Each side having read the other."""
+        """Each side after attention over the other."""
         for layer in self.cross:
             x = layer(x, masks, codes)
         return x
@@ -183,11 +183,11 @@ class Mgcma(System):
                 mean = masked_mean(x[side], masks[side])
                 extra[f"{name} instance"] = F.normalize(self.instances[side](mean).float(), dim=-1)
         extra |= {"speech within": x[0], "text within": x[1]}
-        looks = self._looks(x, masks, codes) if attention else {}
+        weights = self._attention(x, masks, codes) if attention else {}
         pooled = self._pooled(x, masks, codes)
         vector = self.head.hidden(pooled)
         extra["pooled"] = pooled
-        return Output(self.head.last(vector), vectors={"fused": vector}, attention=looks, extra=extra)
+        return Output(self.head.last(vector), vectors={"fused": vector}, attention=weights, extra=extra)
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy and the alignments' losses, over the pairs that are complete."""
@@ -197,7 +197,7 @@ class Mgcma(System):
         labels = self.gather(batch.labels.float()).long()[complete]
         against = negatives(labels, self.settings.label_aware)
         if "distribution" in self.weights:
-            similarity = self._nearness(extra, complete)
+            similarity = self._similarity(extra, complete)
             terms["distribution"] = contrast(similarity, against)
         if "instance" in self.weights:
             speech, text = (self.gather(extra[f"{s} instance"])[complete] for s in ("speech", "text"))
@@ -205,12 +205,12 @@ class Mgcma(System):
         if "match" in self.weights:
             terms["match"] = self._match(output, batch)
         if "entropy" in self.weights:
-            here = batch.present.all(1)
-            floors = [entropy_floor(extra[f"{s} log_std"][here], 0.0) for s in ("speech", "text")]
+            rows = batch.present.all(1)
+            floors = [entropy_floor(extra[f"{s} log_std"][rows], 0.0) for s in ("speech", "text")]
             terms["entropy"] = floors[0] + floors[1]
         return terms
 
-    def _nearness(self, extra: dict[str, Tensor], complete: Tensor) -> Tensor:
+    def _similarity(self, extra: dict[str, Tensor], complete: Tensor) -> Tensor:
         """(n, n) similarities of the speech's and the text's distributions."""
         parts = [
             (self.gather(extra[f"{s} mean"])[complete], self.gather(extra[f"{s} log_std"])[complete].exp())
@@ -221,31 +221,31 @@ class Mgcma(System):
         return similarity
 
     def _match(self, output: Output, batch: Batch) -> Tensor:
-        """Telling each complete pair from the same speech with a similar text of another utterance."""
+        """Loss of a classifier: complete pairs, or their speech with a similar text of another utterance."""
         assert self.matched is not None
         extra = output.extra
-        here = batch.present.all(1).nonzero()[:, 0]
-        against = negatives(batch.labels[here], self.settings.label_aware)
-        rows, columns = hard_negatives(self._likeness(extra, here), against, self.generator)
-        yes = self.matched(extra["pooled"][here])[:, 0]
+        complete = batch.present.all(1).nonzero()[:, 0]
+        against = negatives(batch.labels[complete], self.settings.label_aware)
+        rows, columns = hard_negatives(self._local_similarity(extra, complete), against, self.generator)
+        matched = self.matched(extra["pooled"][complete])[:, 0]
         if len(rows) == 0:
-            return torch.as_tensor(yes.sum() * 0.0)
-        speech, text = here[rows], here[columns]
+            return torch.as_tensor(matched.sum() * 0.0)
+        speech, text = complete[rows], complete[columns]
         pair = extra["speech within"][speech], extra["text within"][text]
         masks = batch.speech_mask[speech], batch.text_mask[text]
         codes = self._codes(batch)
         mixed = codes and (_rows(codes[0], speech), _rows(codes[1], text))
-        no = self.matched(self._pooled(pair, masks, mixed))[:, 0]
-        scores = torch.cat([yes, no]).float()
-        truth = torch.cat([torch.ones_like(yes), torch.zeros_like(no)]).float()
+        negative = self.matched(self._pooled(pair, masks, mixed))[:, 0]
+        scores = torch.cat([matched, negative]).float()
+        truth = torch.cat([torch.ones_like(matched), torch.zeros_like(negative)]).float()
         return F.binary_cross_entropy_with_logits(scores, truth)
 
-    def _likeness(self, extra: dict[str, Tensor], here: Tensor) -> Tensor:
-        """(n, n) similarities hard negatives are drawn by, within this process' batch."""
+    def _local_similarity(self, extra: dict[str, Tensor], rows: Tensor) -> Tensor:
+        """(n, n) similarities by which hard negatives are drawn, within this process' batch."""
         if self.settings.instance:
-            speech, text = extra["speech instance"][here], extra["text instance"][here]
+            speech, text = extra["speech instance"][rows], extra["text instance"][rows]
             return speech @ text.T / self.settings.temperature
-        return torch.zeros(len(here), len(here), device=here.device)
+        return torch.zeros(len(rows), len(rows), device=rows.device)
 
     def _pooled(
         self,
@@ -264,10 +264,10 @@ class Mgcma(System):
             return self.codes(frame_words(batch)), self.codes(batch.token_word)
         device = batch.labels.device
         sizes = batch.speech_mask.shape[1], batch.text_mask.shape[1]
-        ahead, back = (self.codes(torch.arange(n, device=device))[None] for n in sizes)
-        return ahead, back
+        speech, text = (self.codes(torch.arange(n, device=device))[None] for n in sizes)
+        return speech, text
 
-    def _looks(
+    def _attention(
         self,
         x: tuple[Tensor, Tensor],
         masks: tuple[Tensor, Tensor],

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from undertone.models.attention import CoAttention, Codes, Positions
 from undertone.models.batch import Batch
 from undertone.models.branches import Pooled, Unimodal
-from undertone.models.ensemble import Answer, Ensemble, Rule
+from undertone.models.ensemble import Ensemble, MemberOutput, Rule
 from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Level, Pooling, PoolingKind, SegmentPool, SegmentPooling, tier_of
@@ -39,11 +39,11 @@ Member = Literal[
 
 
 class MultilevelConfig(SystemConfig):
-    """What the paper leaves open, and which of its parts take part."""
+    """What the paper leaves open, and which members there are."""
 
     members: tuple[Member, ...] = ("early-frame", "early-word", "late-frame")
     """``early-LEVEL``: a co-attention model of speech at that level and text. ``late-LEVEL``: a speech
-    classifier at that level; with any of these a text classifier comes along."""
+    classifier at that level; with any of these there is a text classifier too."""
     width: PositiveInt = 256
     """Width both sides are projected to (R)."""
     layers: PositiveInt = 2
@@ -51,19 +51,19 @@ class MultilevelConfig(SystemConfig):
     heads: PositiveInt = 8
     """Attention heads (R)."""
     positions: Positions = "word"
-    """``word``: the segments and tokens of one word share a code, so that word-level fusion can know which
-    speech belongs to which word (frames have no word: they are numbered). ``index``: each side is
+    """``word``: the segments and tokens of one word share a code, which matches the speech of a word to its
+    tokens (frames have no word: they are numbered). ``index``: each side is
     numbered. ``none`` (R)."""
     segment_pooling: SegmentPooling = "mean"
-    """How a segment's frames become one vector (R)."""
+    """How a segment's frames are pooled into one vector (R)."""
     pooling: PoolingKind = "mean_std"
-    """How a sequence becomes one vector (R)."""
+    """How a sequence is pooled into one vector (R)."""
     late: Rule = "mean"
     """How posteriors are combined (R): within the late model, and it with the early members."""
     shrink: float = Field(default=20.0, ge=0.0)
-    """For ``weighted`` and ``pool``: utterances' worth of pull to even weights, and to powers of 1 (R)."""
+    """Of ``weighted`` and ``pool``: utterances' weight of the prior for even weights or powers of 1 (R)."""
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """In attention layers, MLPs, and what an input learns (R)."""
+    """In attention layers, MLPs, and the learned layers of an input (R)."""
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -93,23 +93,23 @@ class Early(nn.Module):
         pooled = sum(cast(Pooling, pool).width for pool in self.pools)
         self.head = Head(pooled, width, dimensions.classes, dropout)
 
-    def forward(self, batch: Batch, attention: bool = False) -> Answer:
+    def forward(self, batch: Batch, attention: bool = False) -> MemberOutput:
         speech, speech_mask, numbers = self._speech(batch)  # (B, S, D), S = T at frame level
         x = (speech, self.text(batch))
         masks = (speech_mask, batch.text_mask)
         codes = self._codes(numbers, batch.token_word)
-        looks: dict[str, Tensor] = {}
+        attended: dict[str, Tensor] = {}
         for layer in self.mix:
             if attention:
                 weights = cast(CoAttention, layer).weights(x, masks, codes)
-                looks = {self.level: weights[0], "token": weights[1]}
+                attended = {self.level: weights[0], "token": weights[1]}
             x = layer(x, masks, codes)
         pooled = [pool(side, mask) for pool, side, mask in zip(self.pools, x, masks, strict=True)]
         vector = self.head.hidden(torch.cat(pooled, -1))
-        return Answer(self.head.last(vector), batch.present.any(1), vector, looks)
+        return MemberOutput(self.head.last(vector), batch.present.any(1), vector, attended)
 
     def _speech(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Speech at this level, its mask, and the word of each place."""
+        """Speech at this level, its mask, and the word of each position."""
         frames = self.speech(batch)
         if self.segments is None:
             return frames, batch.speech_mask, torch.full_like(batch.speech_mask, -1, dtype=torch.long)
@@ -122,8 +122,8 @@ class Early(nn.Module):
         if self.positions == "word":
             return self.codes(speech_word), self.codes(token_word)
         sizes = speech_word.shape[1], token_word.shape[1]
-        ahead, back = (self.codes(torch.arange(n, device=token_word.device))[None] for n in sizes)
-        return ahead, back
+        speech, text = (self.codes(torch.arange(n, device=token_word.device))[None] for n in sizes)
+        return speech, text
 
 
 class Multilevel(Ensemble):

@@ -9,11 +9,11 @@ After arXiv 2304.03899 (ICASSP 2023). **F** is a fact of the authors' published 
     late    the logits are fused                         add | concat | attention | product (F)
 
     L = Σ_utterances CE(p_fused, y) + CE(p_text, y) + CE(p_speech, y),  p = softmax(z),
-    CE(v, y) = -log softmax(v)_y: fed with probabilities, so softmax is applied twice (F)
+    CE(v, y) = -log softmax(v)_y: its input are probabilities, so softmax is applied twice (F)
 
 At level ``utterance`` the sequences are the utterance's own frames (BiGRU, attention, masked mean) and
 tokens (attention, masked mean; F); they are of different lengths, so that early fusion first brings
-text to the frames' clock: each frame sees the mean of the tokens, or attends to them (R).
+text to the frames: each frame gets the mean of the tokens, or attends to them (R).
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class PerspectiveConfig(SystemConfig):
     level: Literal["utterance", "dialogue"] = "utterance"
     """``dialogue``: a sample is a whole conversation, one vector a turn."""
     context: Literal["none", "past", "full"] | None = None
-    """What a turn of a dialogue may know of the others; None: ``full`` at level ``dialogue`` (F)."""
+    """Which other turns of a dialogue a turn depends on; None: ``full`` at level ``dialogue`` (F)."""
     stage: Stage = "late"
     """Where the sides are fused."""
     operator: Operator = "add"
     """How (F: adding the logits won)."""
     perspective_inputs: Literal["probabilities", "logits"] = "probabilities"
-    """What the cross-entropies are fed with: ``probabilities`` as published, ``logits`` as in textbooks."""
+    """Input of the cross-entropies: ``probabilities`` as published, ``logits`` as in textbooks."""
     loss: Literal["perspective", "single"] = "perspective"
     """``single``: the fused term alone."""
     delta: float = Field(default=1.0, ge=0.0)
@@ -82,19 +82,19 @@ class PerspectiveConfig(SystemConfig):
         return self
 
     @property
-    def sees(self) -> Literal["none", "past", "full"]:
-        """The context with its default filled in."""
+    def turns(self) -> Literal["none", "past", "full"]:
+        """The context, with its default filled in."""
         return self.context or ("full" if self.level == "dialogue" else "none")
 
 
 class Branch(nn.Module):
-    """One side's sequence (B, S, width) to what its attention found."""
+    """One side's sequence (B, S, width), through the GRU and self-attention."""
 
     def __init__(self, config: PerspectiveConfig, recurrent: bool) -> None:
         super().__init__()
         dialogue = config.level == "dialogue"
-        self.causal = dialogue and config.sees == "past"
-        self.alone = dialogue and config.sees == "none"
+        self.causal = dialogue and config.turns == "past"
+        self.by_turn = dialogue and config.turns == "none"
         self.pooled = not dialogue
         self.gru = BiGRU(config.width, config.width, self.causal) if recurrent else None
         self.dropout = nn.Dropout(config.dropout)
@@ -103,7 +103,7 @@ class Branch(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
         """(B, width), or (B, U, width) at dialogue level."""
         B, S, D = x.shape
-        if self.alone:  # each turn a sequence of its own
+        if self.by_turn:  # each turn a sequence of its own
             x, mask, lengths = x.reshape(B * S, 1, D), mask.reshape(-1, 1), mask.reshape(-1).long()
         if self.gru is not None:
             x = self.gru(x, lengths)
@@ -115,7 +115,7 @@ class Branch(nn.Module):
 
 
 class Classifier(nn.Module):
-    """What a branch found → dropout(ReLU(linear)) → C logits."""
+    """A branch's vector → dropout(ReLU(linear)) → C logits."""
 
     def __init__(self, config: PerspectiveConfig, classes: int) -> None:
         super().__init__()
@@ -148,15 +148,15 @@ class EarlyFusion(nn.Module):
         if self.aligned:
             lengths = torch.maximum(lengths, batch.text_lengths)
         else:
-            lengths = lengths.clamp(min=1)  # where speech is missing, one silent frame carries the text
+            lengths = lengths.clamp(min=1)  # where speech is missing, text is added to one frame of zeros
             text = self._to_frames(speech, text, batch.text_mask)
         mask = torch.arange(speech.shape[1], device=lengths.device) < lengths[:, None]
         return self._fuse(speech, text, batch.present) * mask[..., None], lengths, mask
 
     def _to_frames(self, speech: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         if self.reads is not None:
-            read: Tensor = self.reads(speech, text, mask)
-            return read
+            attended: Tensor = self.reads(speech, text, mask)
+            return attended
         return masked_mean(text, mask)[:, None].expand_as(speech)
 
     def _fuse(self, speech: Tensor, text: Tensor, present: Tensor) -> Tensor:
@@ -170,7 +170,7 @@ class EarlyFusion(nn.Module):
 
 
 class LateFusion(nn.Module):
-    """Two branches' logits to the fused ones; an absent branch adds 0 and multiplies by 1."""
+    """Two branches' logits to the fused ones; a missing side adds 0 and multiplies by 1."""
 
     def __init__(self, operator: Operator, classes: int) -> None:
         super().__init__()
@@ -180,8 +180,8 @@ class LateFusion(nn.Module):
 
     def forward(self, speech: Tensor, text: Tensor, present: Tensor) -> Tensor:
         if self.operator == "product":
-            absent = ~(present if speech.ndim == 2 else present[:, None])
-            return torch.where(absent[..., :1], 1.0, speech) * torch.where(absent[..., 1:], 1.0, text)
+            missing = ~(present if speech.ndim == 2 else present[:, None])
+            return torch.where(missing[..., :1], 1.0, speech) * torch.where(missing[..., 1:], 1.0, text)
         both = torch.cat([speech, text], -1)
         if self.join is not None:
             joined: Tensor = self.join(both)
@@ -194,13 +194,13 @@ class LateFusion(nn.Module):
 
 def _gates(scores: Tensor, present: Tensor) -> Tensor:
     """(…, 2) weights of speech and text, summing to 1 over the sides that are present."""
-    here = present if scores.ndim == 2 else present[:, None]
-    return scores.masked_fill(~here, -1e4).softmax(-1) * here
+    mask = present if scores.ndim == 2 else present[:, None]
+    return scores.masked_fill(~mask, -1e4).softmax(-1) * mask
 
 
-def _as_loud(module: nn.Module) -> None:
-    """Maps hand on about as much as they take (R): with neither residual nor norm, a smaller start fades
-    layer by layer, and what text has to say comes last."""
+def _glorot(module: nn.Module) -> None:
+    """Initial values that keep the variance from layer to layer (R): with neither residual nor norm, smaller
+    ones would shrink it layer by layer, and text would be learned last."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
@@ -224,17 +224,17 @@ class Perspective(System):
         self.fused_branch = Branch(config, recurrent=True) if self.early else None
         self.speech_branch = None if self.early else Branch(config, recurrent=True)
         self.text_branch = None if self.early else Branch(config, recurrent=dialogue)
-        # with the sides fused early or in the middle, the fused vector has a classifier of its own
+        # where the sides are fused early or in the middle, the fused vector has its own classifier
         self.fused = Classifier(config, C) if config.stage != "late" else None
-        alone = config.stage == "late" or (config.stage == "middle" and self._unimodal_terms())
-        self.speech_classifier = Classifier(config, C) if alone else None
-        self.text_classifier = Classifier(config, C) if alone else None
+        unimodal = config.stage == "late" or (config.stage == "middle" and self._unimodal_terms())
+        self.speech_classifier = Classifier(config, C) if unimodal else None
+        self.text_classifier = Classifier(config, C) if unimodal else None
         self.late = LateFusion(config.operator, C) if config.stage == "late" else None
         self.weights = {"fused": 1.0}
         if self._unimodal_terms():
             self.weights |= {"speech": config.delta, "text": config.delta}
         self.reductions = dict.fromkeys(self.weights, config.reduction)
-        self.apply(_as_loud)
+        self.apply(_glorot)
 
     def _unimodal_terms(self) -> bool:
         c = self.settings
@@ -242,28 +242,28 @@ class Perspective(System):
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         speech, text = self.speech_input(batch), self.text_input(batch)  # (B, T, D), (B, L, D)
-        looks = self._looks(speech, text, batch) if attention else {}
+        weights = self._attention(speech, text, batch) if attention else {}
         if self.early is not None:
             assert self.fused_branch is not None and self.fused is not None
             logits, vector = self.fused(self.fused_branch(*self.early(speech, text, batch)))
-            return Output(logits, vectors={"fused": vector}, attention=looks)
+            return Output(logits, vectors={"fused": vector}, attention=weights)
         assert self.speech_branch is not None and self.text_branch is not None
-        found_speech = self.speech_branch(speech, batch.speech_lengths, batch.speech_mask)
-        found_text = self.text_branch(text, batch.text_lengths, batch.text_mask)
-        z_speech, v_speech = self._alone(self.speech_classifier, found_speech, batch.present[:, 0])
-        z_text, v_text = self._alone(self.text_classifier, found_text, batch.present[:, 1])
+        x_speech = self.speech_branch(speech, batch.speech_lengths, batch.speech_mask)
+        x_text = self.text_branch(text, batch.text_lengths, batch.text_mask)
+        z_speech, v_speech = self._unimodal(self.speech_classifier, x_speech, batch.present[:, 0])
+        z_text, v_text = self._unimodal(self.text_classifier, x_text, batch.present[:, 1])
         if self.fused is not None:
-            logits, vector = self.fused(found_speech + found_text)
+            logits, vector = self.fused(x_speech + x_text)
         else:
             assert self.late is not None and z_speech is not None and z_text is not None
             logits, vector = self.late(z_speech, z_text, batch.present), torch.cat([v_speech, v_text], -1)
-        return Output(logits, z_speech, z_text, vectors={"fused": vector}, attention=looks)
+        return Output(logits, z_speech, z_text, vectors={"fused": vector}, attention=weights)
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """The three perspectives' cross-entropies; an absent side has no term."""
-        here = {"fused": batch.present.any(1), "speech": batch.present[:, 0], "text": batch.present[:, 1]}
+        """The three perspectives' cross-entropies; a missing side has no term."""
+        present = {"fused": batch.present.any(1), "speech": batch.present[:, 0], "text": batch.present[:, 1]}
         return {
-            name: self._cross_entropy(logits, scored(batch.labels, here[name]))
+            name: self._cross_entropy(logits, scored(batch.labels, present[name]))
             for name, logits in output.sides().items()
             if name in self.weights
         }
@@ -275,15 +275,15 @@ class Perspective(System):
         return loss * (labels != IGNORE).sum() if self.settings.reduction == "sum" else loss
 
     @staticmethod
-    def _alone(classifier: Classifier | None, found: Tensor, present: Tensor) -> tuple[Tensor | None, Tensor]:
+    def _unimodal(classifier: Classifier | None, x: Tensor, present: Tensor) -> tuple[Tensor | None, Tensor]:
         if classifier is None:
-            return None, found
-        logits, vector = classifier(found)
-        here = present[:, None] if logits.ndim == 2 else present[:, None, None]
-        return logits * here, vector
+            return None, x
+        logits, vector = classifier(x)
+        mask = present[:, None] if logits.ndim == 2 else present[:, None, None]
+        return logits * mask, vector
 
-    def _looks(self, speech: Tensor, text: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """How much each frame and token is read by its side's self-attention."""
+    def _attention(self, speech: Tensor, text: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The weight of each frame and token in its side's self-attention."""
         if self.speech_branch is None or self.text_branch is None or self.settings.level == "dialogue":
             return {}
         gru = self.speech_branch.gru

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from undertone.errors import ConfigError
-from undertone.models.baselines import BaselineConfig, Concat, Score, ScoreConfig, Speech, Text
+from undertone.models.baselines import BaselineConfig, Concat, Score, ScoreConfig, SpeechOnly, TextOnly
 from undertone.models.compact.system import Compact, CompactConfig
 from undertone.models.example import Dimensions
 from undertone.models.mgcma import Mgcma, MgcmaConfig
@@ -18,8 +18,8 @@ from undertone.models.unison import Unison, UnisonConfig
 __all__ = ["SYSTEMS", "build", "preferred"]
 
 SYSTEMS: dict[str, tuple[type[System], type[SystemConfig]]] = {
-    "speech": (Speech, BaselineConfig),
-    "text": (Text, BaselineConfig),
+    "speech": (SpeechOnly, BaselineConfig),
+    "text": (TextOnly, BaselineConfig),
     "score": (Score, ScoreConfig),
     "concat": (Concat, BaselineConfig),
     "multilevel": (Multilevel, MultilevelConfig),

@@ -1,13 +1,13 @@
-"""Systems with their encoders inside the graph: samples and BERT's own token ids go in, gradients come out.
+"""Systems with their encoders inside the graph, from samples and BERT's token ids, so that encoders learn.
 
     frozen   nothing of the encoder learns
     top-k    the uppermost k blocks (and a final norm above them)
     full     everything above the front end
-    lora     low-rank steps beside the attention's maps (extra ``lora``), the rest frozen
+    lora     low-rank maps added to those of attention (extra ``lora``), the rest frozen
 
 The convolutional front end of a speech network never learns, and runs clip by clip: the group norm of
-wav2vec2-base knows no mask, so padding would change what it hears. The head is any system; it is given
-the same batch as when features come from the store.
+wav2vec2-base has no mask, so padding would change its output. The head is any system; it gets the same batch
+as when features come from the store.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TuneConfig(Config):
     top: PositiveInt = 2
     """k of ``top-k``."""
     layer: Literal["last", "weighted"] = "last"
-    """What the system is given: the last hidden states, or all of them, to weigh."""
+    """What the system gets: the last hidden states, or all of them, to be weighted."""
     checkpointing: bool = False
     """Compute blocks again in the backward pass: a third more time, much less memory."""
     rank: PositiveInt = 8
@@ -56,7 +56,7 @@ class Tower(nn.Module):
         _choose(self, config)
         if config.checkpointing:
             enable = getattr(model, "activation_checkpointing_enable", None)
-            enable = enable or model.gradient_checkpointing_enable  # its name before
+            enable = enable or model.gradient_checkpointing_enable  # in older versions
             enable({"use_reentrant": False})
         if config.tune == "lora":
             self.model = _with_lora(model, config.rank)
@@ -80,7 +80,7 @@ class Tower(nn.Module):
         return len(self.stack)  # embeddings, and what leads into the first block
 
     def train(self, mode: bool = True) -> Tower:
-        """A tower of which nothing learns stays in evaluation mode: its dropout would be mere noise."""
+        """A frozen tower stays in evaluation mode: its dropout would only add noise."""
         super().train(mode and self.settings.tune != "frozen")
         return self
 
@@ -119,14 +119,14 @@ class SpeechTower(Tower):
                 "extract its features instead"
             )
         super().__init__(model, config)
-        model.config.layerdrop = 0.0  # a block left out would shift the layers that are weighed
+        model.config.layerdrop = 0.0  # a block left out would shift the weighted layers
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames and their lengths (B,) from samples ``waves (B, N)``, ``lengths (B,)``; 0 stays 0."""
         net = self.model.base_model.model if self.settings.tune == "lora" else self.model
-        heard, counts = self._front(net, waves, lengths)
-        mask = mask_from(counts, heard.shape[1])
-        projected = net.feature_projection(heard)
+        features, counts = self._front(net, waves, lengths)
+        mask = mask_from(counts, features.shape[1])
+        projected = net.feature_projection(features)
         hidden = projected[0] if isinstance(projected, tuple) else projected
         return self._states(lambda: net.encoder(hidden, attention_mask=mask, return_dict=True)), counts
 
@@ -135,8 +135,8 @@ class SpeechTower(Tower):
         """(B, T, F): each clip alone, normalised to mean 0 and deviation 1 as a whole."""
         clips = [self._clip(net, wave[:n]) if n else None for wave, n in zip(waves, lengths, strict=True)]
         counts = torch.tensor([0 if c is None else len(c) for c in clips], device=waves.device)
-        shown = next((c for c in clips if c is not None), None)
-        width = int(net.config.conv_dim[-1]) if shown is None else shown.shape[-1]
+        first = next((c for c in clips if c is not None), None)
+        width = int(net.config.conv_dim[-1]) if first is None else first.shape[-1]
         out = waves.new_zeros(len(clips), max(1, int(counts.max())), width)
         for row, clip in zip(out, clips, strict=True):
             if clip is not None:
@@ -146,8 +146,8 @@ class SpeechTower(Tower):
     @staticmethod
     def _clip(net: Any, wave: Tensor) -> Tensor:
         normal = (wave - wave.mean()) / (wave.var(unbiased=False) + 1e-7).sqrt()
-        heard: Tensor = net.feature_extractor(normal[None])[0].T
-        return heard
+        features: Tensor = net.feature_extractor(normal[None])[0].T
+        return features
 
 
 class TextTower(Tower):
@@ -165,7 +165,7 @@ class Tuned(System):
     def __init__(
         self, head: System, speech: SpeechTower | None = None, text: TextTower | None = None
     ) -> None:
-        """Where a tower is None, that side comes as features, as ever."""
+        """Where a tower is None, that side's input are features."""
         super().__init__(head.config, head.dimensions)
         if text is not None and text.layers:
             raise ModelError("layer = 'weighted' is for speech: give the text encoder layer = 'last'")
@@ -195,13 +195,13 @@ class Tuned(System):
         from undertone.pretrained import fresh
 
         def tower(kind: type[Any], side: str) -> Any:
-            found = settings.get(side)
-            return found and kind(fresh(found["network"]), TuneConfig.parse(found["tune"]))
+            values = settings.get(side)
+            return values and kind(fresh(values["network"]), TuneConfig.parse(values["tune"]))
 
         return cls(head, tower(SpeechTower, "speech"), tower(TextTower, "text"))
 
     def encoded(self, batch: Batch) -> Batch:
-        """The batch as the head takes it: samples become frames, token ids vectors."""
+        """The batch for the head: with frames in place of samples, vectors in place of token ids."""
         if self.speech_tower is not None:
             frames, counts = self.speech_tower(batch.speech, batch.speech_lengths)
             batch = replace(batch, speech=frames, speech_lengths=counts)
@@ -215,7 +215,7 @@ class Tuned(System):
         return self.head.terms(replace(output, members=kept), output.batch or batch)
 
     def members(self) -> dict[str, nn.Module]:
-        """One: encoders are shared by all that the head consists of."""
+        """One: all members of the head share the encoders."""
         return {"": self}
 
     def layers_above(self, name: str) -> int:
@@ -230,16 +230,14 @@ def _blocks(model: Any) -> Sequence[nn.Module]:
     """The stacked blocks, from the lowest to the uppermost."""
     encoder = getattr(model, "encoder", None) or getattr(model, "transformer", None)
     for name in ("layers", "layer"):
-        found = getattr(encoder, name, None)
-        if isinstance(found, nn.ModuleList):
-            return list(found)
-    raise ModelError(
-        f"{type(model).__name__}: cannot tell its blocks from one another, so it cannot be tuned"
-    )
+        blocks = getattr(encoder, name, None)
+        if isinstance(blocks, nn.ModuleList):
+            return list(blocks)
+    raise ModelError(f"{type(model).__name__}: its blocks are not known, so it cannot be tuned")
 
 
 def _choose(tower: Tower, config: TuneConfig) -> None:
-    """Say which parameters learn."""
+    """Set which parameters learn."""
     tower.model.requires_grad_(config.tune == "full")
     if config.tune == "top-k":
         for block in tower.stack[-config.top :]:
@@ -247,7 +245,7 @@ def _choose(tower: Tower, config: TuneConfig) -> None:
     front = getattr(tower.model, "feature_extractor", None)
     if front is not None:
         front.requires_grad_(False)
-    for name in ("masked_spec_embed", "pooler"):  # of other tasks: nothing here depends on them
+    for name in ("masked_spec_embed", "pooler"):  # for other tasks: no output depends on them
         other = getattr(tower.model, name, None)
         if other is not None:
             other.requires_grad_(False)
@@ -260,6 +258,6 @@ def _with_lora(model: Any, rank: int) -> Any:
         raise MissingExtra("tune = 'lora'", "lora") from None
     names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     targets = [n for n in ("q_proj", "v_proj", "query", "value", "q_lin", "v_lin") if n in names]
-    with warnings.catch_warnings():  # peft asks transformers by a name that is going to be renamed
+    with warnings.catch_warnings():  # peft uses a name of transformers that will change
         warnings.simplefilter("ignore", FutureWarning)
         return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))

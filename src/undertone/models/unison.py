@@ -1,16 +1,16 @@
-"""Ours: what the three show, in one network.
+"""Ours: the ideas of the three published systems in one network.
 
-    frames ── beside themselves relative to the utterance ──► x
-      ├─ pooled by word, syllable, phone, each with how long it lasts ──► segments
-      │     tokens y meet the speech of their own word: y + MLP[y, s, y·s];
-      │     and are pooled by the emphasis that this speech gives them
+    frames ── with their difference from the utterance's mean ──► x
+      ├─ pooled by word, syllable, phone, each with its duration ──► segments
+      │     tokens y are joined with the speech s of their word: y + MLP[y, s, y·s];
+      │     and pooled by weights that this speech gives them (emphasis)
       ├─ co-attention of segments and tokens, one code a word ──► max pooling
       ├─ joint logits from segments, tokens, emphasis and frames
-      ├─ how it is said as a whole, for speech alone: pace, pauses, and where the voice goes
-      └─ logits of speech alone and of text alone; the three add up: z = z_joint + z_speech + z_text
+      ├─ delivery, for speech alone: pace, pauses, and the course of the voice
+      └─ logits of speech alone and of text alone; the three are added: z = z_joint + z_speech + z_text
     L = CE(z) + δ [CE(z_speech) + CE(z_text)] + λ_d distribution + λ_i instance
 
-An absent side leaves zeros everywhere it went, so the other decides; modality dropout trains for that.
+A missing side contributes zeros everywhere, so the other decides; modality dropout trains for that.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class UnisonConfig(SystemConfig):
     """Sizes, and the switches of its ablation."""
 
     tiers: tuple[Tier, ...] = ("word", "syllable", "phone")
-    """Which segments speech is pooled into, beside its frames."""
+    """The tiers whose segments speech is pooled into."""
     meeting: bool = True
-    """Do tokens meet the speech of their own word before co-attention?"""
+    """Join tokens with the speech of their own word before co-attention."""
     relative: bool = True
-    """Are frames also seen relative to their mean over the utterance?"""
+    """Add a map of the frames' difference from their mean over the utterance."""
     durations: bool = True
-    """Is it told how long each segment lasts, relative to the utterance's others?"""
+    """Add a map of each segment's duration, relative to the utterance's others."""
     delivery: bool = True
-    """Is speech alone also judged by pace and pauses, and by the level, spread and slope of the voice?"""
+    """For speech alone, use pace and pauses, and the mean, deviation and slope of the voice."""
     positions: Literal["word", "none"] = "word"
     """``word``: the segments and tokens of one word share a code."""
     layers: int = Field(default=1, ge=0)
@@ -59,13 +59,13 @@ class UnisonConfig(SystemConfig):
     delta: float = Field(default=0.3, ge=0.0)
     """δ, weight of each side's own cross-entropy."""
     distribution: float = Field(default=0.05, ge=0.0)
-    """λ_d, weight of bringing the sides' distributions together."""
+    """λ_d, weight of aligning the sides' distributions."""
     instance: float = Field(default=0.05, ge=0.0)
-    """λ_i, weight of bringing matched instances together."""
+    """λ_i, weight of aligning matched instances."""
     temperature: PositiveFloat = 0.07
     """Of the contrastive losses."""
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """In attention layers, MLPs, and what an input learns."""
+    """In attention layers, MLPs, and the learned layers of an input."""
     modality_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     """Share of training utterances that lose one modality (which one: even odds), taken by the loop."""
 
@@ -74,7 +74,9 @@ class UnisonConfig(SystemConfig):
         if not self.tiers or len(set(self.tiers)) != len(self.tiers):
             raise ValueError("tiers must name at least one tier, and none twice")
         if self.meeting and self.tiers[0] != "word":
-            raise ValueError("meeting needs tiers to begin with 'word': tokens meet the speech of their word")
+            raise ValueError(
+                "meeting needs tiers to begin with 'word': it joins tokens with their word's speech"
+            )
         if self.width % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
         return self
@@ -92,16 +94,16 @@ class Granular(nn.Module):
 
     def forward(self, frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Segments (B, S, D), their mask and words (B, S), and the first tier's segments alone."""
-        found, masks, words = [], [], []
+        segments, masks, words = [], [], []
         for i, name in enumerate(self.tiers):
             tier = tier_of(batch, name)
             pooled = self.pool(frames, tier) + self.kind[i]
             if self.lasting is not None:
                 pooled = pooled + self.lasting(_durations(tier).to(pooled.dtype)[..., None])
-            found.append(pooled * tier.mask[..., None])
+            segments.append(pooled * tier.mask[..., None])
             masks.append(tier.mask)
             words.append(tier.word)
-        return torch.cat(found, 1), torch.cat(masks, 1), torch.cat(words, 1), found[0]
+        return torch.cat(segments, 1), torch.cat(masks, 1), torch.cat(words, 1), segments[0]
 
 
 def _durations(tier: Segments) -> Tensor:
@@ -111,15 +113,15 @@ def _durations(tier: Segments) -> Tensor:
 
 
 class Meeting(nn.Module):
-    """Each token beside the speech of its word: y + MLP[y, s, y·s]; a token of no word meets silence.
+    """Each token joined with the speech of its word, y + MLP[y, s, y·s]; s is 0 for a token of no word.
 
-    And what was said with emphasis: the tokens pooled by weights that their words' speech alone gives.
+    And the emphasised: the tokens pooled by weights that depend on the speech of their words alone.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.emphasis = nn.Linear(width, heads, bias=False)
-        self.norm = nn.LayerNorm(width)  # of speech alone: a token never seen stays as silent as it is
+        self.norm = nn.LayerNorm(width)  # not of tokens: rare ones keep their small vectors
         self.join = nn.Sequential(
             nn.Linear(3 * width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
         )
@@ -127,14 +129,14 @@ class Meeting(nn.Module):
     def forward(
         self, tokens: Tensor, speech: Tensor, spoken: Tensor, words: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Tokens (B, L, D) and the emphasised (B, D) from tokens (B, L, D), the speech (B, S, D) of so many
-        words as were ``spoken (B,)``, and ``words (B, L)`` of the tokens."""
+        """Tokens (B, L, D) and the emphasised (B, D), from tokens (B, L, D), the speech (B, S, D) of ``spoken
+        (B,)`` words, and the tokens' ``words (B, L)``."""
         known = (words >= 0) & mask & (words < spoken[:, None])
         index = torch.where(known, words, 0)[..., None].expand(-1, -1, speech.shape[-1])
-        met = self.norm(speech).gather(1, index) * known[..., None]
-        y: Tensor = tokens + self.join(torch.cat([tokens, met, tokens * met], -1))
+        s = self.norm(speech).gather(1, index) * known[..., None]
+        y: Tensor = tokens + self.join(torch.cat([tokens, s, tokens * s], -1))
         B, L, D = tokens.shape
-        weights = masked_softmax(self.emphasis(met).transpose(1, 2), known[:, None])  # (B, H, L)
+        weights = masked_softmax(self.emphasis(s).transpose(1, 2), known[:, None])  # (B, H, L)
         values = tokens.reshape(B, L, weights.shape[1], -1).transpose(1, 2)  # (B, H, L, D / H)
         emphasised = (weights[..., None].to(values.dtype) * values).sum(2).reshape(B, D)
         return y * mask[..., None], emphasised
@@ -153,7 +155,7 @@ class Gaussian(nn.Module):
 
 
 class Unison(System):
-    """Ours: granular speech meeting its words, co-attention, three perspectives, auxiliary alignments."""
+    """Ours: segments joined with their words, co-attention, three perspectives, auxiliary alignments."""
 
     cost = 7.0
     rank = 4
@@ -171,14 +173,14 @@ class Unison(System):
         self.mix = nn.ModuleList(CoAttention(width, config.heads, dropout) for _ in range(config.layers))
         self.frames = Pooling(width, "mean_std")
         self.alone = nn.ModuleList([Pooling(width, "attention"), Pooling(width, "mean_std")])
-        # one word said against its meaning decides: what is strongest anywhere, not what is usual
+        # a single word in a contrary tone can decide: hence the maximum, not the mean
         self.joint = nn.ModuleList([Pooling(width, "max"), Pooling(width, "max")])
         self.delivery = Delivery(width, config.tiers) if config.delivery else None
-        heard = (7 if config.delivery else 3) * width
-        self.speech_head = Head(heard, width, C, dropout)
+        speech_width = (7 if config.delivery else 3) * width
+        self.speech_head = Head(speech_width, width, C, dropout)
         self.text_head = Head(2 * width, width, C, dropout)
         self.joint_head = Head(5 * width, width, C, dropout)
-        sides = (heard, 2 * width)
+        sides = (speech_width, 2 * width)
         if config.distribution:
             self.gaussians = nn.ModuleList(Gaussian(n, width) for n in sides)
         if config.instance:
@@ -198,8 +200,8 @@ class Unison(System):
         segments, mask, words, spoken = self.granular(x, batch)  # (B, S, D), S of all tiers
         masks = mask, batch.text_mask
         frames = self.frames(x, batch.speech_mask)
-        said = [self.delivery(x, batch)] if self.delivery is not None else []
-        speech = torch.cat([frames, self.alone[0](segments, mask), *said], -1)
+        delivery = [self.delivery(x, batch)] if self.delivery is not None else []
+        speech = torch.cat([frames, self.alone[0](segments, mask), *delivery], -1)
         text = self.alone[1](y, masks[1])
         emphasised = y.new_zeros(len(batch), y.shape[-1])
         if self.meeting is not None:
@@ -214,29 +216,28 @@ class Unison(System):
             both = layer(both, masks, codes)
         pooled = [pool(s, m) for pool, s, m in zip(self.joint, both, masks, strict=True)]
         vector = self.joint_head.hidden(torch.cat([frames, *pooled, emphasised], -1))
-        here = batch.present
-        z_speech = self.speech_head(speech) * here[:, :1]
-        z_text = self.text_head(text) * here[:, 1:]
+        z_speech = self.speech_head(speech) * batch.present[:, :1]
+        z_text = self.text_head(text) * batch.present[:, 1:]
         return Output(
             logits=self.joint_head.last(vector) + z_speech + z_text,
             speech=z_speech,
             text=z_text,
             vectors={"fused": vector, "speech": speech, "text": text},
-            attention=self._looks(both, masks, batch) if attention else {},
+            attention=self._attention(both, masks, batch) if attention else {},
         )
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """The three perspectives' cross-entropies, and the alignments' losses over complete pairs."""
-        here, sides = batch.present, (output.vectors["speech"], output.vectors["text"])
+        present, sides = batch.present, (output.vectors["speech"], output.vectors["text"])
         terms = super().terms(output, batch)
         if "speech" in self.weights:
             assert output.speech is not None and output.text is not None
-            terms["speech"] = self.criterion(output.speech, scored(batch.labels, here[:, 0]))
-            terms["text"] = self.criterion(output.text, scored(batch.labels, here[:, 1]))
-        complete = self.gather(here.all(1).float()).bool()
+            terms["speech"] = self.criterion(output.speech, scored(batch.labels, present[:, 0]))
+            terms["text"] = self.criterion(output.text, scored(batch.labels, present[:, 1]))
+        complete = self.gather(present.all(1).float()).bool()
         against = negatives(self.gather(batch.labels.float()).long()[complete], True)
         if "distribution" in self.weights:
-            terms["distribution"] = contrast(self._nearness(sides, complete), against)
+            terms["distribution"] = contrast(self._similarity(sides, complete), against)
         if "instance" in self.weights:
             a, b = (
                 self.gather(F.normalize(f(v).float(), dim=-1))[complete]
@@ -252,7 +253,7 @@ class Unison(System):
             x = (x + self.relative(x - masked_mean(x, mask)[:, None])) * mask[..., None]
         return x
 
-    def _nearness(self, sides: tuple[Tensor, Tensor], complete: Tensor) -> Tensor:
+    def _similarity(self, sides: tuple[Tensor, Tensor], complete: Tensor) -> Tensor:
         parts = [
             tuple(self.gather(v)[complete] for v in f(side))
             for f, side in zip(self.gaussians, sides, strict=True)
@@ -261,12 +262,12 @@ class Unison(System):
         distance = wasserstein(mean_a, log_a.exp(), mean_b, log_b.exp()) / mean_a.shape[-1]
         return -distance / self.settings.temperature
 
-    def _looks(
+    def _attention(
         self, both: tuple[Tensor, Tensor], masks: tuple[Tensor, Tensor], batch: Batch
     ) -> dict[str, Tensor]:
-        """How much the joint pooling takes from each segment, among its tier's, and from each token."""
+        """Weights of the joint pooling: of each segment among its tier's, and of each token."""
         speech, text = (cast(Pooling, pool) for pool in self.joint)
         sizes = [tier_of(batch, name).spans.shape[1] for name in self.settings.tiers]
         parts = zip(torch.split(both[0], sizes, 1), torch.split(masks[0], sizes, 1), strict=True)
-        looks = {n: speech.weights(*part) for n, part in zip(self.settings.tiers, parts, strict=True)}
-        return looks | {"token": text.weights(both[1], masks[1])}
+        weights = {n: speech.weights(*part) for n, part in zip(self.settings.tiers, parts, strict=True)}
+        return weights | {"token": text.weights(both[1], masks[1])}

@@ -15,13 +15,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Step", "deal", "evaluation_batches", "plan_epoch"]
+__all__ = ["TrainingStep", "deal", "evaluation_batches", "plan_epoch"]
 
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """One step of one process."""
 
     parts: tuple[Indices, ...]
@@ -59,7 +59,9 @@ def _balanced(labels: NDArray[np.int64], random: np.random.Generator) -> Indices
     return random.choice(len(labels), size=len(labels), p=chance / chance.sum())
 
 
-def deal(batches: Sequence[Indices], *, rank: int = 0, processes: int = 1, parts: int = 1) -> Iterator[Step]:
+def deal(
+    batches: Sequence[Indices], *, rank: int = 0, processes: int = 1, parts: int = 1
+) -> Iterator[TrainingStep]:
     """This process' share of each batch, cut into parts; batches too small for all processes are left out.
 
     Utterances of similar length go to different processes, so that none waits for another.
@@ -69,7 +71,7 @@ def deal(batches: Sequence[Indices], *, rank: int = 0, processes: int = 1, parts
         if len(whole) < processes:
             continue
         count = min(parts, len(whole) // processes)
-        yield Step(tuple(part for part in np.array_split(share, count) if len(part)), whole)
+        yield TrainingStep(tuple(part for part in np.array_split(share, count) if len(part)), whole)
 
 
 def evaluation_batches(lengths: NDArray[np.int64], batch: int) -> list[Indices]:

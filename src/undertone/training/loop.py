@@ -20,7 +20,7 @@ from undertone.models.batch import Batch
 from undertone.models.example import IGNORE
 from undertone.models.system import System
 from undertone.training.averaging import Average
-from undertone.training.batching import Step, deal, plan_epoch
+from undertone.training.batching import TrainingStep, deal, plan_epoch
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset, frame_statistics
 from undertone.training.device import accelerator, gather, keep_freed_memory
@@ -176,7 +176,7 @@ class _Run:
         means = {name: value / len(steps) for name, value in totals.items()}
         return {"epoch": epoch + 1, **means, "rate": self.optimizer.param_groups[0]["lr"]}
 
-    def _plan(self, epoch: int) -> list[Step]:
+    def _plan(self, epoch: int) -> list[TrainingStep]:
         batches = plan_epoch(
             self.train.lengths,
             self.train.classes,
@@ -192,7 +192,7 @@ class _Run:
             raise TrainingError(f"{len(self.train)} examples are too few for {processes} processes")
         return steps
 
-    def _step(self, step: Step, dropped: NDArray[np.bool_], epoch: int) -> dict[str, float]:
+    def _step(self, step: TrainingStep, dropped: NDArray[np.bool_], epoch: int) -> dict[str, float]:
         """One update of the parameters; returns the loss and its terms."""
         counts, processes = self.train.counts, self.machine.num_processes
         labels = max(1, int(counts[step.whole].sum()))
@@ -215,7 +215,7 @@ class _Run:
         self.average.follow()
         return sums
 
-    def _clip(self, epoch: int, step: Step) -> None:
+    def _clip(self, epoch: int, step: TrainingStep) -> None:
         self.machine.unscale_gradients(self.optimizer)
         for name, norm in clip_members(self.system, self.config.clip).items():
             if not torch.isfinite(norm) and self.machine.scaler is None:  # a scaler skips such a step itself
