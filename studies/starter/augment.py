@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from pydantic import Field
 
-from undertone import audio
+from undertone.audio import RATE, resample
+from undertone.audio.noise import active_span, mixed
 from undertone.config import Config
 
 if TYPE_CHECKING:
@@ -20,18 +21,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AugmentConfig",
     "Colour",
-    "active",
     "coloured",
-    "mixed",
     "room",
     "through_band",
     "trimmed",
     "vary",
 ]
-
-RATE = 16_000
-FRAME = 400
-"""Samples over which a level is measured: 25 ms."""
 
 Colour = Literal["white", "pink", "brown", "blue"]
 SLOPES: dict[Colour, float] = {"white": 0.0, "pink": -0.5, "brown": -1.0, "blue": 0.5}
@@ -76,41 +71,26 @@ def vary(wave: Wave, config: AugmentConfig, rng: np.random.Generator) -> Wave:
         wave = through_band(wave, rng.uniform(150.0, 400.0), rng.uniform(2800.0, 4000.0))
     if rng.random() < config.noise_share:
         colour = config.colours[rng.integers(len(config.colours))]
-        wave = mixed(wave, coloured(len(wave), colour, rng), rng.uniform(*config.snr))
+        wave = mixed(wave, coloured(len(wave), colour, rng), rng.uniform(*config.snr), RATE)
     return wave
-
-
-def _levels(wave: Wave) -> Wave:
-    """Mean square of each whole frame (at least one)."""
-    padded = np.pad(wave, (0, max(0, FRAME - len(wave))))
-    frames = padded[: len(padded) // FRAME * FRAME].reshape(-1, FRAME)
-    levels: Wave = np.square(frames).mean(1)
-    return levels
-
-
-def active(wave: Wave, below: float = 30.0) -> tuple[int, int]:
-    """First and last (exclusive) sample of what is less than ``below`` dB under the loudest frame."""
-    levels = _levels(wave)
-    loud = np.flatnonzero(levels >= levels.max() * 10 ** (-below / 10))
-    return int(loud[0]) * FRAME, min(len(wave), (int(loud[-1]) + 1) * FRAME)
 
 
 def trimmed(wave: Wave, before: float = 0.1, after: float = 0.1) -> Wave:
     """What is active, with so many seconds around it where the recording has them."""
-    first, last = active(wave)
+    first, last = active_span(wave, RATE)
     return wave[max(0, first - round(before * RATE)) : last + round(after * RATE)]
 
 
 def _stretch(wave: Wave, seconds: float, rng: np.random.Generator) -> Wave:
     """So many seconds from within what is active."""
-    first, last = active(wave)
+    first, last = active_span(wave, RATE)
     size = min(last - first, round(seconds * RATE))
     at = int(rng.integers(first, last - size + 1))
     return wave[at : at + size]
 
 
 def _paced(wave: Wave, pace: float) -> Wave:
-    return audio.resample(wave, round(RATE * pace), RATE)
+    return resample(wave, round(RATE * pace), RATE)
 
 
 def room(wave: Wave, seconds: float, rng: np.random.Generator) -> Wave:
@@ -139,15 +119,6 @@ def coloured(count: int, colour: Colour, rng: np.random.Generator) -> Wave:
     noise = np.fft.irfft(spectrum * shape, count)
     scaled: Wave = (noise / max(float(noise.std()), 1e-9)).astype(np.float32)
     return scaled
-
-
-def mixed(wave: Wave, noise: Wave, snr: float) -> Wave:
-    """The wave with noise ``snr`` dB below its active part."""
-    first, last = active(wave)
-    speech = float(np.square(wave[first:last]).mean())
-    gain = np.sqrt(speech / max(float(np.square(noise).mean()), 1e-12) / 10 ** (snr / 10))
-    heard: Wave = (wave + gain * noise).astype(np.float32)
-    return heard
 
 
 def _as_loud(heard: Wave, wave: Wave) -> Wave:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Variants", "clip_variants", "sound_variants"]
 
-VERSION = 2
+VERSION = 3
 """Raised with every change that changes the numbers."""
 Tell = Callable[[int, int], None]
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from studies.starter.augment import RATE, Colour, coloured, through_band
+from studies.starter.augment import Colour, coloured, through_band
 from studies.starter.tonal import COURSES, tonal
+from undertone.audio import RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

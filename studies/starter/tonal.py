@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from studies.starter.augment import RATE
+from undertone.audio import RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

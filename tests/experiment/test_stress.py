@@ -55,10 +55,10 @@ def test_a_folder_that_is_no_run_is_said(tmp_path: Path) -> None:
 
 def test_noise_has_the_level_it_says_and_is_the_same_each_time() -> None:
     wave = np.sin(np.arange(16000, dtype=np.float32))
-    noise = noisy(wave, 10.0, "u1") - wave
+    noise = noisy(wave, 10.0, "u1", 16000) - wave
     ratio = 10 * np.log10(np.mean(wave**2) / np.mean(noise**2))
     assert ratio == pytest.approx(10.0, abs=0.2)
-    np.testing.assert_array_equal(noisy(wave, 10.0, "u1"), noisy(wave, 10.0, "u1"))
+    np.testing.assert_array_equal(noisy(wave, 10.0, "u1", 16000), noisy(wave, 10.0, "u1", 16000))
 
 
 def test_errors_are_about_their_share_and_words_keep_their_times(tmp_path: Path) -> None:

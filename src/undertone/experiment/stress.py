@@ -16,6 +16,7 @@ import numpy as np
 
 from undertone import audio
 from undertone import manifest as manifests
+from undertone.audio.noise import mixed
 from undertone.errors import ConfigError, ManifestError
 from undertone.evaluation import metrics
 from undertone.experiment.examples import Words, example_of, stored_frames, stored_text
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 FILE = "stress.json"
 SNRS = (20.0, 10.0, 5.0, 0.0)
-"""Decibels of the speech over white noise."""
+"""Decibels of the active speech over white noise."""
 ERRORS = (0.1, 0.2, 0.4)
 """Shares of the words that are another word, or gone."""
 
@@ -191,8 +192,9 @@ def _worsened(bench: _Bench, condition: Condition) -> list[Example]:
             heard = _retold(utterance, other)
         frames = stored_frames(features, utterance)
         if condition.snr is not None and frames is not None:
-            wave = audio.load(utterance.audio, utterance.start, utterance.end, bench.encoders.speech.rate)
-            frames = bench.encoders.speech.encode([noisy(wave, condition.snr, utterance.id)])[0]
+            rate = bench.encoders.speech.rate
+            wave = audio.load(utterance.audio, utterance.start, utterance.end, rate)
+            frames = bench.encoders.speech.encode([noisy(wave, condition.snr, utterance.id, rate)])[0]
         text = _text(bench, utterance, heard) if condition.text else None
         made.append(
             example_of(
@@ -208,13 +210,10 @@ def _text(bench: _Bench, utterance: Utterance, heard: Utterance) -> Words | None
     return bench.encoders.text.encode([heard.text])[0] if heard.text else None
 
 
-def noisy(wave: Wave, snr: float, name: str) -> Wave:
-    """The wave with white noise ``snr`` dB below its mean power, the same for the same name."""
+def noisy(wave: Wave, snr: float, name: str, rate: int) -> Wave:
+    """The wave with white noise ``snr`` dB below its active speech, the same for the same name."""
     random = np.random.default_rng(list(name.encode()))
-    noise = random.standard_normal(len(wave)).astype(np.float32)
-    power = float(np.mean(np.square(wave, dtype=np.float64)))
-    mixed: Wave = wave + noise * np.float32(np.sqrt(power / 10 ** (snr / 10)))
-    return mixed
+    return mixed(wave, random.standard_normal(len(wave)).astype(np.float32), snr, rate)
 
 
 def with_word_errors(utterance: Utterance, share: float, vocabulary: Sequence[str]) -> Utterance:

@@ -15,6 +15,8 @@ from studies.starter.assess import worse
 from studies.starter.assess.sounds import KINDS, sounds
 from studies.starter.sentences import Sentence, plain
 from undertone import audio, labels
+from undertone.audio import RATE
+from undertone.audio.noise import active_span
 
 if TYPE_CHECKING:
     from studies.starter.clips import Spoken
@@ -24,7 +26,6 @@ __all__ = ["CONDITIONS", "CROPS", "EIGHT", "FOUR", "ONCE", "PAIRINGS", "Question
 
 FOUR = labels.label_set("ravdess4").classes
 EIGHT = labels.label_set("ravdess8").classes
-RATE = 16_000
 CROPS, PAIRINGS, SOUNDS = 5, 10, 40
 """Draws of a second from each clip, of a sentence for each clip, and sounds of each kind."""
 
@@ -69,7 +70,7 @@ def _clean(side: Side) -> Iterator[Question]:
     """Every clip as it was recorded, RAVDESS with all of its eight emotions."""
     for clip in side.clips:
         wave = audio.load(clip.path, rate=RATE)
-        first, last = worse.active_span(wave, RATE)
+        first, last = active_span(wave, RATE)
         facts = {
             "sex": clip.sex,
             "language": "German" if clip.corpus == "emodb" else "English",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from studies.starter.assess.worse import drawn
+from undertone.audio import RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from undertone.types import Wave
 
 __all__ = ["KINDS", "sounds"]
-
-RATE = 16_000
 
 
 def sounds(kind: str, count: int, seed: int = 0) -> Iterator[tuple[str, Wave]]:

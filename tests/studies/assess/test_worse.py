@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studies.starter.assess.worse import (
-    active,
-    active_span,
     drawn,
     gained,
     noisy,
@@ -17,6 +15,7 @@ from studies.starter.assess.worse import (
     snr,
     telephone,
 )
+from undertone.audio.noise import active, active_span
 
 RATE = 16_000
 

@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from studies.starter.augment import (
-    RATE,
     SLOPES,
     AugmentConfig,
-    active,
     coloured,
-    mixed,
     room,
     through_band,
     trimmed,
@@ -19,6 +16,8 @@ from studies.starter.augment import (
 )
 from studies.starter.nonspeech import KINDS, sound
 from studies.starter.tonal import COURSES, tonal
+from undertone.audio import RATE
+from undertone.audio.noise import active_span, mixed
 
 
 def _speech(seconds: float = 1.0, silence: float = 0.5) -> np.ndarray:
@@ -29,7 +28,7 @@ def _speech(seconds: float = 1.0, silence: float = 0.5) -> np.ndarray:
 
 
 def test_what_is_active_is_found_between_the_silences() -> None:
-    first, last = active(_speech())
+    first, last = active_span(_speech(), RATE)
     assert abs(first - 0.5 * RATE) <= 400 and abs(last - 1.5 * RATE) <= 400
     assert abs(len(trimmed(_speech(), 0.1, 0.2)) / RATE - 1.3) < 0.06
 
@@ -37,7 +36,7 @@ def test_what_is_active_is_found_between_the_silences() -> None:
 @pytest.mark.parametrize("snr", [0.0, 10.0, 25.0])
 def test_noise_is_so_far_below_the_speech_and_not_below_the_silence(snr: float) -> None:
     wave = _speech(silence=2.0)
-    added = mixed(wave, coloured(len(wave), "white", np.random.default_rng(1)), snr) - wave
+    added = mixed(wave, coloured(len(wave), "white", np.random.default_rng(1)), snr, RATE) - wave
     speech = wave[2 * RATE : 3 * RATE]
     assert 10 * np.log10(np.square(speech).mean() / np.square(added).mean()) == pytest.approx(snr, abs=0.3)
 
