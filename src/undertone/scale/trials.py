@@ -81,7 +81,7 @@ def _callback(jobs: Sequence[Job], watch: Callable[[Job, Failure | None], None])
     """What Tune calls when a trial ends; only in the driver, though Tune saves a copy of it."""
     from ray import tune
 
-    class Ended(tune.Callback):  # type: ignore[misc]
+    class TrialWatch(tune.Callback):  # type: ignore[misc]
         def __init__(self, report: Callable[[int, str], None] | None) -> None:
             self.report = report
 
@@ -97,7 +97,7 @@ def _callback(jobs: Sequence[Job], watch: Callable[[Job, Failure | None], None])
             if self.report is not None:
                 self.report(info["trial"].config["job"], LOST)
 
-    return Ended(lambda index, why: watch(jobs[index], Failure(jobs[index], why) if why else None))
+    return TrialWatch(lambda index, why: watch(jobs[index], Failure(jobs[index], why) if why else None))
 
 
 def _fit(
