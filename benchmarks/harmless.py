@@ -31,7 +31,7 @@ import numpy as np
 from undertone import manifest
 from undertone.evaluation import facts, metrics, runs, significance
 from undertone.experiment.align import align
-from undertone.experiment.aligned import Request
+from undertone.experiment.aligned import AlignmentRequest
 from undertone.experiment.crossval import crossval
 from undertone.experiment.prepare import prepare
 from undertone.experiment.recipe import Recipe, load_recipe, recipes_folder
@@ -54,7 +54,9 @@ def prepared(corpus: str, data: Path, out: Path, jobs: int) -> Path:
     name = corpus.rstrip("48")
     plain = out / f"{corpus}-plain.jsonl"
     prepare(name, data / name, plain, labels=CORPORA[corpus])
-    how = Request("given", source=str(data / name)) if name == "emodb" else Request("sphinx")
+    how = (
+        AlignmentRequest("given", source=str(data / name)) if name == "emodb" else AlignmentRequest("sphinx")
+    )
     align(plain, aligned, how, jobs=jobs)
     return aligned
 

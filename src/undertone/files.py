@@ -95,11 +95,16 @@ def spawned_pool(
     pool = ProcessPoolExecutor(
         max(1, processes), get_context("spawn"), _start, (start, args), max_tasks_per_child=tasks_each
     )
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # inherited: NumPy reads them before ``_start`` runs
     try:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
     pool.shutdown()
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from undertone import manifest as manifests
 from undertone.experiment.crossval import Plan, plan
-from undertone.experiment.features import Features
-from undertone.experiment.material import Corpus
+from undertone.experiment.material import Features, LabelledCorpus
 from undertone.experiment.recipe import Recipe, parse_recipe
 from undertone.experiment.run import run_job
 from undertone.store import Store
@@ -64,7 +63,7 @@ class Planted:
         self.told: dict[str, str] = {}
         """By utterance: the label that its frames say instead of its own."""
 
-    def __call__(self, recipe: Recipe, data: Corpus) -> Features:
+    def __call__(self, recipe: Recipe, data: LabelledCorpus) -> Features:
         keys = {}
         with self.store.writer() as writer:
             for utterance in data.utterances:

@@ -15,7 +15,8 @@ from undertone.alignment.textgrid import write_textgrid
 from undertone.cli.app import load
 from undertone.errors import ConfigError
 from undertone.experiment import align as stage
-from undertone.experiment.align import Outcome, Request, align, reasons
+from undertone.experiment.align import align, reasons
+from undertone.experiment.aligned import AlignmentRequest, Outcome
 from undertone.types import Alignment, Segment, Utterance
 
 TIERS = Alignment(word=(Segment("yes", 0.1, 0.4),), phone=(Segment("Y", 0.1, 0.2), Segment("EH1", 0.2, 0.4)))
@@ -36,7 +37,7 @@ def given_manifest(tmp_path: Path) -> Path:
 
 def test_given_boundaries_reach_the_manifest_and_failures_are_kept(given_manifest: Path) -> None:
     out = given_manifest.with_name("out.jsonl")
-    summary = align(given_manifest, out, Request("given"))
+    summary = align(given_manifest, out, AlignmentRequest("given"))
     assert (summary.utterances, summary.aligned, list(summary.failed)) == (3, 2, ["c"])
     held = manifests.read(out)
     assert [u.id for u in held.utterances] == ["a", "b", "c"]
@@ -51,7 +52,7 @@ def test_given_boundaries_reach_the_manifest_and_failures_are_kept(given_manifes
 
 def test_the_same_reason_is_counted_once(given_manifest: Path) -> None:
     (given_manifest.parent / "b.TextGrid").unlink()
-    summary = align(given_manifest, given_manifest.with_name("out.jsonl"), Request("given"))
+    summary = align(given_manifest, given_manifest.with_name("out.jsonl"), AlignmentRequest("given"))
     assert reasons(summary) == {"no boundaries are given for it": 2}
 
 
@@ -67,28 +68,28 @@ def test_what_was_stopped_goes_on(given_manifest: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(stage, "_given", stopping)
     with pytest.raises(KeyboardInterrupt):
-        align(given_manifest, out, Request("given"))
+        align(given_manifest, out, AlignmentRequest("given"))
     assert not out.exists()
     with out.with_name("out.jsonl.journal").open("ab") as journal:
         journal.write(b'{"utterance": {"id": "b", "au')  # the line it was writing
-    summary = align(given_manifest, out, Request("given"))
+    summary = align(given_manifest, out, AlignmentRequest("given"))
     assert summary.resumed == 1 and seen == ["a", "b", "b", "c"] and summary.aligned == 2
 
 
 def test_another_request_starts_anew(given_manifest: Path) -> None:
     out = given_manifest.with_name("out.jsonl")
-    request = Request("given", source=str(given_manifest.parent))
-    out.with_name("out.jsonl.journal").write_text(Request("given").stamp() + "\n")
+    request = AlignmentRequest("given", source=str(given_manifest.parent))
+    out.with_name("out.jsonl.journal").write_text(AlignmentRequest("given").stamp() + "\n")
     assert align(given_manifest, out, request).resumed == 0
-    assert request.stamp() != Request("given").stamp()
+    assert request.stamp() != AlignmentRequest("given").stamp()
 
 
 def test_an_unknown_aligner_or_setting_is_refused(given_manifest: Path) -> None:
     out = given_manifest.with_name("out.jsonl")
     with pytest.raises(ConfigError, match="given, sphinx, ctc"):
-        align(given_manifest, out, Request("mfa"))  # type: ignore[arg-type]
+        align(given_manifest, out, AlignmentRequest("mfa"))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="--model"):
-        align(given_manifest, out, Request("ctc"))
+        align(given_manifest, out, AlignmentRequest("ctc"))
 
 
 # ---- with the model -------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sphinx_aligns_what_can_be_and_says_what_cannot(spoken: Path) -> None:
-    summary = align(spoken, spoken.with_name("one.jsonl"), Request("sphinx"))
+    summary = align(spoken, spoken.with_name("one.jsonl"), AlignmentRequest("sphinx"))
     assert set(summary.failed) == {"wrong", "silent", "german", "gone", "hasty"}
     assert summary.refused == ("wrong",) and summary.speed
     for name, part in {
@@ -139,12 +140,12 @@ def test_sphinx_aligns_what_can_be_and_says_what_cannot(spoken: Path) -> None:
 
 
 def test_two_processes_do_the_same_as_one(spoken: Path) -> None:
-    align(spoken, spoken.with_name("alone.jsonl"), Request("sphinx"))
+    align(spoken, spoken.with_name("alone.jsonl"), AlignmentRequest("sphinx"))
     done = []
     align(
         spoken,
         spoken.with_name("two.jsonl"),
-        Request("sphinx"),
+        AlignmentRequest("sphinx"),
         jobs=2,
         watch=lambda n, of: done.append((n, of)),
     )

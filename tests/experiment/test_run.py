@@ -15,8 +15,7 @@ from undertone.evaluation import card as cards
 from undertone.evaluation.results import evaluate
 from undertone.experiment import examples
 from undertone.experiment.crossval import crossval
-from undertone.experiment.features import Features
-from undertone.experiment.material import read_corpus
+from undertone.experiment.material import Features, read_corpus
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import run_job
 from undertone.models import folder as models

@@ -23,7 +23,7 @@ from transformers import (
 from undertone import manifest as manifests
 from undertone.errors import ConfigError
 from undertone.experiment.crossval import plan
-from undertone.experiment.examples import sides
+from undertone.experiment.examples import fold_data
 from undertone.experiment.material import gather_features, open_material, read_corpus
 from undertone.experiment.run import run_job
 from undertone.features.subword import Subword
@@ -93,12 +93,12 @@ def test_segments_point_at_the_frames_that_the_network_makes(place: Path) -> Non
         made, place / "runs", lambda r, c: gather_features(r, c.utterances, Store(place / "store"))
     )
     material = open_material(planned.folder, made.manifest, everything=False)
-    parts = sides(material, made, planned.split.folds[0].name)
+    parts = fold_data(material, made, planned.split.folds[0].name)
     batch = parts.train.batch(np.arange(3))
     assert batch.speech.shape == (3, 12_800) and batch.text.dtype.is_floating_point is False
     from undertone.experiment.run import fresh
 
-    encoded = fresh(made, parts, 0).encoded(batch)  # type: ignore[operator]
+    encoded = fresh(made, parts.dimensions, 0).encoded(batch)  # type: ignore[operator]
     assert encoded.speech.shape[:2] == (3, 39), "0.8 s of 20 ms frames, less what the last lacks"
     assert int(batch.segments["word"].spans.max()) == 39
     assert encoded.text.shape[-1] == parts.dimensions.text == 16

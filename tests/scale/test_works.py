@@ -13,8 +13,8 @@ import pytest
 
 from undertone import manifest as manifests
 from undertone.errors import DataError, ModelError
-from undertone.experiment.align import Request
 from undertone.experiment.align import align as align_here
+from undertone.experiment.aligned import AlignmentRequest
 from undertone.features.extract import extract as extract_here
 from undertone.features.extract import read_speech
 from undertone.features.speech import speech_encoder
@@ -192,7 +192,7 @@ def test_alignments_are_the_local_ones_and_shards_keep_their_recordings(
             for row in text.splitlines():
                 name, channel, start, end, word = row.split()
                 file.write(f"{name} {channel} {start} {float(end) - float(start):.2f} {word}\n")
-    request = Request("given", source=str(tmp_path / "given.ctm"))
+    request = AlignmentRequest("given", source=str(tmp_path / "given.ctm"))
     align_here(manifest, tmp_path / "here.jsonl", request)
     expected = manifests.read(tmp_path / "here.jsonl").resolved()
 

@@ -53,13 +53,14 @@ def align(
     """
     from undertone.config import apply_overrides
     from undertone.errors import ConfigError
-    from undertone.experiment.align import ALIGNERS, Request
+    from undertone.experiment.align import ALIGNERS
     from undertone.experiment.align import align as run
+    from undertone.experiment.aligned import AlignmentRequest
 
     if method not in ALIGNERS:
         raise ConfigError(f"no aligner '{method}'; there are: {', '.join(ALIGNERS)}")
     settings = apply_overrides({}, option or [])
-    request = Request(method, model, str(source) if source else None, settings)  # type: ignore[arg-type]
+    request = AlignmentRequest(method, model, str(source) if source else None, settings)  # type: ignore[arg-type]
     workers = workers_of(engine, address, ray)
     with bar("aligning") as watch:
         if workers is not None:

@@ -173,7 +173,7 @@ def search(
     Example: undertone search recipes/demo/concat.toml --over training.rate=1e-4..1e-2
     """
     from undertone.experiment.recipe import load_recipe
-    from undertone.experiment.search import tune
+    from undertone.experiment.search import search_recipe
     from undertone.store import Store
     from undertone.training.search import parse_range
 
@@ -186,7 +186,7 @@ def search(
         at = _store_at(store).root
         best = place(loaded, ranges, out, at, trials=trials, folds=folds, address=address, workers=workers)
     else:
-        best = tune(loaded, ranges, out, Store(store), trials=trials, folds=folds)
+        best = search_recipe(loaded, ranges, out, Store(store), trials=trials, folds=folds)
     print(f"validation UA {100 * best.score:.1f} after {best.trials} trials, with")
     for key, value in best.values.items():
         print(f"  --set {key}={value}")

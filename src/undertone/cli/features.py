@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from undertone.cli.app import app
 from undertone.cli.progress import bar
 from undertone.cli.scale import Address, Engine, Ray, local_path, workers_of
+
+if TYPE_CHECKING:
+    from undertone.features.extract import Report
 
 store_app = typer.Typer(
     name="store", help="The feature store: path, stat, verify, gc, clear.", no_args_is_help=True
@@ -56,7 +59,6 @@ def extract(
     Example: undertone extract shards/ --speech acoustic --engine ray --store /shared/features
     """
     from undertone.errors import ConfigError
-    from undertone.experiment.extract import extract_manifest
 
     workers = workers_of(engine, address, ray)
     if speech is None and text is None:
@@ -75,7 +77,7 @@ def extract(
     else:
         path = local_path(manifest, "MANIFEST")
         folder = local_path(store, "--store") if store else None
-        report = extract_manifest(path, folder, *encoders, jobs=jobs, say=_note)
+        report = _extract(path, folder, *encoders, jobs=jobs)
     values = report.plain()
     if as_json:
         print(json.dumps(values, indent=2))
@@ -93,6 +95,29 @@ def extract(
             file=sys.stderr,
         )
         raise typer.Exit(1)
+
+
+def _extract(
+    path: Path, store: Path | None, speech: dict[str, Any] | None, text: dict[str, Any] | None, jobs: int
+) -> Report:
+    """Encode here what the store lacks; ``speech`` and ``text`` are fields of the encoders' settings."""
+    import os
+
+    from undertone import manifest
+    from undertone.features import speech as speech_encoders
+    from undertone.features import text as text_encoders
+    from undertone.features.config import SpeechConfig, TextConfig
+    from undertone.features.extract import extract
+    from undertone.store import Store
+
+    utterances = manifest.read(path).resolved()
+    spoken = speech_encoders.build(SpeechConfig.parse(speech)) if speech else None
+    written = text_encoders.build(TextConfig.parse(text)) if text else None
+    for encoder in (spoken, written):
+        if encoder is not None:
+            _note(f"{encoder.name}: {getattr(encoder, 'precision', 'fp32')}")
+    workers = jobs or os.cpu_count() or 1
+    return extract(utterances, Store(store), spoken, written, jobs=workers, skip_bad=True)
 
 
 def _note(line: str) -> None:

@@ -1,46 +1,40 @@
-"""Boundaries for a manifest: every utterance aligned, what failed kept and listed.
+"""Boundaries for a manifest: every utterance aligned; those that failed are kept and listed.
 
-Work that is done is written down beside the result as it comes, so that a run that was stopped
-goes on where it was; processes are spawned and share nothing.
+Outcomes are written to a journal beside the result as they come, so that a run that was stopped goes on
+where it was.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from undertone import audio
 from undertone import manifest as manifests
 from undertone.alignment.sources import open_source
-from undertone.errors import (
-    AlignmentError,
-    AudioError,
-    ConfigError,
-    TranscriptMismatch,
-)
-from undertone.experiment.aligned import Journal, Outcome, Request
+from undertone.errors import AlignmentError, AudioError, ConfigError, TranscriptMismatch
+from undertone.experiment.aligned import AlignmentRequest, Journal, Outcome
+from undertone.files import spawned_pool
 from undertone.types import Aligner, Utterance
 
-__all__ = ["ALIGNERS", "Outcome", "Request", "Summary", "after_aligning", "align", "reasons", "start_aligner"]
+__all__ = ["ALIGNERS", "Summary", "after_aligning", "align", "reasons", "start_aligner"]
 
 ALIGNERS = ("given", "sphinx", "ctc")
 Watch: TypeAlias = Callable[[int, int], None]
-"""Told how many utterances of how many are done."""
+"""Called with the number of utterances that are done, and of all."""
 DOUBTFUL = 0.5
 """An utterance whose words' mean confidence is below is counted as of low confidence."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The closing account."""
+    """What an alignment came to."""
 
     manifest: str
     utterances: int
@@ -48,7 +42,7 @@ class Summary:
     failed: Mapping[str, str]
     """Reason by id."""
     refused: tuple[str, ...]
-    """Ids, of the failed, whose recording says something else than the transcript."""
+    """Ids, of the failed, whose recording holds other words than the transcript."""
     doubtful: tuple[str, ...]
     """Ids that were aligned, but of low confidence."""
     resumed: int
@@ -66,7 +60,7 @@ class Summary:
 def align(
     source: Path,
     out: Path,
-    request: Request,
+    request: AlignmentRequest,
     *,
     jobs: int = 1,
     watch: Watch | None = None,
@@ -75,8 +69,8 @@ def align(
     began = time.monotonic()
     if request.method not in ALIGNERS:
         raise ConfigError(f"no aligner '{request.method}'; there are: {', '.join(ALIGNERS)}")
-    held = manifests.read(source)
-    utterances = held.resolved()
+    manifest = manifests.read(source)
+    utterances = manifest.resolved()
     out.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(out.with_name(out.name + ".journal"), request)
     done = journal.read(utterances)
@@ -90,12 +84,12 @@ def align(
                 watch(len(done), len(utterances))
     outcomes = [done[u.id] for u in utterances]
     summary = _summary(out, outcomes, resumed, time.monotonic() - began)
-    manifests.write(out, (o.utterance for o in outcomes), after_aligning(held.meta, request, summary))
+    manifests.write(out, (o.utterance for o in outcomes), after_aligning(manifest.meta, request, summary))
     journal.path.unlink(missing_ok=True)
     return summary
 
 
-def after_aligning(meta: manifests.Meta, request: Request, summary: Summary) -> manifests.Meta:
+def after_aligning(meta: manifests.Meta, request: AlignmentRequest, summary: Summary) -> manifests.Meta:
     """The sidecar of an aligned manifest."""
     return meta.after(
         "align",
@@ -137,16 +131,16 @@ def _kind(reason: str) -> str:
 # ---- the work ---------------------------------------------------------------------------------------
 
 
-def start_aligner(request: Request) -> Callable[[Utterance], Outcome]:
-    """What does one utterance after the other, its models loaded once."""
+def start_aligner(request: AlignmentRequest) -> Callable[[Utterance], Outcome]:
+    """A function that aligns one utterance; its models are loaded once."""
     if request.method == "given":
-        find = open_source(Path(request.source) if request.source else None)
-        return lambda utterance: _given(utterance, find)
+        lookup = open_source(Path(request.source) if request.source else None)
+        return lambda utterance: _given(utterance, lookup)
     aligner = _build(request)
     return lambda utterance: _aligned(utterance, aligner)
 
 
-def _outcomes(utterances: Sequence[Utterance], request: Request, jobs: int) -> Iterator[Outcome]:
+def _outcomes(utterances: Sequence[Utterance], request: AlignmentRequest, jobs: int) -> Iterator[Outcome]:
     if request.method == "given" or jobs <= 1 or len(utterances) <= 1:
         if utterances:
             yield from map(start_aligner(request), utterances)
@@ -154,10 +148,10 @@ def _outcomes(utterances: Sequence[Utterance], request: Request, jobs: int) -> I
         yield from _spawned(utterances, request, min(jobs, len(utterances)))
 
 
-def _given(utterance: Utterance, find: Callable[[Utterance], Any]) -> Outcome:
+def _given(utterance: Utterance, lookup: Callable[[Utterance], Any]) -> Outcome:
     bare = replace(utterance, alignment=None)
     try:
-        alignment = find(utterance)
+        alignment = lookup(utterance)
     except AlignmentError as error:
         return Outcome(bare, str(error))
     if alignment is None or not alignment.tiers:
@@ -165,7 +159,7 @@ def _given(utterance: Utterance, find: Callable[[Utterance], Any]) -> Outcome:
     return Outcome(replace(utterance, alignment=alignment))
 
 
-def _build(request: Request) -> Aligner:
+def _build(request: AlignmentRequest) -> Aligner:
     if request.method == "sphinx":
         from undertone.alignment.sphinx.aligner import SphinxAligner, SphinxConfig
 
@@ -178,13 +172,13 @@ def _build(request: Request) -> Aligner:
 
 
 def _aligned(utterance: Utterance, aligner: Aligner) -> Outcome:
-    """One utterance; whatever is wrong with it becomes a reason."""
+    """The outcome of one utterance; whatever is wrong with it becomes a reason."""
     bare = replace(utterance, alignment=None)
-    speaks = getattr(aligner, "language", None)
+    language = getattr(aligner, "language", None)
     if not (utterance.text or "").strip():
         return Outcome(bare, "it has no transcript")
-    if speaks and utterance.language and utterance.language[:2].lower() != speaks[:2].lower():
-        return Outcome(bare, f"its language is '{utterance.language}', the aligner's '{speaks}'")
+    if language and utterance.language and utterance.language[:2].lower() != language[:2].lower():
+        return Outcome(bare, f"its language is '{utterance.language}', the aligner's '{language}'")
     began, seconds = time.process_time(), 0.0
     try:
         wave = audio.load(utterance.audio, utterance.start, utterance.end)
@@ -193,43 +187,26 @@ def _aligned(utterance: Utterance, aligner: Aligner) -> Outcome:
     except (AlignmentError, AudioError) as error:
         refused = isinstance(error, TranscriptMismatch)
         return Outcome(bare, str(error), refused, seconds, time.process_time() - began)
-    found = replace(utterance, alignment=alignment)
-    return Outcome(found, None, False, seconds, time.process_time() - began)
+    aligned = replace(utterance, alignment=alignment)
+    return Outcome(aligned, None, False, seconds, time.process_time() - began)
 
 
 _AT_A_TIME = 8
 """Utterances a process takes at once: enough to make sending them cheap, few enough to lose."""
 _aligner: Aligner | None = None
-"""A spawned process' own."""
+"""Of a spawned process."""
 
 
-def _spawned(utterances: Sequence[Utterance], request: Request, jobs: int) -> Iterator[Outcome]:
+def _spawned(utterances: Sequence[Utterance], request: AlignmentRequest, jobs: int) -> Iterator[Outcome]:
     size = max(1, min(_AT_A_TIME, len(utterances) // jobs))
     pieces = [utterances[i : i + size] for i in range(0, len(utterances), size)]
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    before = {name: os.environ.get(name) for name in threads}
-    os.environ.update(threads)  # children inherit it: one thread each, or they wait for one another
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start, initargs=(request,))
-    try:
-        with pool:
-            futures = [pool.submit(_work, piece) for piece in pieces]
-            try:
-                for future in as_completed(futures):
-                    yield from future.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    with spawned_pool(jobs, _start, (request,)) as pool:
+        for future in as_completed([pool.submit(_work, piece) for piece in pieces]):
+            yield from future.result()
 
 
-def _start(request: Request) -> None:
+def _start(request: AlignmentRequest) -> None:
     global _aligner
-    if request.method == "ctc":
-        import torch
-
-        torch.set_num_threads(1)
     _aligner = _build(request)
 
 

@@ -1,4 +1,4 @@
-"""What aligning a manifest asks for and brings, and the journal that a stopped run goes on from."""
+"""Which alignment is wanted, its outcomes, and the journal that a stopped run goes on from."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from undertone.errors import ManifestError
 from undertone.manifest.records import from_plain, to_plain
 from undertone.types import Utterance
 
-__all__ = ["Journal", "Outcome", "Request"]
+__all__ = ["AlignmentRequest", "Journal", "Outcome"]
 
 
 @dataclass(frozen=True)
-class Request:
+class AlignmentRequest:
     """Which aligner, and its settings; what determines the result, and nothing else."""
 
     method: Literal["given", "sphinx", "ctc"]
@@ -36,7 +36,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one utterance."""
+    """What came of one utterance."""
 
     utterance: Utterance
     """With its tiers, or without any where it failed."""
@@ -56,14 +56,14 @@ class Outcome:
 
 
 class Journal:
-    """Outcomes as they come, one a line; the first line says for which request."""
+    """Outcomes as they come, one a line; the first line is the request's stamp."""
 
-    def __init__(self, path: Path, request: Request) -> None:
+    def __init__(self, path: Path, request: AlignmentRequest) -> None:
         self.path = path
         self.stamp = request.stamp()
 
     def read(self, utterances: Sequence[Utterance]) -> dict[str, Outcome]:
-        """What an earlier run has done of these utterances, if it was the same request."""
+        """Outcomes of these utterances by an earlier run of the same request."""
         if not self.path.is_file():
             return {}
         head, *lines = self.path.read_bytes().splitlines() or [b""]

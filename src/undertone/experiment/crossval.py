@@ -1,4 +1,4 @@
-"""Recipes × folds × seeds: planned, run as jobs that share one store, and left as runs to report."""
+"""Recipes × folds × seeds: planned, and run as jobs that share one store; each recipe leaves a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ from undertone.config import dump_toml, fingerprint
 from undertone.errors import ConfigError
 from undertone.evaluation import card as cards
 from undertone.evaluation import facts
-from undertone.experiment.features import Features
-from undertone.experiment.material import Corpus, gather_features, read_corpus, write_features
+from undertone.experiment.material import (
+    Features,
+    LabelledCorpus,
+    gather_features,
+    read_corpus,
+    write_features,
+)
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import FINAL, Task, run_job
+from undertone.files import write_whole
 from undertone.models.table import SYSTEMS
 from undertone.store import Store
 from undertone.training.jobs import Failure, Job, Work, run_jobs
@@ -31,10 +37,10 @@ Watched = Callable[[Job, Failure | None], None]
 
 
 class Runner(Protocol):
-    """Does jobs: ``training.crossval.run_jobs``, or what places them elsewhere."""
+    """Does jobs: ``training.jobs.run_jobs``, or what places them elsewhere."""
 
     def __call__(self, jobs: Sequence[Job], work: Work, /, *, watch: Watched | None) -> list[Failure]:
-        """Those that failed."""
+        """The failures."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Plan:
     recipe: Recipe
     folder: Path
     split: splits.Split
-    corpus: Corpus
+    corpus: LabelledCorpus
     jobs: tuple[Job, ...]
     """A job for each fold and seed."""
     final: Job | None
@@ -52,7 +58,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Crossval:
-    """What came of it."""
+    """The runs of a cross-validation, and what failed in them."""
 
     runs: tuple[Path, ...]
     """The runs' folders, in the order of the recipes."""
@@ -106,20 +112,24 @@ class _Shared:
     processes: int
 
     def __post_init__(self) -> None:
-        self._found: dict[str, Features] = {}
+        self._features: dict[str, Features] = {}
 
-    def of(self, recipe: Recipe, corpus: Corpus) -> Features:
+    def of(self, recipe: Recipe, corpus: LabelledCorpus) -> Features:
         wanted = [recipe.manifest, corpus.mark, recipe.uses_speech and recipe.speech.plain()]
         key = fingerprint([*wanted, recipe.uses_text and recipe.text.plain()])
-        if key not in self._found:
-            self._found[key] = gather_features(recipe, corpus.utterances, self.store, jobs=self.processes)
-        return self._found[key]
+        if key not in self._features:
+            self._features[key] = gather_features(recipe, corpus.utterances, self.store, jobs=self.processes)
+        return self._features[key]
 
 
 def plan(
-    recipe: Recipe, out: Path, features_of: Callable[[Recipe, Corpus], Features], *, final: bool = True
+    recipe: Recipe,
+    out: Path,
+    features_of: Callable[[Recipe, LabelledCorpus], Features],
+    *,
+    final: bool = True,
 ) -> Plan:
-    """Split, encode what is missing, and lay the run's folder out: card, facts, folds, features."""
+    """The jobs of a run; what is missing is encoded, and card, facts, folds and features are written."""
     protocol = recipe.protocol
     corpus = read_corpus(recipe.manifest, everything=protocol.level == "dialogue")
     split = splits.make(
@@ -132,7 +142,7 @@ def plan(
     )
     folder = out / recipe.title
     features = features_of(recipe, corpus)
-    _lay_out(recipe, folder, corpus, split, features)
+    _write(recipe, folder, corpus, split, features)
     mark = fingerprint([recipe.mark(), corpus.mark, split.hash, features.mark, code_mark(run_job.__module__)])
     task = Task(recipe, folder)
 
@@ -148,28 +158,34 @@ def plan(
     return Plan(recipe, folder, split, corpus, jobs, last if final else None)
 
 
-def _lay_out(recipe: Recipe, folder: Path, corpus: Corpus, split: splits.Split, features: Features) -> None:
+def _write(
+    recipe: Recipe, folder: Path, corpus: LabelledCorpus, split: splits.Split, features: Features
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     splits.write(folder / "split.json", split)
     write_features(folder, features)
     facts.write(folder, facts.facts(corpus.utterances, split))
     cards.write(folder, protocol_card(recipe, corpus, split, features, findings(corpus, split)))
-    (folder / "recipe.toml").write_text(dump_toml(recipe.plain()), encoding="utf-8")
+    write_whole(folder / "recipe.toml", dump_toml(recipe.plain()))
 
 
-_FOUND: dict[tuple[str, str], tuple[str, ...]] = {}
+_FINDINGS: dict[tuple[str, str], tuple[str, ...]] = {}
 
 
-def findings(corpus: Corpus, split: splits.Split) -> tuple[str, ...]:
-    """What the audit says of the texts and speakers of this split; recipes that share it ask once."""
+def findings(corpus: LabelledCorpus, split: splits.Split) -> tuple[str, ...]:
+    """The audit of the texts and speakers of this split, line by line; made once for all recipes."""
     key = (corpus.mark, split.hash)
-    if key not in _FOUND:
-        _FOUND[key] = tuple(audit.examine(corpus.utterances, split, recordings=False).lines)
-    return _FOUND[key]
+    if key not in _FINDINGS:
+        _FINDINGS[key] = tuple(audit.examine(corpus.utterances, split, recordings=False).lines)
+    return _FINDINGS[key]
 
 
 def protocol_card(
-    recipe: Recipe, corpus: Corpus, split: splits.Split, features: Features, found: tuple[str, ...] = ()
+    recipe: Recipe,
+    corpus: LabelledCorpus,
+    split: splits.Split,
+    features: Features,
+    lines: tuple[str, ...] = (),
 ) -> cards.Card:
     """Everything that makes the run's numbers comparable, or not."""
     labelled = [u.label for u in corpus.utterances if u.label is not None]
@@ -188,15 +204,15 @@ def protocol_card(
         refit=recipe.protocol.refit,
         context=getattr(recipe.model, "sees", "none"),
         transcripts=recipe.protocol.transcripts,
-        encoders={side: _said(encoder) for side, encoder in features.encoders.items()},
-        audit=found,
+        encoders={side: _summary(encoder) for side, encoder in features.encoders.items()},
+        audit=lines,
         code=cards.code_version(),
         machine=cards.this_machine(),
         notes=recipe.notes,
     )
 
 
-def _said(encoder: dict[str, Any]) -> str:
+def _summary(encoder: dict[str, Any]) -> str:
     revision = encoder.get("revision")
     pooled = ", mean and deviation over time" if encoder.get("functionals") else ""
     tuned = f", tuned: {encoder['tuning']['tune']}" if "tuning" in encoder else ""

@@ -1,10 +1,9 @@
-"""The whole story on synthesised speech: corpus, features, cross-validation of every system, report."""
+"""An experiment from end to end on synthesised speech: corpus, features, cross-validation, report."""
 
 from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,12 @@ from undertone.experiment.crossval import Watched, crossval
 from undertone.experiment.example import write_example
 from undertone.experiment.prepare import prepare
 from undertone.experiment.recipe import Recipe, load_recipe, recipes_folder
+from undertone.files import write_json, write_whole
 from undertone.models.table import SYSTEMS, preferred
 from undertone.store import Store
 from undertone.training.jobs import Failure, Job
 
-__all__ = ["Demo", "demo", "demo_recipes"]
+__all__ = ["DemoResult", "demo", "demo_recipes"]
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ QUICK = ("training.epochs=12",)
 
 
 @dataclass(frozen=True)
-class Demo:
-    """What the demo left behind."""
+class DemoResult:
+    """Where the demo wrote its files, and its results."""
 
     runs: tuple[Path, ...]
     results: tuple[results.Result, ...]
@@ -56,10 +56,10 @@ def demo_recipes(out: Path, quick: bool = False, overrides: Sequence[str] = ()) 
     changed = [manifest, *(QUICK if quick else ()), *overrides]
     files = {name: recipes_folder() / "demo" / f"{name}.toml" for name in SYSTEMS}
     ranks = {name: system.rank for name, (system, _) in SYSTEMS.items()}
-    shown = [name for name, file in files.items() if file.is_file()]
+    present = [name for name, file in files.items() if file.is_file()]
     return [
         load_recipe(files[name], changed)
-        for name in shown
+        for name in present
         if not quick or ranks[name] == 0 or name == preferred()
     ]
 
@@ -73,8 +73,8 @@ def demo(
     say: Callable[[str], None] = log.info,
     start: Callable[[Sequence[Job]], None] | None = None,
     watch: Watched | None = None,
-) -> Demo:
-    """Do it all into ``out``; what is there from an earlier call is not done again."""
+) -> DemoResult:
+    """Run the demo into ``out``; what is there from an earlier call is not done again."""
     recipes = demo_recipes(out, quick, overrides)
     utterances = _corpus(out, QUICK_SIZE if quick else SIZE, processes, say)
     say("extract and cross-validate: " + ", ".join(recipe.title for recipe in recipes))
@@ -83,22 +83,22 @@ def demo(
     if not runs:
         raise TrainingError(f"no system got through every fold, the first: {done.failures[0].why}")
     say("report")
-    shown = utterances[0]
+    clip = utterances[0]
     for recipe, run in zip(recipes, done.runs, strict=True):
         if run in runs:
             write_example(recipe, run)
     measured = report.render(runs, out / "report.html", reference=preferred())
     summary = out / "summary.json"
-    _write_json(summary, _summary(measured))
-    return Demo(
+    write_json(summary, _summary(measured), indent=2)
+    return DemoResult(
         runs=runs,
         results=tuple(measured),
         summary=summary,
         report=out / "report.html",
         failures=done.failures,
         recipes=tuple(recipes),
-        clip=Path(shown.audio),
-        words=shown.text or "",
+        clip=Path(clip.audio),
+        words=clip.text or "",
     )
 
 
@@ -110,7 +110,7 @@ def _corpus(out: Path, size: int, processes: int, say: Callable[[str], None]) ->
         say(f"make the demo corpus: {size} utterances of synthesised speech")
         made.unlink(missing_ok=True)
         prepare("demo", out / "corpus", path, options={"size": size, "workers": processes})
-        made.write_text(mark, encoding="utf-8")
+        write_whole(made, mark)
     return manifests.read(path).resolved()
 
 
@@ -133,9 +133,3 @@ def _summary(measured: Sequence[results.Result]) -> dict[str, Any]:
     }
     protocol = f"{card.protocol}, {card.folds} folds, seeds {list(card.seeds)}, selection by {card.selection}"
     return {"corpus": card.corpus, "protocol": protocol, "systems": systems}
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.{time.time_ns()}")
-    part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)

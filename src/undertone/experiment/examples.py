@@ -1,4 +1,4 @@
-"""Utterances and their features become the three sides of a fold. What is fitted is fitted on training."""
+"""The three parts of a fold, made of utterances and their features. Only the training part is fitted on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from undertone.errors import ProtocolError, StoreError
 from undertone.experiment import networks
-from undertone.experiment.features import Features
-from undertone.experiment.material import Material
+from undertone.experiment.material import Features, Material
 from undertone.experiment.recipe import Recipe
 from undertone.features.assemble import assemble, functionals
 from undertone.features.subword import Subword
@@ -24,29 +23,29 @@ from undertone.training.dataset import Dataset
 from undertone.training.loop import Fitted
 from undertone.types import EncodedText, FrameClock, Utterance
 
-__all__ = ["Sealed", "Sides", "dataset", "examples", "sides"]
+__all__ = ["FoldData", "Sealed", "dataset", "examples", "fold_data"]
 
 Vectors = NDArray[np.float32]
 Words: TypeAlias = "EncodedText | tuple[NDArray[np.int64], NDArray[np.int32]]"
 SLACK = 0.15
-"""Seconds by which frames may fall short of, or outlast, what the manifest says of an utterance."""
+"""Seconds by which frames may be shorter or longer than the utterance is by the manifest."""
 
 
 class Sealed:
-    """The test side of a fold: nothing of it is made before the fold's system is final."""
+    """The test part of a fold: nothing of it is made before the fold's system is final."""
 
     def __init__(self, make: Callable[[], Dataset]) -> None:
         self._make = make
 
     def open(self, final: Fitted) -> Dataset:
-        """The test side, for one who has a finished system to show."""
+        """The test part; ``final`` proves that the system is finished."""
         if not isinstance(final, Fitted):
-            raise ProtocolError("the test side opens for a finished system only")
+            raise ProtocolError("the test part opens for a finished system only")
         return self._make()
 
 
 @dataclass(frozen=True)
-class Sides:
+class FoldData:
     """One fold, ready to train."""
 
     train: Dataset
@@ -54,11 +53,11 @@ class Sides:
     test: Sealed
     dimensions: Dimensions
     tokenizer: Subword | None
-    """Fitted on the training side's texts; None where text comes as vectors."""
+    """Fitted on the training part's texts; None where text comes as vectors."""
 
 
-def sides(material: Material, recipe: Recipe, fold: str) -> Sides:
-    """The sides of a fold. With ``selection = "test"`` the test side is also the validation side."""
+def fold_data(material: Material, recipe: Recipe, fold: str) -> FoldData:
+    """The parts of a fold. With ``selection = "test"`` the test part is also the validation part."""
     chosen = next(f for f in material.split.folds if f.name == fold)
     train = _pick(material, chosen.train)
     tokenizer = fit_tokenizer(recipe, train)
@@ -67,10 +66,10 @@ def sides(material: Material, recipe: Recipe, fold: str) -> Sides:
     def make(ids: Sequence[str]) -> Dataset:
         return dataset(material, recipe, _pick(material, ids), tokenizer, dims)
 
-    peeking = recipe.protocol.selection == "test"
-    return Sides(
+    by_test = recipe.protocol.selection == "test"
+    return FoldData(
         train=make(chosen.train),
-        validation=make(chosen.test if peeking else chosen.validation),
+        validation=make(chosen.test if by_test else chosen.validation),
         test=Sealed(lambda: make(chosen.test)),
         dimensions=dims,
         tokenizer=tokenizer,
@@ -115,10 +114,8 @@ def examples(
 ) -> list[Example]:
     """One example an utterance, or a dialogue, in the order of ``utterances``."""
     labels = {name: index for index, name in enumerate(material.corpus.labels)}
-    found = [_example(material.features, recipe, u, tokenizer, labels) for u in utterances]
-    if recipe.protocol.level == "dialogue":
-        return _dialogues(utterances, found)
-    return found
+    turns = [_example(material.features, recipe, u, tokenizer, labels) for u in utterances]
+    return _dialogues(utterances, turns) if recipe.protocol.level == "dialogue" else turns
 
 
 def _pick(material: Material, ids: Sequence[str]) -> list[Utterance]:
@@ -137,13 +134,13 @@ def _example(
     if recipe.uses_text and recipe.text.tuned and utterance.text:
         text = networks.token_ids(recipe, utterance.text)
     if recipe.uses_speech and recipe.speech.tuned:
-        return _heard(recipe, utterance, features.clock, text, labels)
+        return _sampled(recipe, utterance, features.clock, text, labels)
     if frames is not None and features.clock is not None:
         _check_times(utterance, frames, features.clock.hop)
     return example_of(recipe, utterance, frames, features.clock, text, labels)
 
 
-def _heard(
+def _sampled(
     recipe: Recipe,
     utterance: Utterance,
     clock: FrameClock | None,
@@ -164,7 +161,7 @@ def example_of(
     text: Words | None,
     labels: Mapping[str, int],
 ) -> Example:
-    """One utterance's example, its features given; pooled where the recipe says so."""
+    """One utterance's example, its features given; pooled where the recipe wants that."""
     parts = assemble(utterance, frames, clock, text)
     label = IGNORE if utterance.label is None else labels[utterance.label]
     whole = Example(id=utterance.id, label=label, **parts)
@@ -182,10 +179,12 @@ def _store(root: str) -> Store:
 
 
 def _stored(features: Features, key: str, utterance: str) -> dict[str, NDArray[np.float32]]:
-    found = _store(features.store).get(key)
-    if found is None:
-        raise StoreError(f"{utterance}: its features are gone from {features.store}; run the command again")
-    return found
+    arrays = _store(features.store).get(key)
+    if arrays is None:
+        raise StoreError(
+            f"{utterance}: its features are no longer in {features.store}; run the command again"
+        )
+    return arrays
 
 
 def stored_frames(features: Features, utterance: Utterance) -> Vectors | None:
@@ -203,20 +202,20 @@ def stored_text(features: Features, utterance: Utterance, tokenizer: Subword | N
     key = features.text.get(utterance.id)
     if key is None:
         return None
-    found = _stored(features, key, utterance.id)
-    return EncodedText(found["vectors"], found["chars"].astype(np.int32))
+    arrays = _stored(features, key, utterance.id)
+    return EncodedText(arrays["vectors"], arrays["chars"].astype(np.int32))
 
 
 def _check_times(utterance: Utterance, frames: Vectors, hop: float) -> None:
-    """Frames that are not as long as the utterance are those of another one."""
+    """Refuse frames that are not as long as the utterance: they are those of another one."""
     seconds = frames.shape[-2] * hop
     slack = SLACK + 2 * hop
     ends = [tier[-1].end for name in ("word", "syllable", "phone") if (tier := _tier(utterance, name))]
     wrong = utterance.duration is not None and abs(utterance.duration - seconds) > slack
     if wrong or max(ends, default=0.0) > seconds + slack:
-        said = utterance.duration if wrong else max(ends)
+        wanted = utterance.duration if wrong else max(ends)
         raise ProtocolError(
-            f"{utterance.id}: its features are of {seconds:.2f} s, the utterance of {said:.2f} s: "
+            f"{utterance.id}: its features are of {seconds:.2f} s, the utterance of {wanted:.2f} s: "
             "are the ids of features and labels swapped?"
         )
 
@@ -225,35 +224,35 @@ def _tier(utterance: Utterance, name: str) -> tuple:  # type: ignore[type-arg]
     return getattr(utterance.alignment, name) if utterance.alignment else ()
 
 
-def _dialogues(utterances: Sequence[Utterance], found: Sequence[Example]) -> list[Example]:
+def _dialogues(utterances: Sequence[Utterance], turns: Sequence[Example]) -> list[Example]:
     """One example a dialogue, its turns in order, each turn one vector of each modality."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, utterance in enumerate(utterances):
         if utterance.dialogue is None:
             raise ProtocolError(f"{utterance.id}: the dialogue level needs the dialogue of every utterance")
         groups[utterance.dialogue].append(index)
-    return [_dialogue(name, utterances, found, groups[name]) for name in sorted(groups)]
+    return [_dialogue(name, utterances, turns, groups[name]) for name in sorted(groups)]
 
 
 def _dialogue(
-    name: str, utterances: Sequence[Utterance], found: Sequence[Example], members: list[int]
+    name: str, utterances: Sequence[Utterance], turns: Sequence[Example], members: list[int]
 ) -> Example:
-    order = sorted(members, key=lambda i: (utterances[i].turn or 0, utterances[i].start or 0.0, found[i].id))
+    order = sorted(members, key=lambda i: (utterances[i].turn or 0, utterances[i].start or 0.0, turns[i].id))
     people = {s: n for n, s in enumerate(dict.fromkeys(utterances[i].speaker for i in order))}
     return Example(
         id=name,
-        speech=_stack([found[i].speech for i in order]),
-        text=_stack([found[i].text for i in order]),
-        labels=np.array([found[i].label for i in order], np.int64),
-        ids=tuple(found[i].id for i in order),
+        speech=_stack([turns[i].speech for i in order]),
+        text=_stack([turns[i].text for i in order]),
+        labels=np.array([turns[i].label for i in order], np.int64),
+        ids=tuple(turns[i].id for i in order),
         speakers=np.array([people[utterances[i].speaker] for i in order], np.int64),
     )
 
 
 def _stack(turns: Sequence[Vectors | None]) -> Vectors | None:
     """(U, D), a turn without the modality being zeros; None where no turn has it."""
-    shown = next((x for x in turns if x is not None and len(x)), None)
-    if shown is None:
+    first = next((x for x in turns if x is not None and len(x)), None)
+    if first is None:
         return None
-    nothing = np.zeros_like(shown)
-    return np.concatenate([x if x is not None and len(x) else nothing for x in turns])
+    missing = np.zeros_like(first)
+    return np.concatenate([x if x is not None and len(x) else missing for x in turns])

@@ -1,4 +1,4 @@
-"""What the final model takes from the folds: how long to train, how to weight members, how sure to be."""
+"""What the final model takes from the folds: epochs, the weights of members, and the temperature."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from undertone.errors import TrainingError
+from undertone.files import whole
 from undertone.models.example import IGNORE
 from undertone.models.system import System
 from undertone.training.inference import softmax
 from undertone.training.loop import Fitted
 
-__all__ = ["FoldResult", "combine_from", "combine_like", "figures", "median_epochs", "read_folds"]
+__all__ = ["FoldResult", "combine_from", "combine_like", "fold_metrics", "median_epochs", "read_folds"]
 
 STATE = "state.safetensors"
 VALIDATION = "validation.npz"
@@ -27,7 +28,7 @@ VALIDATION = "validation.npz"
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What a finished fold left behind."""
+    """A finished fold: its metrics, and what was predicted of its validation part."""
 
     name: str
     seed: int
@@ -39,35 +40,36 @@ class FoldResult:
 
 
 def write_validation(folder: Path, fitted: Fitted) -> None:
-    """Keep what the members said of the validation side: the final model's combination is fitted on it."""
-    answers = fitted.validation
-    assert answers is not None
-    known = answers.labels != IGNORE
+    """Keep the members' posteriors of the validation part, for the final model's combination."""
+    outputs = fitted.validation
+    assert outputs is not None
+    known = outputs.labels != IGNORE
     arrays: dict[str, Any] = {
-        f"member/{name}": softmax(logits[known]) for name, logits in answers.members.items()
+        f"member/{name}": softmax(logits[known]) for name, logits in outputs.members.items()
     }
-    arrays |= {"labels": answers.labels[known], "temperature": np.array(float(fitted.system.temperature))}
-    np.savez(folder / VALIDATION, **arrays)
+    arrays |= {"labels": outputs.labels[known], "temperature": np.array(float(fitted.system.temperature))}
+    with whole(folder / VALIDATION) as part:
+        np.savez(part, **arrays)
 
 
 def read_folds(run: Path, folds: Sequence[str], seeds: int) -> list[FoldResult]:
     """The folds of a run that are finished; at least one is needed."""
-    found = [
+    results = [
         _read(run / fold / str(seed), fold, seed)
         for fold in folds
         for seed in range(seeds)
         if (run / fold / str(seed) / "metrics.json").is_file()
     ]
-    if not found:
+    if not results:
         raise TrainingError(f"{run}: no fold was finished, so there is nothing to base a final model on")
-    return found
+    return results
 
 
 def _read(folder: Path, fold: str, seed: int) -> FoldResult:
-    figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     with np.load(folder / VALIDATION, allow_pickle=False) as kept:
         members = {k.removeprefix("member/"): kept[k] for k in kept.files if k.startswith("member/")}
-        return FoldResult(fold, seed, figures, members, kept["labels"], float(kept["temperature"]))
+        return FoldResult(fold, seed, metrics, members, kept["labels"], float(kept["temperature"]))
 
 
 def median_epochs(folds: Sequence[FoldResult]) -> dict[str, int]:
@@ -82,7 +84,7 @@ def middle_temperature(folds: Sequence[FoldResult]) -> float:
 
 
 def combine_from(system: System, folds: Sequence[FoldResult]) -> None:
-    """Weight the members by what the folds' members said of their validation sides, all taken together."""
+    """Weight the members by the folds' posteriors of their validation parts, all taken together."""
     labels = torch.from_numpy(np.concatenate([f.labels for f in folds]))
     members = {
         name: torch.from_numpy(np.concatenate([f.members[name] for f in folds])) for name in folds[0].members
@@ -91,21 +93,21 @@ def combine_from(system: System, folds: Sequence[FoldResult]) -> None:
 
 
 def combine_like(system: System, fitted: Sequence[Fitted]) -> None:
-    """Weight the members as the validation sides of finished fits say."""
-    answers = [f.validation for f in fitted if f.validation is not None]
-    known = [a.labels != IGNORE for a in answers]
-    labels = torch.from_numpy(np.concatenate([a.labels[k] for a, k in zip(answers, known, strict=True)]))
+    """Weight the members by the posteriors of the validation parts of finished fits."""
+    outputs = [f.validation for f in fitted if f.validation is not None]
+    known = [o.labels != IGNORE for o in outputs]
+    labels = torch.from_numpy(np.concatenate([o.labels[k] for o, k in zip(outputs, known, strict=True)]))
     members = {
         name: torch.from_numpy(
-            np.concatenate([softmax(a.members[name][k]) for a, k in zip(answers, known, strict=True)])
+            np.concatenate([softmax(o.members[name][k]) for o, k in zip(outputs, known, strict=True)])
         )
-        for name in answers[0].members
+        for name in outputs[0].members
     }
     system.fit_combination(members, labels)
 
 
-def figures(folds: Sequence[FoldResult]) -> Mapping[str, Any]:
-    """The folds' headline figures, for the final model's card: it has no test side of its own."""
+def fold_metrics(folds: Sequence[FoldResult]) -> Mapping[str, Any]:
+    """The folds' headline metrics, for the final model's card: it has no test part of its own."""
     names = ("wa", "ua", "macro_f1", "weighted_f1")
     return {
         "mean": {name: fmean(f.metrics[name] for f in folds) for name in names},

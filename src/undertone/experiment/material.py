@@ -7,9 +7,8 @@ processes of their own, find it there and need no encoder.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,24 +17,24 @@ from undertone import manifest as manifests
 from undertone import splits
 from undertone.config import Config, fingerprint
 from undertone.errors import ManifestError
-from undertone.experiment.features import Features
-from undertone.experiment.networks import with_networks
+from undertone.experiment.networks import described
 from undertone.experiment.recipe import Recipe
 from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
 from undertone.features.extract import extract, recording_key, speech_key, text_key
+from undertone.files import write_json
 from undertone.labels import in_order
 from undertone.manifest.meta import sidecar
 from undertone.store import Store
 from undertone.types import TIERS, FrameClock, Segment, Utterance
 
-__all__ = ["Features", "Material", "gather_features", "open_material", "read_corpus"]
+__all__ = ["Features", "LabelledCorpus", "Material", "gather_features", "open_material", "read_corpus"]
 
 FILE = "features.json"
 
 
 @dataclass(frozen=True)
-class Corpus:
+class LabelledCorpus:
     """A manifest, ready to be split."""
 
     name: str
@@ -43,10 +42,10 @@ class Corpus:
     labels: tuple[str, ...]
     """The classes, in the order of a model's outputs."""
     utterances: tuple[Utterance, ...]
-    """With absolute audio; turns without a label only where ``everything`` was asked for."""
+    """With absolute audio; turns without a label only where ``everything`` is wanted."""
     mark: str
-    """Hash of the classes and of all that is known of the utterances, but where their recordings lie and
-    what these hold."""
+    """Hash of the classes and of all that is known of the utterances, but not of their recordings: neither
+    where they are nor what they hold."""
 
     @cached_property
     def by_id(self) -> dict[str, Utterance]:
@@ -54,15 +53,41 @@ class Corpus:
 
 
 @dataclass(frozen=True)
+class Features:
+    """Where the features of a manifest are, and their sizes."""
+
+    store: str
+    """Folder of the store."""
+    speech: Mapping[str, str] = field(default_factory=dict)
+    """By utterance: its key; empty where no speech is used."""
+    text: Mapping[str, str] = field(default_factory=dict)
+    """By utterance: its key; empty where text is not used, or its encoder is learned in the fold."""
+    clock: FrameClock | None = None
+    speech_dim: int = 0
+    speech_layers: int = 0
+    text_dim: int = 0
+    encoders: Mapping[str, Any] = field(default_factory=dict)
+    """``speech`` and ``text``: name, identity and settings of each, as a model's card has them."""
+    recordings: str = ""
+    """Where a speech encoder learns and nothing is stored: hash of its recordings."""
+
+    @property
+    def mark(self) -> str:
+        """Hash of all that a training reads of them: not of where they are, nor where they were made."""
+        identities = {side: encoder["identity"] for side, encoder in self.encoders.items()}
+        return fingerprint([identities, dict(self.speech), dict(self.text), self.recordings])
+
+
+@dataclass(frozen=True)
 class Material:
     """Everything a job reads."""
 
-    corpus: Corpus
+    corpus: LabelledCorpus
     split: splits.Split
     features: Features
 
 
-def read_corpus(path: str | Path, everything: bool = False) -> Corpus:
+def read_corpus(path: str | Path, everything: bool = False) -> LabelledCorpus:
     """The utterances of a manifest that have a label; all of them where context is wanted.
 
     A manifest that many recipes share is read once, as long as it stays as it is.
@@ -73,7 +98,7 @@ def read_corpus(path: str | Path, everything: bool = False) -> Corpus:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, everything: bool, _as_it_is: tuple[tuple[int, int, int], ...]) -> Corpus:
+def _read(path: Path, everything: bool, _as_it_is: tuple[tuple[int, int, int], ...]) -> LabelledCorpus:
     manifest = manifests.read(path)
     labelled = [u.label for u in manifest.utterances if u.label is not None]
     if not labelled:
@@ -82,7 +107,7 @@ def _read(path: Path, everything: bool, _as_it_is: tuple[tuple[int, int, int], .
     kept = tuple(u for u in manifest.resolved() if everything or u.label is not None)
     mark = fingerprint([list(labels), [_known(u) for u in kept]])
     name = manifest.meta.corpus or path.stem
-    return Corpus(name, manifest.meta.label_set or "own", tuple(labels), kept, mark)
+    return LabelledCorpus(name, manifest.meta.label_set or "own", tuple(labels), kept, mark)
 
 
 def _known(utterance: Utterance) -> list[Any]:
@@ -100,7 +125,7 @@ def gather_features(
     recipe: Recipe, utterances: Sequence[Utterance], store: Store, *, jobs: int = 1
 ) -> Features:
     """Encode what the store lacks; returns where everything is."""
-    hears_itself = recipe.uses_speech and recipe.speech.tuned
+    learns = recipe.uses_speech and recipe.speech.tuned
     stored = recipe.uses_speech and not recipe.speech.tuned
     speech = speech_encoders.build(recipe.speech.encoder) if stored else None
     wants_text = recipe.uses_text and not recipe.text.learned and not recipe.text.tuned
@@ -118,7 +143,7 @@ def gather_features(
         encoders["text"]["functionals"] = recipe.text.functionals
     elif recipe.uses_text and not recipe.text.tuned:
         encoders["text"] = {"name": recipe.text.name, "identity": f"fitted in the fold, {_subword(recipe)}"}
-    found = Features(
+    features = Features(
         store=str(store.root),
         speech={u.id: speech_key(u, speech) for u in utterances} if speech is not None else {},
         text={u.id: text_key(u, text) for u in written} if text is not None else {},
@@ -127,19 +152,22 @@ def gather_features(
         speech_layers=speech.layers if speech is not None else 0,
         text_dim=text.dim if text is not None else 0,
         encoders=encoders,
-        recordings=fingerprint([recording_key(u) for u in utterances]) if hears_itself else "",
+        recordings=fingerprint([recording_key(u) for u in utterances]) if learns else "",
     )
-    return with_networks(recipe, found) if recipe.speech.tuned or recipe.text.tuned else found
+    if not (recipe.speech.tuned or recipe.text.tuned):
+        return features
+    sizes, learning = described(recipe)
+    return replace(features, encoders={**encoders, **learning}, **sizes)
 
 
-def _identity(encoder: Any, asked: Config) -> dict[str, Any]:
-    """What a model's card says of an encoder, with what ``auto`` and a branch's name came to here: the model
+def _identity(encoder: Any, wanted: Config) -> dict[str, Any]:
+    """A model's card of an encoder, with what ``auto`` and a branch's name came to on this machine: the model
     asks for the same features on a machine where they would come to something else."""
-    settings = getattr(encoder, "config", asked).plain()
-    found = {"name": encoder.name, "identity": encoder.identity, "settings": settings}
+    settings = getattr(encoder, "config", wanted).plain()
+    values = {"name": encoder.name, "identity": encoder.identity, "settings": settings}
     if revision := getattr(encoder, "revision", None):
-        found["revision"] = revision
-    return found
+        values["revision"] = revision
+    return values
 
 
 def _subword(recipe: Recipe) -> str:
@@ -147,10 +175,8 @@ def _subword(recipe: Recipe) -> str:
 
 
 def write_features(folder: Path, features: Features) -> None:
-    """Lay ``features.json`` into the run's folder."""
-    part = folder / f".{FILE}.{os.getpid()}"
-    part.write_text(json.dumps(asdict(features)), encoding="utf-8")
-    part.replace(folder / FILE)
+    """Write ``features.json`` into the run's folder."""
+    write_json(folder / FILE, asdict(features))
 
 
 def _read_features(folder: Path) -> Features:

@@ -1,8 +1,7 @@
-"""Encoders that learn with the system: samples and their own token ids go in, and nothing is stored."""
+"""Encoders that learn with the system: their inputs are samples and token ids, and nothing is stored."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -10,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone import audio, pretrained
-from undertone.experiment.features import Features
 from undertone.experiment.recipe import Recipe
 from undertone.models.system import System
 from undertone.models.tuned import SpeechTower, TextTower, Tuned
 from undertone.types import FrameClock, Utterance
 
-__all__ = ["frame_count", "samples", "token_ids", "with_networks", "wrapped"]
+__all__ = ["described", "frame_count", "samples", "token_ids", "wrapped"]
 
 RATE = 16_000
 
@@ -33,40 +31,41 @@ def wrapped(recipe: Recipe, head: System) -> System:
     return Tuned(head, speech, text) if speech or text else head
 
 
-def with_networks(recipe: Recipe, features: Features) -> Features:
-    """The features with the sizes, the clock and the identities of the encoders that learn."""
-    encoders = dict(features.encoders)
-    changed: dict[str, Any] = {}
+def described(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of the encoders that learn: the sizes and the clock, by their names in ``Features``; and what a model's
+    card has of each, by modality."""
+    sizes: dict[str, Any] = {}
+    encoders: dict[str, Any] = {}
     if recipe.uses_speech and recipe.speech.tuned:
-        found = pretrained.load_speech(recipe.speech.name, recipe.speech.revision)
+        network = pretrained.load_speech(recipe.speech.name, recipe.speech.revision)
         weighted = recipe.speech.layer == "weighted"
-        changed |= {
-            "clock": _clock(found.settings),
-            "speech_dim": int(found.settings.hidden_size),
-            "speech_layers": int(found.settings.num_hidden_layers) + 1 if weighted else 0,
+        sizes |= {
+            "clock": _clock(network.settings),
+            "speech_dim": int(network.settings.hidden_size),
+            "speech_layers": int(network.settings.num_hidden_layers) + 1 if weighted else 0,
         }
-        encoders["speech"] = _identity(found, recipe.speech.encoder.plain(), recipe.speech.tuning.plain())
+        encoders["speech"] = _identity(network, recipe.speech.encoder.plain(), recipe.speech.tuning.plain())
     if recipe.uses_text and recipe.text.tuned:
-        found = pretrained.load_text(recipe.text.name, recipe.text.revision)
-        changed["text_dim"] = int(found.settings.hidden_size)
-        encoders["text"] = _identity(found, recipe.text.encoder.plain(), recipe.text.tuning.plain())
-    return replace(features, encoders=encoders, **changed)
+        network = pretrained.load_text(recipe.text.name, recipe.text.revision)
+        sizes["text_dim"] = int(network.settings.hidden_size)
+        encoders["text"] = _identity(network, recipe.text.encoder.plain(), recipe.text.tuning.plain())
+    return sizes, encoders
 
 
 def _identity(
-    found: pretrained.Pretrained, settings: dict[str, Any], tuning: dict[str, Any]
+    network: pretrained.Pretrained, settings: dict[str, Any], tuning: dict[str, Any]
 ) -> dict[str, Any]:
-    values = {"name": found.name, "identity": found.weights, "settings": settings, "tuning": tuning}
-    return values | ({"revision": found.revision} if found.revision else {})
+    values = {"name": network.name, "identity": network.weights, "settings": settings, "tuning": tuning}
+    return values | ({"revision": network.revision} if network.revision else {})
 
 
 def _clock(settings: Any) -> FrameClock:
-    """When frames are, derived from the convolutions: each is centred on what it hears."""
-    hop, heard = 1, 1
+    """When frames are, derived from the convolutions: each is centred on its receptive field."""
+    hop, field = 1, 1
     for kernel, stride in zip(settings.conv_kernel, settings.conv_stride, strict=True):
-        heard += (kernel - 1) * hop
+        field += (kernel - 1) * hop
         hop *= stride
-    return FrameClock(hop=hop / RATE, offset=heard / 2 / RATE)
+    return FrameClock(hop=hop / RATE, offset=field / 2 / RATE)
 
 
 @lru_cache(maxsize=2)

@@ -40,7 +40,7 @@ class Bounded(Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What came out."""
+    """The manifest that was written."""
 
     manifest: Path
     utterances: int
@@ -50,7 +50,7 @@ class Prepared:
 
 @dataclass
 class _Notes:
-    """Sayings gathered over a corpus: the first of a kind in full, the others counted."""
+    """Notes gathered over a corpus: the first of a kind in full, the others counted."""
 
     first: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -64,7 +64,7 @@ class _Notes:
 
 
 def open_corpus(name: str, root: Path, options: Mapping[str, Any] | None = None) -> Corpus:
-    """The reader of a corpus; an unknown corpus or option says which there are."""
+    """The reader of a corpus; the error for an unknown corpus or option lists those there are."""
     if name not in CORPORA:
         raise ConfigError(f"no corpus '{name}'; there are: {', '.join(CORPORA)}")
     module, _, reader = CORPORA[name][0].partition(":")
@@ -97,7 +97,7 @@ def prepare(
 
     ``labels`` names a label set, of which just the utterances are written; ``"all"`` keeps every
     turn of the corpus' own set, ``"SET+all"`` of another. ``skip_bad`` leaves out recordings that
-    cannot be read, and says so. ``watch`` sees the utterances go by (a progress bar).
+    cannot be read, with a note. ``watch`` may count the utterances as they pass (a progress bar).
     """
     manifests.refuse_name(out)
     reader = open_corpus(corpus, root, options)
@@ -110,12 +110,12 @@ def prepare(
     counts = _counts(utterances, space)
     meta = manifests.Meta(corpus, space.name if space else None, tuple(counts))
     _refuse_problems(manifests.Manifest(out, utterances, meta), notes)
-    said = (*reader.notes, *_missing(space, counts), *notes.lines())
-    for line in said:
+    lines = (*reader.notes, *_missing(space, counts), *notes.lines())
+    for line in lines:
         log.warning("%s: %s", corpus, line)
     settings = {"source": str(root.absolute()), "labels": labels, "options": dict(options or {})}
-    manifests.write(out, utterances, replace(meta, notes=said).after("prepare", **settings))
-    return Prepared(out, len(utterances), counts, said)
+    manifests.write(out, utterances, replace(meta, notes=lines).after("prepare", **settings))
+    return Prepared(out, len(utterances), counts, lines)
 
 
 def _space(reader: Corpus, labels: str | None) -> tuple[LabelSet | None, bool]:
@@ -156,13 +156,13 @@ def _mapped(utterance: Utterance, space: LabelSet) -> Utterance:
 
 
 def _readable(utterances: Iterable[Utterance], skip_bad: bool, notes: _Notes) -> Iterator[Utterance]:
-    """Those whose recording can be read and holds their times; each recording is looked at once."""
-    looked: dict[str, AudioInfo | AudioError | None] = {}
+    """Those whose recording can be read and holds their times; each recording is opened once."""
+    seen: dict[str, AudioInfo | AudioError | None] = {}
     bad: list[str] = []
     for utterance in utterances:
-        if utterance.audio not in looked:
-            looked[utterance.audio] = _glance(utterance.audio)
-        if reason := _unfit(utterance, looked[utterance.audio]):
+        if utterance.audio not in seen:
+            seen[utterance.audio] = _glance(utterance.audio)
+        if reason := _unfit(utterance, seen[utterance.audio]):
             bad.append(reason)
             notes.add("recordings left out", reason)
         else:
@@ -210,7 +210,7 @@ def _missing(space: LabelSet | None, counts: Mapping[str, int]) -> list[str]:
 
 
 def _refuse_problems(manifest: manifests.Manifest, notes: _Notes) -> None:
-    """What is wrong with the lines themselves stops; alignments that don't hold together are said."""
+    """Problems of the lines themselves are errors; those of alignments become notes."""
     fatal = []
     for problem in manifests.validate(manifest, recordings=False):
         if problem.kind == "alignment":

@@ -1,4 +1,4 @@
-"""A recipe: one typed object that says everything of an experiment.
+"""A recipe: one typed object that holds everything that determines an experiment.
 
 A file in ``recipes/`` holds only what differs from the defaults::
 
@@ -60,7 +60,7 @@ class Learning(Config):
 
     @property
     def tuning(self) -> TuneConfig:
-        """What the encoder's tower is told."""
+        """The settings of the encoder's tower."""
         layer = "weighted" if getattr(self, "layer", "last") == "weighted" else "last"
         return TuneConfig(
             tune=self.tune, top=self.top, checkpointing=self.checkpointing, rank=self.rank, layer=layer
@@ -68,7 +68,7 @@ class Learning(Config):
 
 
 class SpeechSide(SpeechConfig, Learning):
-    """The speech encoder, and what of it the system is given."""
+    """The speech encoder, and what the system takes of it."""
 
     functionals: bool = False
     """Give each utterance as one frame, the mean and the deviation of its frames: what a head that pools
@@ -81,7 +81,7 @@ class SpeechSide(SpeechConfig, Learning):
 
 
 class TextSide(TextConfig, Learning):
-    """The text encoder. ``subword`` is learned with the system, from the training side of each fold."""
+    """The text encoder. ``subword`` is learned with the system, from the training part of each fold."""
 
     name: str = SUBWORD
     """``subword``, or a pretrained network's folder or hub name."""
@@ -104,7 +104,7 @@ class TextSide(TextConfig, Learning):
 
 
 class ProtocolConfig(Config):
-    """Who is trained on, who chooses, who is tested, and how often."""
+    """Which speakers are trained on, which choose the epoch, which are tested, and how often."""
 
     split: Literal["loso", "lospo", "kfold-speaker", "fixed", "leaky-random-utterance"] = "loso"
     """A key of ``splits.PROTOCOLS``."""
@@ -119,7 +119,7 @@ class ProtocolConfig(Config):
     selection: Literal["validation", "test"] = "validation"
     """What chooses the epoch. ``test`` is what several published codes do: optimistic, and stamped."""
     refit: bool = False
-    """Train once more on training and validation side, for as many epochs as validation chose."""
+    """Train once more on the training and validation parts, for as many epochs as validation chose."""
     seeds: PositiveInt = 1
     """Seeds 0, 1, … of each fold."""
     transcripts: str = "gold"
@@ -142,7 +142,7 @@ class Recipe(Config):
     """Settings of the system, of its own class."""
     training: TrainingConfig = TrainingConfig()
     notes: tuple[str, ...] = Field(default=())
-    """What a reader of the result must know: differences from the published settings."""
+    """For the reader of the result: differences from the published settings."""
 
     @property
     def title(self) -> str:
@@ -167,7 +167,7 @@ class Recipe(Config):
         return fingerprint(values)
 
     def differences(self) -> dict[str, Any]:
-        """What differs from the defaults, as a recipe's file would say it."""
+        """What differs from the defaults, as in a recipe's file."""
         bare = parse_recipe({"system": self.system, "manifest": self.manifest}).plain()
         return _differences(self.plain(), bare) | {"system": self.system, "manifest": self.manifest}
 
@@ -252,12 +252,12 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
 
 
 def _differences(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    differing: dict[str, Any] = {}
     for key, value in values.items():
         default = defaults.get(key)
         if isinstance(value, Mapping) and isinstance(default, Mapping):
             if inner := _differences(value, default):
-                found[key] = inner
+                differing[key] = inner
         elif value != default and value is not None:
-            found[key] = value
-    return found
+            differing[key] = value
+    return differing

@@ -1,14 +1,13 @@
 """One job: a fold and a seed of a recipe, from features to a model folder and its predictions.
 
 The order is the protocol: fit on training, choose on validation, calibrate on validation, and only
-then open the test side.
+then open the test part.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,14 +20,15 @@ from numpy.typing import NDArray
 from undertone.config import dump_toml
 from undertone.evaluation import metrics
 from undertone.experiment import finish
-from undertone.experiment.examples import Sides, dataset, fit_tokenizer, sides
+from undertone.experiment.examples import dataset, fit_tokenizer, fold_data
 from undertone.experiment.examples import dimensions as sizes
 from undertone.experiment.material import Material, open_material
 from undertone.experiment.networks import wrapped
 from undertone.experiment.recipe import Recipe
+from undertone.files import whole, write_json, write_lines, write_whole
 from undertone.models import folder as models
 from undertone.models.calibration import calibrate
-from undertone.models.example import IGNORE
+from undertone.models.example import IGNORE, Dimensions
 from undertone.models.system import System
 from undertone.models.table import build
 from undertone.training.inference import Outputs, infer
@@ -42,7 +42,7 @@ FINAL = "final"
 
 @dataclass(frozen=True)
 class Task:
-    """What a job's process is told."""
+    """What a job needs besides its fold and its seed."""
 
     recipe: Recipe
     folder: Path
@@ -50,72 +50,73 @@ class Task:
 
 
 def run_job(job: Job, watch: Watch | None = None) -> None:
-    """Train and test one fold with one seed, or make the final model; what stands is left in its folder."""
+    """Train and test one fold with one seed, or make the final model; its folder holds what comes of it."""
     task: Task = job.payload
     recipe = task.recipe
     dialogue = recipe.protocol.level == "dialogue"
     material = open_material(task.folder, recipe.manifest, everything=dialogue)
     job.folder.mkdir(parents=True, exist_ok=True)
-    for stale in ("done.json", "metrics.json"):  # what stood here was of other settings
+    for stale in ("done.json", "metrics.json"):  # of other settings
         (job.folder / stale).unlink(missing_ok=True)
     if job.fold == FINAL:
         _final(job, task, material, watch)
     else:
         _fold(job, recipe, material, watch)
-    (job.folder / "recipe.toml").write_text(dump_toml(recipe.plain()), encoding="utf-8")
+    write_whole(job.folder / "recipe.toml", dump_toml(recipe.plain()))
     (job.folder / finish.STATE).unlink(missing_ok=True)
     mark_done(job)
 
 
 def _fold(job: Job, recipe: Recipe, material: Material, watch: Watch | None) -> None:
     started = time.perf_counter()
-    parts = sides(material, recipe, job.fold)
-    system = fresh(recipe, parts, job.seed)
+    data = fold_data(material, recipe, job.fold)
+    system = fresh(recipe, data.dimensions, job.seed)
     score = partial(unweighted, classes=len(material.corpus.labels))
     state = job.folder / finish.STATE
-    fitted = _learner(job, recipe, watch)(system, parts.train, parts.validation, score=score, state=state)
+    fitted = _learner(job, recipe, watch)(system, data.train, data.validation, score=score, state=state)
     before, after = temper(fitted)
     chosen = {"validation_nll": {"before_temperature": before, "after": after}}
     if recipe.protocol.refit:
         fitted, more = _refit(job, recipe, material, fitted, watch)
         chosen |= more
-    answers = infer(fitted.system, parts.test.open(fitted))
+    outputs = infer(fitted.system, data.test.open(fitted))
     finish.write_validation(job.folder, fitted)
     seconds = time.perf_counter() - started
-    rows = predictions(fitted.system, answers, material.corpus.labels, recipe.title)
-    figures = _figures(answers, fitted.system, material.corpus.labels)
-    figures |= {"seconds": seconds, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
-    figures |= {"parameters": sum(p.numel() for p in system.parameters()), **chosen}
-    _write_lines(job.folder / "history.jsonl", fitted.history)
-    _write_lines(job.folder / "predictions.jsonl", [r | {"fold": job.fold, "seed": job.seed} for r in rows])
-    if answers.fused is not None:
-        known = answers.labels != IGNORE
-        ids = np.array(answers.ids)[known]
-        np.savez(job.folder / "embeddings.npz", ids=ids, fused=answers.fused[known].astype(np.float32))
+    rows = predictions(fitted.system, outputs, material.corpus.labels, recipe.title)
+    values = _metrics(outputs, fitted.system, material.corpus.labels)
+    values |= {"seconds": seconds, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
+    values |= {"parameters": sum(p.numel() for p in system.parameters()), **chosen}
+    write_lines(job.folder / "history.jsonl", fitted.history)
+    write_lines(job.folder / "predictions.jsonl", [r | {"fold": job.fold, "seed": job.seed} for r in rows])
+    if outputs.fused is not None:
+        known = outputs.labels != IGNORE
+        ids = np.array(outputs.ids)[known]
+        with whole(job.folder / "embeddings.npz") as part:
+            np.savez(part, ids=ids, fused=outputs.fused[known].astype(np.float32))
     card = model_card(recipe, material, fold=job.fold, seed=job.seed)
-    models.save(job.folder, fitted.system, card, parts.tokenizer)
-    (job.folder / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    models.save(job.folder, fitted.system, card, data.tokenizer)
+    write_json(job.folder / "metrics.json", values, indent=1)
 
 
 def _refit(
     job: Job, recipe: Recipe, material: Material, chosen: Fitted, watch: Watch | None
 ) -> tuple[Fitted, dict[str, Any]]:
-    """Again from the start, with the validation side among the training, for the epochs it chose.
+    """Again from the start, with the validation part among the training, for the epochs it chose.
 
-    What the validation side fitted besides (the members' weights, the temperature) is kept as it was.
+    What else the validation part fitted (the members' weights, the temperature) is kept as it was.
     """
     fold = next(f for f in material.split.folds if f.name == job.fold)
     together = [material.corpus.by_id[i] for i in (*fold.train, *fold.validation)]
-    parts = sides(material, recipe, job.fold)
-    whole = dataset(material, recipe, together, parts.tokenizer, parts.dimensions)
-    before = infer(chosen.system, parts.test.open(chosen))
-    system = fresh(recipe, parts, job.seed)
+    data = fold_data(material, recipe, job.fold)
+    joined = dataset(material, recipe, together, data.tokenizer, data.dimensions)
+    before = infer(chosen.system, data.test.open(chosen))
+    system = fresh(recipe, data.dimensions, job.seed)
     state = job.folder / f"refit-{finish.STATE}"
-    again = _learner(job, recipe, watch)(system, whole, None, ends=chosen.best_epoch, state=state)
+    again = _learner(job, recipe, watch)(system, joined, None, ends=chosen.best_epoch, state=state)
     finish.combine_like(system, [chosen])
     system.temperature.copy_(chosen.system.temperature)
     state.unlink(missing_ok=True)
-    unrefitted = _figures(before, chosen.system, material.corpus.labels)
+    unrefitted = _metrics(before, chosen.system, material.corpus.labels)
     note = {"before_refit": {name: unrefitted[name] for name in metrics.HEADLINES}}
     return Fitted(again.system, chosen.history, chosen.best_epoch, chosen.validation), note
 
@@ -128,29 +129,29 @@ def _final(job: Job, task: Task, material: Material, watch: Watch | None) -> Non
     dims = sizes(material, recipe, tokenizer)
     data = dataset(material, recipe, everyone, tokenizer, dims)
     folds = finish.read_folds(task.folder, [f.name for f in split.folds], recipe.protocol.seeds)
-    system = fresh(recipe, Sides(data, data, None, dims, tokenizer), job.seed)  # type: ignore[arg-type]
+    system = fresh(recipe, dims, job.seed)
     state = job.folder / finish.STATE
     ends = finish.median_epochs(folds)
     _learner(job, recipe, watch)(system, data, None, ends=ends, state=state)
     finish.combine_from(system, folds)
     system.temperature.copy_(torch.tensor(finish.middle_temperature(folds)))
     card = model_card(recipe, material, fold=FINAL, seed=job.seed) | {"epochs": ends}
-    models.save(job.folder, system, card | {"folds": finish.figures(folds)}, tokenizer)
+    models.save(job.folder, system, card | {"folds": finish.fold_metrics(folds)}, tokenizer)
 
 
 def _learner(job: Job, recipe: Recipe, watch: Watch | None) -> Callable[..., Fitted]:
-    """``fit`` as this job wants it."""
+    """``fit`` with this job's settings."""
     return partial(fit, config=recipe.training, seed=job.seed, origin=job.fingerprint, watch=watch)
 
 
 def _tested(folds: Sequence[Any]) -> set[str]:
-    return {i for fold in folds for side in (fold.train, fold.validation, fold.test) for i in side}
+    return {i for fold in folds for part in (fold.train, fold.validation, fold.test) for i in part}
 
 
-def fresh(recipe: Recipe, parts: Sides, seed: int) -> System:
+def fresh(recipe: Recipe, dimensions: Dimensions, seed: int) -> System:
     """The recipe's system with weights drawn from the seed."""
     seed_everything(seed)
-    return wrapped(recipe, build(recipe.system, recipe.model.plain(), parts.dimensions, recipe.title))
+    return wrapped(recipe, build(recipe.system, recipe.model.plain(), dimensions, recipe.title))
 
 
 def unweighted(labels: NDArray[np.int64], posteriors: NDArray[np.float32], classes: int) -> float:
@@ -159,7 +160,7 @@ def unweighted(labels: NDArray[np.int64], posteriors: NDArray[np.float32], class
 
 
 def temper(fitted: Fitted) -> tuple[float, float]:
-    """Give the system its temperature from the validation side; the loss there before and after."""
+    """The loss on the validation part before and after the system got its temperature from it."""
     assert fitted.validation is not None
     logits = torch.from_numpy(fitted.validation.logits)
     return calibrate(fitted.system, logits, torch.from_numpy(fitted.validation.labels))
@@ -168,36 +169,36 @@ def temper(fitted: Fitted) -> tuple[float, float]:
 def posteriors_of(system: System, logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Calibrated posteriors (n, C)."""
     with torch.no_grad():
-        found: NDArray[np.float64] = system.posteriors(torch.from_numpy(logits)).double().numpy()
-    return found
+        posteriors: NDArray[np.float64] = system.posteriors(torch.from_numpy(logits)).double().numpy()
+    return posteriors
 
 
-def _figures(answers: Outputs, system: System, labels: Sequence[str]) -> dict[str, Any]:
-    known = answers.labels != IGNORE
-    found = posteriors_of(system, answers.logits[known])
-    return metrics.summary(answers.labels[known], found, list(labels))
+def _metrics(outputs: Outputs, system: System, labels: Sequence[str]) -> dict[str, Any]:
+    known = outputs.labels != IGNORE
+    posteriors = posteriors_of(system, outputs.logits[known])
+    return metrics.summary(outputs.labels[known], posteriors, list(labels))
 
 
-def predictions(system: System, answers: Outputs, labels: Sequence[str], model: str) -> list[dict[str, Any]]:
+def predictions(system: System, outputs: Outputs, labels: Sequence[str], model: str) -> list[dict[str, Any]]:
     """A line of ``predictions.jsonl`` for everything that has a label, but for fold and seed."""
     from undertone.types import Prediction
 
-    sides = {"fused": answers.logits, **answers.branches}
-    found = {name: posteriors_of(system, logits) for name, logits in sides.items()}
+    logits = {"fused": outputs.logits, **outputs.branches}
+    posteriors = {name: posteriors_of(system, values) for name, values in logits.items()}
     rows = []
-    for i, (name, label) in enumerate(zip(answers.ids, answers.labels.tolist(), strict=True)):
+    for i, (name, label) in enumerate(zip(outputs.ids, outputs.labels.tolist(), strict=True)):
         if label == IGNORE:
             continue
-        posterior = dict(zip(labels, found["fused"][i].tolist(), strict=True))
+        posterior = dict(zip(labels, posteriors["fused"][i].tolist(), strict=True))
         best = max(posterior, key=posterior.__getitem__)
-        perspectives = {k: dict(zip(labels, v[i].tolist(), strict=True)) for k, v in found.items()}
-        said = Prediction(name, best, posterior[best], posterior, perspectives, model=model)
-        rows.append({**said.plain(), "truth": labels[label]})
+        perspectives = {k: dict(zip(labels, v[i].tolist(), strict=True)) for k, v in posteriors.items()}
+        prediction = Prediction(name, best, posterior[best], posterior, perspectives, model=model)
+        rows.append({**prediction.plain(), "truth": labels[label]})
     return rows
 
 
 def model_card(recipe: Recipe, material: Material, *, fold: str, seed: int) -> dict[str, Any]:
-    """What a model folder says of the model: labels, encoders, where it comes from."""
+    """The card of a model folder: labels, encoders, where the model comes from."""
     import undertone
 
     return {
@@ -211,9 +212,3 @@ def model_card(recipe: Recipe, material: Material, *, fold: str, seed: int) -> d
         "undertone": undertone.__version__,
         "notes": list(recipe.notes),
     }
-
-
-def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
-    part.replace(path)

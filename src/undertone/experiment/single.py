@@ -33,7 +33,7 @@ def train_one(
     watch: Watch | None = None,
     do: Callable[[Job], None] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Train and test one fold, in this process unless ``do`` does it; returns its folder and its metrics."""
+    """The folder and the metrics of one fold, trained and tested in this process unless ``do`` does it."""
     seeded = recipe.but([f"protocol.seeds={max(seed + 1, recipe.protocol.seeds)}"])
     planned = plan(seeded, out, lambda r, corpus: gather_features(r, corpus.utterances, store))
     names = [f.name for f in planned.split.folds]
@@ -43,8 +43,8 @@ def train_one(
     job = next(j for j in planned.jobs if (j.fold, j.seed) == (wanted, seed))
     if not finished(job):
         run_job(job, watch) if do is None else do(job)
-    figures: dict[str, Any] = json.loads((job.folder / "metrics.json").read_text(encoding="utf-8"))
-    return job.folder, figures
+    metrics: dict[str, Any] = json.loads((job.folder / "metrics.json").read_text(encoding="utf-8"))
+    return job.folder, metrics
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def sizes(recipe: Recipe) -> Sizes:
     if Path(recipe.manifest).is_file():
         corpus = read_corpus(recipe.manifest, everything=recipe.protocol.level == "dialogue")
         chosen = recipe.protocol
-        made = splits.make(
+        split = splits.make(
             corpus.utterances,
             chosen.split,
             seed=chosen.split_seed,
@@ -76,7 +76,7 @@ def sizes(recipe: Recipe) -> Sizes:
             folds=chosen.folds,
             level=chosen.level,
         )
-        classes, utterances, folds = len(corpus.labels), len(corpus.utterances), len(made.folds)
+        classes, utterances, folds = len(corpus.labels), len(corpus.utterances), len(split.folds)
     acoustic = recipe.speech.name == "acoustic"
     speech = speech_encoder(recipe.speech.encoder).dim if acoustic else WIDTH
     wide = recipe.speech.functionals or recipe.protocol.level == "dialogue"
@@ -98,4 +98,4 @@ def sizes(recipe: Recipe) -> Sizes:
 
 
 WIDTH, LAYERS = 768, 13
-"""Of the base-sized encoders, taken where the encoder itself is not looked at."""
+"""Of the base-sized encoders: pretrained ones are not loaded for their sizes."""

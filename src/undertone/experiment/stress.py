@@ -1,11 +1,10 @@
-"""How a run's models hold up: noise, a missing side, transcripts with errors. Nothing is trained.
+"""How robust a run's models are: noise, a missing modality, transcripts with errors. Nothing is trained.
 
-Every fold's model sees its own test side only, each time with one thing made worse.
+Every fold's model sees its own test part only, each time with one thing made worse.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from undertone.experiment.run import posteriors_of
 from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
 from undertone.features.subword import Subword
+from undertone.files import write_json
 from undertone.models import folder as models
 from undertone.models.example import Example
 from undertone.training.dataset import Dataset
@@ -43,7 +43,7 @@ FILE = "stress.json"
 SNRS = (20.0, 10.0, 5.0, 0.0)
 """Decibels of the active speech over white noise."""
 ERRORS = (0.1, 0.2, 0.4)
-"""Shares of the words that are another word, or gone."""
+"""Shares of the words that are another word, or left out."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class _Bench:
-    """One fold's model and what it needs to look at its test side."""
+    """What one fold's model needs to see its test part."""
 
     recipe: Recipe
     material: Material
@@ -70,7 +70,7 @@ class _Bench:
     tokenizer: Subword | None
     encoders: _Encoders
     vocabulary: Sequence[str]
-    """The training side's words, that errors are drawn from."""
+    """The training part's words, that errors are drawn from."""
 
 
 class _Encoders:
@@ -96,28 +96,28 @@ class _Encoders:
 
 def conditions(recipe: Recipe, transcripts: Path | None = None) -> list[Condition]:
     """What makes sense for the recipe's system, sweep by sweep, each from nothing worse on."""
-    found = []
+    wanted = []
     if recipe.uses_speech:
-        found += [
+        wanted += [
             Condition("added noise", "none"),
             *(Condition("added noise", f"{x:g} dB", snr=x) for x in SNRS),
         ]
     if recipe.uses_speech and recipe.uses_text:
-        found += [Condition("missing", "nothing")]
-        found += [Condition("missing", "speech", speech=False), Condition("missing", "text", text=False)]
+        wanted += [Condition("missing", "nothing")]
+        wanted += [Condition("missing", "speech", speech=False), Condition("missing", "text", text=False)]
     if recipe.uses_text:
-        found += [Condition("transcript", recipe.protocol.transcripts)]
-        found += [Condition("transcript", f"{100 * x:g} % word errors", errors=x) for x in ERRORS]
+        wanted += [Condition("transcript", recipe.protocol.transcripts)]
+        wanted += [Condition("transcript", f"{100 * x:g} % word errors", errors=x) for x in ERRORS]
     if transcripts is not None and recipe.uses_text:
-        found += [Condition("transcript", transcripts.stem, transcripts=transcripts)]
-    return found
+        wanted += [Condition("transcript", transcripts.stem, transcripts=transcripts)]
+    return wanted
 
 
 Sweeps = dict[str, list[dict[str, Any]]]
 
 
 def stress(run: Path, *, transcripts: Path | None = None, watch: Callable[[str], None] = log.info) -> Sweeps:
-    """Each condition's figures over all folds and seeds, by sweep; ``stress.json`` in the run holds them."""
+    """Each condition's metrics over all folds and seeds, by sweep; ``stress.json`` in the run holds them."""
     if not (run / "recipe.toml").is_file():
         raise ConfigError(f"{run}: not a run (no recipe.toml); `undertone crossval` makes runs")
     recipe = load_recipe(run / "recipe.toml")
@@ -133,45 +133,43 @@ def stress(run: Path, *, transcripts: Path | None = None, watch: Callable[[str],
         what = replace(condition, sweep="", at="")
         if what not in known:
             watch(f"{condition.sweep}: {condition.at}")
-            known[what] = _figures(run, recipe, material, encoders, condition)
+            known[what] = _metrics(run, recipe, material, encoders, condition)
         sweeps.setdefault(condition.sweep, []).append({"at": condition.at, **known[what]})
-    part = run / f".{FILE}"
-    part.write_text(json.dumps({"sweeps": sweeps}, indent=1) + "\n", encoding="utf-8")
-    part.replace(run / FILE)
+    write_json(run / FILE, {"sweeps": sweeps}, indent=1)
     return sweeps
 
 
-def _figures(
+def _metrics(
     run: Path, recipe: Recipe, material: Material, encoders: _Encoders, condition: Condition
 ) -> dict[str, Any]:
-    said = [
+    results = [
         pair
         for fold in material.split.folds
         for pair in _fold(run, recipe, material, encoders, fold.name, condition)
     ]
-    labels, posteriors = (np.concatenate(column) for column in zip(*said, strict=True))
-    found = metrics.summary(labels, posteriors, list(material.corpus.labels))
-    return {key: found[key] for key in ("n", "wa", "ua", "macro_f1", "ece")}
+    labels, posteriors = (np.concatenate(column) for column in zip(*results, strict=True))
+    values = metrics.summary(labels, posteriors, list(material.corpus.labels))
+    return {key: values[key] for key in ("n", "wa", "ua", "macro_f1", "ece")}
 
 
 def _fold(
     run: Path, recipe: Recipe, material: Material, encoders: _Encoders, fold: str, condition: Condition
 ) -> list[tuple[Any, Any]]:
-    """Labels and posteriors of every seed's model on the fold's test side."""
-    sides = next(f for f in material.split.folds if f.name == fold)
+    """Labels and posteriors of every seed's model on the fold's test part."""
+    parts = next(f for f in material.split.folds if f.name == fold)
     by_id = material.corpus.by_id
-    words = sorted({w for i in sides.train for w in (by_id[i].text or "").split()})
-    found = []
+    words = sorted({w for i in parts.train for w in (by_id[i].text or "").split()})
+    results = []
     for seed in range(recipe.protocol.seeds):
         if not models_are_there(folder := run / fold / str(seed)):
             raise ConfigError(f"{folder}: this fold is not finished; run the cross-validation again first")
         loaded = models.load(folder)
         tokenizer = Subword.load(loaded.tokenizer) if loaded.tokenizer else None
-        tested = [by_id[i] for i in sides.test]
+        tested = [by_id[i] for i in parts.test]
         bench = _Bench(recipe, material, tested, tokenizer, encoders, words)
-        answers = infer(loaded.system, Dataset(_worsened(bench, condition), loaded.dimensions))
-        found.append((answers.labels, posteriors_of(loaded.system, answers.logits)))
-    return found
+        outputs = infer(loaded.system, Dataset(_worsened(bench, condition), loaded.dimensions))
+        results.append((outputs.labels, posteriors_of(loaded.system, outputs.logits)))
+    return results
 
 
 def models_are_there(folder: Path) -> bool:
@@ -183,31 +181,31 @@ def _worsened(bench: _Bench, condition: Condition) -> list[Example]:
     labels = {name: index for index, name in enumerate(bench.material.corpus.labels)}
     other = _other_texts(condition.transcripts) if condition.transcripts else {}
     features = bench.material.features
-    made = []
+    examples = []
     for utterance in bench.utterances:
-        heard = utterance
+        changed = utterance
         if condition.errors:
-            heard = with_word_errors(utterance, condition.errors, bench.vocabulary)
+            changed = with_word_errors(utterance, condition.errors, bench.vocabulary)
         elif condition.transcripts:
-            heard = _retold(utterance, other)
+            changed = _with_other_text(utterance, other)
         frames = stored_frames(features, utterance)
         if condition.snr is not None and frames is not None:
             rate = bench.encoders.speech.rate
             wave = audio.load(utterance.audio, utterance.start, utterance.end, rate)
             frames = bench.encoders.speech.encode([noisy(wave, condition.snr, utterance.id, rate)])[0]
-        text = _text(bench, utterance, heard) if condition.text else None
-        made.append(
+        text = _text(bench, utterance, changed) if condition.text else None
+        examples.append(
             example_of(
-                bench.recipe, heard, frames if condition.speech else None, features.clock, text, labels
+                bench.recipe, changed, frames if condition.speech else None, features.clock, text, labels
             )
         )
-    return made
+    return examples
 
 
-def _text(bench: _Bench, utterance: Utterance, heard: Utterance) -> Words | None:
-    if heard.text == utterance.text or bench.tokenizer is not None or not bench.recipe.uses_text:
-        return stored_text(bench.material.features, heard, bench.tokenizer)
-    return bench.encoders.text.encode([heard.text])[0] if heard.text else None
+def _text(bench: _Bench, utterance: Utterance, changed: Utterance) -> Words | None:
+    if changed.text == utterance.text or bench.tokenizer is not None or not bench.recipe.uses_text:
+        return stored_text(bench.material.features, changed, bench.tokenizer)
+    return bench.encoders.text.encode([changed.text])[0] if changed.text else None
 
 
 def noisy(wave: Wave, snr: float, name: str, rate: int) -> Wave:
@@ -228,13 +226,13 @@ def with_word_errors(utterance: Utterance, share: float, vocabulary: Sequence[st
     spoken: list[str] = []
     segments: list[Segment] = []
     for index, word in enumerate(words):
-        wrong, gone, other = random.random() < share, random.random() < 1 / 3, int(random.integers(1 << 30))
-        said = "" if wrong and gone else vocabulary[other % len(vocabulary)] if wrong else word
-        if said:
+        wrong, omit, other = random.random() < share, random.random() < 1 / 3, int(random.integers(1 << 30))
+        text = "" if wrong and omit else vocabulary[other % len(vocabulary)] if wrong else word
+        if text:
             start = sum(len(w) + 1 for w in spoken)
-            spoken.append(said)
+            spoken.append(text)
             if timed:
-                segments.append(replace(timed[index], text=said, chars=(start, start + len(said))))
+                segments.append(replace(timed[index], text=text, chars=(start, start + len(text))))
     kept = alignment
     if alignment is not None:
         kept = Alignment(tuple(segments), alignment.syllable, alignment.phone) if timed else None
@@ -245,8 +243,8 @@ def _other_texts(path: Path) -> dict[str, Utterance]:
     return {u.id: u for u in manifests.read(path).utterances}
 
 
-def _retold(utterance: Utterance, other: dict[str, Utterance]) -> Utterance:
+def _with_other_text(utterance: Utterance, other: dict[str, Utterance]) -> Utterance:
     if utterance.id not in other:
         raise ManifestError(f"{utterance.id}: the other transcripts do not have this utterance")
-    found = other[utterance.id]
-    return replace(utterance, text=found.text, alignment=found.alignment, text_source=found.text_source)
+    same = other[utterance.id]
+    return replace(utterance, text=same.text, alignment=same.alignment, text_source=same.text_source)

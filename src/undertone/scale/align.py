@@ -11,8 +11,8 @@ from typing import Any
 from undertone import manifest as manifests
 from undertone.config import fingerprint
 from undertone.errors import ConfigError
-from undertone.experiment.align import DOUBTFUL, Request, Summary, after_aligning, start_aligner
-from undertone.experiment.aligned import Outcome
+from undertone.experiment.align import DOUBTFUL, Summary, after_aligning, start_aligner
+from undertone.experiment.aligned import AlignmentRequest, Outcome
 from undertone.manifest.parquet import pyarrow
 from undertone.manifest.records import from_plain
 from undertone.scale import places
@@ -37,7 +37,7 @@ class Aligning:
 
     identity: str
     out: str
-    request: Request
+    request: AlignmentRequest
 
     def finished(self) -> Callable[[WorkPart], bool]:
         return finished(self.out, self.identity)
@@ -85,7 +85,7 @@ def _columns(outcomes: Sequence[Outcome]) -> dict[str, tuple[Any, list[Any]]]:
 def align(
     source: str,
     out: str,
-    request: Request,
+    request: AlignmentRequest,
     *,
     address: str | None = None,
     workers: Workers | None = None,

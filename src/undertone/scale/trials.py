@@ -15,7 +15,7 @@ from typing import Any
 
 from undertone.errors import MissingExtra, TrainingError
 from undertone.experiment.recipe import Recipe
-from undertone.experiment.search import Trying
+from undertone.experiment.search import ValidationScore
 from undertone.files import one_thread
 from undertone.scale.cluster import connected, most
 from undertone.scale.workers import Workers
@@ -141,7 +141,7 @@ def search(
 ) -> SearchResult:
     """As ``experiment.search``, several settings tried at once; the study on disk is the same."""
     chosen = workers or Workers()
-    trying = Trying(recipe, folds)
+    objective = ValidationScore(recipe, folds)
     study = out.absolute() / recipe.title / "search.journal"
     study.parent.mkdir(parents=True, exist_ok=True)
     with connected(address) as ray:
@@ -151,7 +151,7 @@ def search(
         searcher, done = _optuna(ranges, study)
         if done < trials:
             fixed = {"out": out.absolute(), "store": store, "place": Path.cwd(), "threads": chosen.threads}
-            trial = tune.with_parameters(_setting, trying=trying, **fixed)
+            trial = tune.with_parameters(_setting, objective=objective, **fixed)
             stopping = MedianStoppingRule(
                 time_attr="training_iteration", grace_period=1, min_samples_required=4
             )
@@ -168,7 +168,12 @@ def search(
 
 
 def _setting(
-    config: Mapping[str, Any], trying: Trying, out: Path, store: Path | None, place: Path, threads: int
+    config: Mapping[str, Any],
+    objective: ValidationScore,
+    out: Path,
+    store: Path | None,
+    place: Path,
+    threads: int,
 ) -> None:
     """One setting on the validation part of each fold; one report a fold."""
     from ray import tune
@@ -179,7 +184,7 @@ def _setting(
     one_thread(threads)
     # settings tried at once share no folder
     own = out / FOLDER / "folders" / tune.get_context().get_trial_id()
-    trying(dict(config), own, Store(store), lambda _step, score: tune.report({"score": score}))
+    objective(dict(config), own, Store(store), lambda _step, score: tune.report({"score": score}))
 
 
 def _optuna(ranges: Sequence[Range], study: Path) -> tuple[Any, int]:
