@@ -16,7 +16,7 @@ COPY recipes ./recipes
 RUN pip install --no-cache-dir -e ".[align,demo,serve,vad]"
 
 USER undertone
-ENV HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1 UNDERTONE_CACHE=/tmp/undertone
+ENV HF_HUB_OFFLINE=1 ORT_DISABLE_TELEMETRY=1 PYTHONUNBUFFERED=1 UNDERTONE_CACHE=/tmp/undertone
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \

@@ -51,10 +51,11 @@ coverage: $(STAMP)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-# the system packages that only tests need: Chromium for the page, ffmpeg for exotic formats (Debian, as root)
+# the system packages that only tests need: Chromium for the page, ffmpeg for exotic formats, strace to see that
+# nothing phones out (Debian, as root)
 system-deps:
 	apt-get update
-	apt-get install -y --no-install-recommends chromium ffmpeg
+	apt-get install -y --no-install-recommends chromium ffmpeg strace
 
 bench: $(STAMP)
 	@for b in benchmarks/[a-z]*.py; do $(BIN)/python $$b $(if $(QUICK),--quick) || exit 1; done

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_OPT_OUT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+"""Nothing phones out: the libraries below read these when they are first imported. OpenVINO's package for it
+knows no variable: see ``runtimes``."""
+for _name, _value in _OPT_OUT.items():
+    os.environ.setdefault(_name, _value)
 
 _WHERE = {
     "Alignment": "undertone.types",

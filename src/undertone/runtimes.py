@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from types import ModuleType
+from typing import Any, TypeAlias, cast
 
 from numpy.typing import NDArray
 
 from undertone.errors import MissingExtra
 
-__all__ = ["RunGraph", "open_graph", "open_onnx", "open_openvino"]
+__all__ = ["RunGraph", "import_openvino", "open_graph", "open_onnx", "open_openvino"]
 
 RunGraph: TypeAlias = "Callable[[Mapping[str, NDArray[Any]]], Sequence[NDArray[Any]]]"
 """Named inputs (those that the graph does not have are ignored) to the wanted outputs."""
@@ -45,6 +47,17 @@ def open_onnx(
     return run
 
 
+def import_openvino(feature: str = "OpenVINO") -> Any:
+    """The library, without the package by which it would report its import and use to an outside host."""
+    # None: importing it fails, as if it were not installed
+    sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtra(feature, "export") from error
+    return openvino
+
+
 def open_openvino(
     graph: Any, outputs: Sequence[str], threads: int = 0, feature: str = "OpenVINO", precision: str = "fp32"
 ) -> RunGraph:
@@ -52,10 +65,7 @@ def open_openvino(
 
     The precision is always set: OpenVINO's own choice, bf16, would not keep the stated tolerance.
     """
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtra(feature, "export") from error
+    openvino = import_openvino(feature)
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "NUM_STREAMS": 1,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from undertone.errors import ConfigError, MissingExtra
 from undertone.features.config import Runtime
-from undertone.runtimes import RunGraph, open_onnx, open_openvino
+from undertone.runtimes import RunGraph, import_openvino, open_onnx, open_openvino
 
 __all__ = ["TOLERANCE", "convert", "require"]
 
@@ -61,8 +61,7 @@ def convert(
 
 
 def _openvino(module: nn.Module, example: Tensor, axis: int | None, precision: str) -> RunGraph:
-    import openvino
-
+    openvino = import_openvino()
     shape = [(-1 if i == axis else n) for i, n in enumerate(example.shape)]
     model = openvino.convert_model(module, example_input=example, input=[openvino.PartialShape(shape)])
     model.input(0).get_tensor().set_names({INPUT})

@@ -1,4 +1,4 @@
-"""The door to Ray: connect without telemetry, disconnect and leave nothing behind."""
+"""The door to Ray: connect, disconnect and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from undertone.scale.workers import Workers
 __all__ = ["connected", "most", "quiet", "require"]
 
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_V2_ENABLED": "1",

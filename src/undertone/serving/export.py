@@ -20,6 +20,7 @@ from undertone.judging.clip import Clip
 from undertone.judging.encoders import ClipFeatures, Encoders
 from undertone.judging.exported import FILES, ExportedNetwork
 from undertone.judging.transcripts import Transcript
+from undertone.runtimes import import_openvino
 from undertone.types import Alignment, Segment
 
 __all__ = ["TOLERANCE", "Exported", "export"]
@@ -188,10 +189,7 @@ def _converted(path: Path, to: str) -> Path:
     """The graph in the wanted format."""
     if to == "onnx":
         return path
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtra("export to OpenVINO", "export") from error
+    openvino = import_openvino("export to OpenVINO")
     target = path.with_suffix(".xml")
     openvino.save_model(openvino.convert_model(path), target, compress_to_fp16=False)
     path.unlink()

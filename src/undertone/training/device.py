@@ -57,7 +57,6 @@ def _tracker(config: TrainingConfig) -> str | None:
         raise MissingExtra(f"the tracker '{config.tracker}'", "track")
     # metrics stay on this machine unless the user's own environment allows more
     os.environ.setdefault("WANDB_MODE", "offline")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     return config.tracker
 
 
