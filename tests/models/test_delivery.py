@@ -1,4 +1,4 @@
-"""Pace, pauses and the way of the voice, against the obvious way to find them."""
+"""Pace, pauses and contour, against a slow obvious computation."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_pace_is_what_a_loop_over_segments_finds() -> None:
         np.testing.assert_allclose(row.numpy(), expected, atol=1e-3)
 
 
-def test_longer_pauses_and_slower_words_are_told_apart() -> None:
+def test_longer_pauses_and_slower_words_have_other_features() -> None:
     even = pace(spoken((2, 6), (6, 10), (10, 14)), ["word"])[0]
     halting = pace(spoken((2, 6), (12, 16), (24, 28)), ["word"])[0]
     slow = pace(spoken((2, 12), (12, 22), (22, 32)), ["word"])[0]
@@ -71,7 +71,7 @@ def test_a_contour_by_hand() -> None:
     assert [x.item() for x in only_last] == pytest.approx([4.0, 0.001, 0.0])
 
 
-def test_nothing_is_said_without_speech() -> None:
+def test_the_output_is_zero_without_speech() -> None:
     torch.manual_seed(0)
     batch = batch_of(2)
     batch = replace(

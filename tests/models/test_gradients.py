@@ -20,7 +20,7 @@ def gradients(output: Tensor, weight: Tensor, of: list[Tensor]) -> list[Tensor]:
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 2), st.integers(1, 6), st.integers(1, 3), st.integers(1, 5))
-def test_a_walk_and_its_gradient_are_those_of_torchs_own_units(N: int, T: int, B: int, H: int) -> None:
+def test_states_and_their_gradient_are_those_of_torchs_own_units(N: int, T: int, B: int, H: int) -> None:
     torch.manual_seed(0)
     units = [nn.GRU(4, H) for _ in range(N)]
     x, weight = torch.randn(N, T, B, 4, requires_grad=True), torch.randn(N, T, B, H)
@@ -42,7 +42,7 @@ def test_a_walk_and_its_gradient_are_those_of_torchs_own_units(N: int, T: int, B
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=4), st.integers(1, 3))
-def test_looks_and_their_gradient_are_those_of_the_whole_square(lengths: list[int], H: int) -> None:
+def test_mean_attention_and_its_gradient_are_those_of_all_weights(lengths: list[int], H: int) -> None:
     torch.manual_seed(0)
     B, T, d = len(lengths), 6, 3
     q, k = (torch.randn(B, T, H, d, requires_grad=True) for _ in range(2))

@@ -52,6 +52,15 @@ class Codes(nn.Module):
         size = len(self.table) - 1
         return self.table[torch.where(numbers < 0, size, numbers.clamp(max=size - 1))]
 
+    def pair(self, positions: Positions, words: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor] | None:
+        """The codes of two sequences, from the word of each position, (B, S) and (B, L)."""
+        if positions == "none":
+            return None
+        if positions == "word":
+            return self(words[0]), self(words[1])
+        first, second = (self(torch.arange(w.shape[1], device=w.device))[None] for w in words)
+        return first, second
+
 
 class Attention(nn.Module):
     """Multi-head attention of a query sequence over a memory, by the fused kernel: space linear in length.

@@ -258,14 +258,7 @@ class Mgcma(System):
         return torch.cat([pool(s, m) for pool, s, m in zip(self.pools, x, masks, strict=True)], -1)
 
     def _codes(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
-        if self.settings.positions == "none":
-            return None
-        if self.settings.positions == "word":
-            return self.codes(frame_words(batch)), self.codes(batch.token_word)
-        device = batch.labels.device
-        sizes = batch.speech_mask.shape[1], batch.text_mask.shape[1]
-        speech, text = (self.codes(torch.arange(n, device=device))[None] for n in sizes)
-        return speech, text
+        return self.codes.pair(self.settings.positions, (frame_words(batch), batch.token_word))
 
     def _attention(
         self,

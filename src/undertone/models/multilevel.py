@@ -94,10 +94,10 @@ class Early(nn.Module):
         self.head = Head(pooled, width, dimensions.classes, dropout)
 
     def forward(self, batch: Batch, attention: bool = False) -> MemberOutput:
-        speech, speech_mask, numbers = self._speech(batch)  # (B, S, D), S = T at frame level
+        speech, speech_mask, words = self._speech(batch)  # (B, S, D), S = T at frame level
         x = (speech, self.text(batch))
         masks = (speech_mask, batch.text_mask)
-        codes = self._codes(numbers, batch.token_word)
+        codes = self.codes.pair(self.positions, (words, batch.token_word))
         attended: dict[str, Tensor] = {}
         for layer in self.mix:
             if attention:
@@ -115,15 +115,6 @@ class Early(nn.Module):
             return frames, batch.speech_mask, torch.full_like(batch.speech_mask, -1, dtype=torch.long)
         tier = tier_of(batch, self.level)
         return self.segments(frames, tier), tier.mask, tier.word
-
-    def _codes(self, speech_word: Tensor, token_word: Tensor) -> tuple[Tensor, Tensor] | None:
-        if self.positions == "none":
-            return None
-        if self.positions == "word":
-            return self.codes(speech_word), self.codes(token_word)
-        sizes = speech_word.shape[1], token_word.shape[1]
-        speech, text = (self.codes(torch.arange(n, device=token_word.device))[None] for n in sizes)
-        return speech, text
 
 
 class Multilevel(Ensemble):

@@ -209,9 +209,7 @@ class Unison(System):
                 y, spoken, tier_of(batch, "word").lengths, batch.token_word, masks[1]
             )
         both = segments, y
-        codes = (
-            (self.codes(words), self.codes(batch.token_word)) if self.settings.positions == "word" else None
-        )
+        codes = self.codes.pair(self.settings.positions, (words, batch.token_word))
         for layer in self.mix:
             both = layer(both, masks, codes)
         pooled = [pool(s, m) for pool, s, m in zip(self.joint, both, masks, strict=True)]
