@@ -55,8 +55,8 @@ def _file(name: str) -> Path | None:
     """
     root, *inner = name.split(".")
     path = Path(sys.modules[root].__path__[0], *inner)
-    found = (path.with_suffix(".py"), path / "__init__.py")
-    return next((file for file in found if inner and file.is_file()), None)
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files if inner and file.is_file()), None)
 
 
 def _bare(source: bytes) -> ast.Module:

@@ -61,7 +61,7 @@ def search_recipe(
 ) -> SearchResult:
     """Settings with the best mean validation UA over (the first) ``folds``.
 
-    The same utterances validate here and choose epochs later, so the best score is a little too good;
+    The same utterances validate the settings and choose epochs later, so the best score is a little too good;
     the test parts, which the report is about, stay untouched.
     """
     score = ValidationScore(recipe, folds)

@@ -1,9 +1,9 @@
-"""A trained system as a folder: weights, settings, and a card that says what it is. Nothing is unpickled.
+"""A trained system as a folder: weights, settings, and a card that describes it. Nothing is unpickled.
 
     config.toml         the system's name, its settings and the sizes it was built for
     model.safetensors   parameters, normalisation, temperature
-    card.json           labels, encoders with their identities, figures, versions
-    tokenizer.json      where the text tokenizer was fitted on the training side
+    card.json           labels, encoders with their identities, metrics, versions
+    tokenizer.json      where the text tokenizer was fitted on the training part
     encoders.json       where encoders learned with the system: their settings
 
 Weights of encoders that learned are among the others in ``model.safetensors``.
@@ -22,6 +22,7 @@ from pydantic import Field
 
 from undertone.config import Config, dump_toml, load_toml
 from undertone.errors import ModelError
+from undertone.files import whole, write_json, write_whole
 from undertone.models.example import Dimensions
 from undertone.models.system import System, SystemConfig
 from undertone.models.table import SYSTEMS, build
@@ -38,7 +39,7 @@ FILES = (CONFIG, WEIGHTS, CARD, TOKENIZER, ENCODERS)
 
 
 class Tokenizer(Protocol):
-    """What was fitted to split texts, and can write itself down."""
+    """A fitted tokenizer that can be saved."""
 
     def save(self, path: Path) -> object: ...
 
@@ -60,7 +61,7 @@ class _Folder(Config):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """What ``load`` gives back."""
+    """A model folder, read."""
 
     path: Path
     name: str
@@ -102,17 +103,16 @@ def save(path: Path, system: System, card: Mapping[str, Any], tokenizer: Tokeniz
         "dimensions": asdict(system.dimensions),
         "settings": system.config.plain(),
     }
-    _write(path / CONFIG, dump_toml(values))
+    write_whole(path / CONFIG, dump_toml(values))
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in system.state_dict().items()}
     if isinstance(system, Tuned):
-        _write(path / ENCODERS, json.dumps(system.settings(), indent=2, sort_keys=True) + "\n")
-    part = path / (WEIGHTS + ".part")
-    save_file(tensors, part, metadata={"format": "pt"})
-    part.replace(path / WEIGHTS)
+        write_json(path / ENCODERS, system.settings(), indent=2, sort_keys=True)
+    with whole(path / WEIGHTS) as part:
+        save_file(tensors, part, metadata={"format": "pt"})
     if tokenizer is not None:
         tokenizer.save(path / TOKENIZER)
     plain = {**card, "labels": list(labels), "system": name_of(system)}
-    _write(path / CARD, json.dumps(plain, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+    write_json(path / CARD, plain, indent=2, sort_keys=True)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
@@ -173,9 +173,3 @@ def _load_weights(system: System, path: Path) -> None:
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise ModelError(f"{path}: does not fit {CONFIG} beside it: {first}") from None
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)

@@ -1,4 +1,4 @@
-"""What every system is: a network from a batch to logits, with its loss terms by name.
+"""The base of every system: a network from a batch to logits, with its loss terms by name.
 
 A system is one or several *members* with disjoint parameters. Most have one. ``multilevel`` and
 ``score`` have several, trained in one pass over the data but independent in effect: the loop clips
@@ -6,7 +6,7 @@ each member's gradient alone and keeps each member's own best epoch; afterwards 
 sees the members' validation posteriors, and only those, to weight them.
 
 A missing modality is legal input for every system, in training and after: ``Batch.present`` decides,
-and nothing of an absent side's numbers is looked at.
+and a missing side's values have no influence.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ computed from vectors that went through ``System.gather``."""
 
 
 class SystemConfig(Config):
-    """What all systems can be told."""
+    """Settings that all systems have."""
 
     modality_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of training utterances that lose one modality (which one: even odds), taken by the loop."""
@@ -57,12 +57,12 @@ class Output:
     vectors: dict[str, Tensor] = field(default_factory=dict)
     """Pooled vectors: ``fused`` (B, D) for the embedding map, and others by name."""
     attention: dict[str, Tensor] = field(default_factory=dict)
-    """When asked for: ``frame`` (B, T), ``phone``, ``syllable``, ``word`` (B, S of that tier) and ``token``
+    """Where it is wanted: ``frame`` (B, T), ``phone``, ``syllable``, ``word`` (B, S of that tier) and ``token``
     (B, L) weights, those a system has, each summing to 1 where that modality is present."""
     extra: dict[str, Tensor] = field(default_factory=dict)
     """What the system's own loss terms need."""
     batch: Batch | None = None
-    """The batch as the head took it, where encoders in the graph made it another than came in."""
+    """The batch of the head, where encoders in the graph changed the one that came in."""
 
     def sides(self) -> dict[str, Tensor]:
         """Logits by perspective: ``fused``, and ``speech`` and ``text`` where there is such a branch."""
@@ -78,9 +78,9 @@ class System(nn.Module):
     cost: float = 4.0
     """How long training takes, relative to the other systems, roughly: long jobs are started first."""
     rank: int = 0
-    """Which is preferred where nothing is asked for: the highest; 0 for what is there to compare with."""
+    """Without a choice by the user the highest rank is taken; 0 for systems that others are compared with."""
     exportable: bool = True
-    """Whether the graph is the same whatever the clip, so that it can be written down once."""
+    """Whether the graph is the same for every clip, so that it can be exported."""
 
     weights: dict[str, float]
     """How much each loss term counts; 0 switches a term off. Set by the subclass from its config."""
@@ -88,11 +88,11 @@ class System(nn.Module):
     """How a term is reduced over the batch, where it is not a mean: training over several processes and
     over accumulated batches scales each kind so that the gradient is that of the whole batch."""
     criterion: Callable[[Tensor, Tensor], Tensor]
-    """Mean loss of logits (…, C) against labels: cross-entropy unless the trainer asks for class weights
+    """Mean loss of logits (…, C) against labels: cross-entropy unless the trainer sets class weights
     or focal loss. Terms that are a plain classification loss go through it."""
     speech_mean: Tensor
     speech_std: Tensor
-    """(Ds,) of the training side's frames, 0 and 1 until ``standardise`` is told otherwise. Every call
+    """(Ds,) of the training part's frames, 0 and 1 until ``standardise`` sets them. Every call
     sees frames standardised by them, so that a saved model carries its own normalisation."""
     temperature: Tensor
     """What logits are divided by in ``posteriors``: 1 until ``calibration`` has fitted it on validation.
@@ -108,7 +108,7 @@ class System(nn.Module):
         self.weights = {"fused": 1.0}
         self.reductions = {}
         self.criterion = cross_entropy
-        self.gather = _itself
+        self.gather = _identity
         self.register_buffer("speech_mean", torch.zeros(dimensions.speech))
         self.register_buffer("speech_std", torch.ones(dimensions.speech))
         self.register_buffer("temperature", torch.ones(()))
@@ -125,7 +125,7 @@ class System(nn.Module):
         self.speech_std.copy_(std)
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
-        """Logits and intermediates; ``attention`` asks for the weights too."""
+        """Logits and intermediates; with the weights where ``attention`` is True."""
         raise NotImplementedError
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
@@ -139,7 +139,7 @@ class System(nn.Module):
     def asides(self, output: Output) -> dict[str, Tensor]:  # noqa: ARG002
         """Further posteriors (B, n) by name, ``group/name`` for one of several; most systems have none.
 
-        What they are over the card says under ``asides``, or else it is the classes.
+        The card names what they are over under ``asides``; without that it is the classes.
         """
         return {}
 
@@ -151,12 +151,12 @@ class System(nn.Module):
         """Weight the members from their validation posteriors (n, C); nothing to do for one member."""
 
 
-def scored(labels: Tensor, here: Tensor) -> Tensor:
-    """The labels (B,) or (B, U), IGNORE for every utterance where ``here (B,)`` is False."""
-    return torch.where(here if labels.ndim == 1 else here[:, None], labels, IGNORE)
+def scored(labels: Tensor, present: Tensor) -> Tensor:
+    """The labels (B,) or (B, U), IGNORE for every utterance where ``present (B,)`` is False."""
+    return torch.where(present if labels.ndim == 1 else present[:, None], labels, IGNORE)
 
 
-def _itself(vectors: Tensor) -> Tensor:
+def _identity(vectors: Tensor) -> Tensor:
     return vectors
 
 

@@ -32,7 +32,7 @@ SYSTEMS: dict[str, tuple[type[System], type[SystemConfig]]] = {
 
 
 def preferred() -> str:
-    """The name of the system that ranks highest: what the others are compared with unless told otherwise."""
+    """The name of the system that ranks highest: others are compared with it by default."""
     return max(SYSTEMS, key=lambda name: SYSTEMS[name][0].rank)
 
 
