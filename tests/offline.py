@@ -40,9 +40,9 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
 def loopback_up() -> None:
     """Loopback is down in a new network namespace; elsewhere nothing changes."""
     up_and_running = 0x1 | 0x8 | 0x40
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
-        with contextlib.suppress(OSError):  # not in a namespace of our own: it is up
-            fcntl.ioctl(plain, 0x8914, struct.pack("16sh14x", b"lo", up_and_running))
+    plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with plain, contextlib.suppress(OSError):  # not in a namespace of our own: it is up
+        fcntl.ioctl(plain, 0x8914, struct.pack("16sh14x", b"lo", up_and_running))
 
 
 def predict(folder: Path) -> None:
