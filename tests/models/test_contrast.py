@@ -13,7 +13,14 @@ from scipy.linalg import sqrtm
 
 from tests.models.synthetic import IDS, VARIANTS, examples, make, total
 from undertone.models.batch import collate
-from undertone.models.contrast import contrast, entropy_floor, hard_negatives, negatives, wasserstein
+from undertone.models.contrast import (
+    contrast,
+    entropy_floor,
+    hard_negatives,
+    negatives,
+    products,
+    wasserstein,
+)
 from undertone.models.example import IGNORE
 
 ALIGNING = [v for v in VARIANTS if v.split()[0] in ("mgcma", "unison") and v != "unison bare"]
@@ -41,6 +48,36 @@ def test_identical_distributions_are_at_no_distance() -> None:
     distance = wasserstein(mean, std, mean, std).diagonal()
     assert (distance >= 0).all()
     assert (distance <= 1e-6 * (mean**2).sum(-1)).all()
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_autocast_leaves_distances_and_products_at_full_precision(kind: torch.dtype) -> None:
+    """A small distance is the difference of large products, which bf16 rounds by far more than itself."""
+    torch.manual_seed(0)
+    parts = [torch.randn(6, 64, dtype=kind) + 10 for _ in range(2)]
+    stds = [torch.rand(6, 64, dtype=kind) for _ in range(2)]
+    exact = wasserstein(parts[0].double(), stds[0].double(), parts[1].double(), stds[1].double())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = wasserstein(parts[0], stds[0], parts[1], stds[1])
+        product = products(parts[0], parts[1])
+    assert inside.dtype == product.dtype == kind
+    torch.testing.assert_close(inside.double(), exact, rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(
+        product.double(), parts[0].double() @ parts[1].double().T, rtol=1e-5, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("variant", ["mgcma", "mgcma distribution", "mgcma instance"])
+def test_alignment_terms_are_the_same_within_autocast(variant: str) -> None:
+    """Of one and the same output: what they compute from it stays in single precision."""
+    system, batch = make(variant).eval(), collate(examples(6), IDS)
+    with torch.no_grad():
+        output = system(batch)
+        plain = system.terms(output, batch)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            cast = system.terms(output, batch)
+    for name in {"distribution", "instance"} & plain.keys():
+        torch.testing.assert_close(cast[name], plain[name], rtol=1e-6, atol=1e-6)
 
 
 def _slow_contrast(sim: list[list[float]], labels: list[int], label_aware: bool) -> float:

@@ -90,6 +90,25 @@ def test_half_precision_outside_is_single_precision_within() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
 
 
+def test_gradients_by_hand_are_right_to_double_precision() -> None:
+    torch.manual_seed(0)
+    walk = [torch.randn(*shape, dtype=torch.float64) for shape in ((2, 4, 3, 6), (2, 6, 2), (2, 6))]
+    looks = [torch.randn(2, 5, 2, 3, dtype=torch.float64) for _ in range(2)]
+    assert torch.autograd.gradcheck(gru_states, [x.requires_grad_() for x in walk])
+    lengths = torch.tensor([5, 2])
+    assert torch.autograd.gradcheck(
+        lambda q, k: mean_attention(q, k, lengths), [x.requires_grad_() for x in looks]
+    )
+
+
+def test_double_precision_stays_double() -> None:
+    torch.manual_seed(0)
+    layer, x = BiGRU(4, 6).double(), torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True)
+    states = layer(x, torch.tensor([5, 3]))
+    states.sum().backward()
+    assert states.dtype == torch.float64 and x.grad is not None and x.grad.dtype == torch.float64
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_a_graph_shows_torchs_own_unit() -> None:
     graph = torch.jit.trace(

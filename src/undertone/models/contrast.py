@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from undertone.models.example import IGNORE
 
-__all__ = ["contrast", "entropy_floor", "hard_negatives", "negatives", "wasserstein"]
+__all__ = ["contrast", "entropy_floor", "hard_negatives", "negatives", "products", "wasserstein"]
 
 
 def wasserstein(mean_a: Tensor, std_a: Tensor, mean_b: Tensor, std_b: Tensor) -> Tensor:
@@ -20,9 +20,21 @@ def wasserstein(mean_a: Tensor, std_a: Tensor, mean_b: Tensor, std_b: Tensor) ->
 
     ‖μ - μ'‖² + ‖σ - σ'‖²: the general formula for diagonal covariances.
     """
-    a, b = torch.cat([mean_a, std_a], -1).float(), torch.cat([mean_b, std_b], -1).float()
-    squares = (a**2).sum(-1)[:, None] + (b**2).sum(-1)[None, :]
-    return (squares - 2 * a @ b.T).clamp(min=0.0)
+    with torch.autocast(mean_a.device.type, enabled=False):
+        a, b = _full(torch.cat([mean_a, std_a], -1)), _full(torch.cat([mean_b, std_b], -1))
+        squares = (a**2).sum(-1)[:, None] + (b**2).sum(-1)[None, :]
+        return (squares - 2 * a @ b.T).clamp(min=0.0)
+
+
+def products(a: Tensor, b: Tensor) -> Tensor:
+    """(n, m) scalar products of the rows of a (n, D) and b (m, D), in single precision under autocast too."""
+    with torch.autocast(a.device.type, enabled=False):
+        return _full(a) @ _full(b).T
+
+
+def _full(x: Tensor) -> Tensor:
+    """At least single precision. Autocast would undo a cast: it turns a product of such vectors into bf16."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def negatives(labels: Tensor, label_aware: bool) -> Tensor:
@@ -43,7 +55,7 @@ def contrast(similarity: Tensor, against: Tensor) -> Tensor:
     if n == 0:
         return similarity.sum()
     allowed = against | torch.eye(n, dtype=torch.bool, device=similarity.device)
-    scores = similarity.float().masked_fill(~allowed, float("-inf"))
+    scores = _full(similarity).masked_fill(~allowed, float("-inf"))
     target = torch.arange(n, device=similarity.device)
     return 0.5 * (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target))
 

@@ -23,7 +23,14 @@ from torch.nn import functional as F
 
 from undertone.models.attention import Attention, CoAttention, Codes, Positions, SelfAttention
 from undertone.models.batch import Batch
-from undertone.models.contrast import contrast, entropy_floor, hard_negatives, negatives, wasserstein
+from undertone.models.contrast import (
+    contrast,
+    entropy_floor,
+    hard_negatives,
+    negatives,
+    products,
+    wasserstein,
+)
 from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Pooling, PoolingKind, frame_words, masked_mean
@@ -201,7 +208,7 @@ class Mgcma(System):
             terms["distribution"] = contrast(similarity, against)
         if "instance" in self.weights:
             speech, text = (self.gather(extra[f"{s} instance"])[complete] for s in ("speech", "text"))
-            terms["instance"] = contrast(speech @ text.T / self.settings.temperature, against)
+            terms["instance"] = contrast(products(speech, text) / self.settings.temperature, against)
         if "match" in self.weights:
             terms["match"] = self._match(output, batch)
         if "entropy" in self.weights:
@@ -244,7 +251,7 @@ class Mgcma(System):
         """(n, n) similarities by which hard negatives are drawn, within this process' batch."""
         if self.settings.instance:
             speech, text = extra["speech instance"][rows], extra["text instance"][rows]
-            return speech @ text.T / self.settings.temperature
+            return products(speech, text) / self.settings.temperature
         return torch.zeros(len(rows), len(rows), device=rows.device)
 
     def _pooled(

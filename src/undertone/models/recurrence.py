@@ -119,7 +119,7 @@ class _States(torch.autograd.Function):
         torch.mul(by_n, from_state_n, out=by_r).mul_(1 - r)
         torch.sub(before, n, out=by_z).mul_(z * (1 - z))
         # from the last time to the first: slopes become gradients in place
-        total = grad.float().clone(memory_format=torch.contiguous_format)
+        total = grad.to(slopes.dtype).clone(memory_format=torch.contiguous_format)
         for t in range(T - 1, -1, -1):
             step, of_state = slopes[:, t], total[:, t]
             step.view(N, B, 3, H).mul_(of_state[:, :, None])

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from undertone.models.attention import CoAttention, Codes
 from undertone.models.batch import Batch, Segments
-from undertone.models.contrast import contrast, negatives, wasserstein
+from undertone.models.contrast import contrast, negatives, products, wasserstein
 from undertone.models.delivery import Delivery
 from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
@@ -241,7 +241,7 @@ class Unison(System):
                 self.gather(F.normalize(f(v).float(), dim=-1))[complete]
                 for f, v in zip(self.instances, sides, strict=True)
             )
-            terms["instance"] = contrast(a @ b.T / self.settings.temperature, against)
+            terms["instance"] = contrast(products(a, b) / self.settings.temperature, against)
         return terms
 
     def _frames(self, batch: Batch) -> Tensor:
