@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.models.synthetic import batch_of, make
-from undertone.errors import ConfigError, ModelError
+from undertone.errors import ConfigError, ModelError, OutputError
 from undertone.models.folder import load, save
 
 LABELS = ["angry", "happy", "sad", "neutral"]
@@ -89,7 +89,7 @@ def test_a_save_that_is_cut_short_leaves_no_whole_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("safetensors.torch.save_file", _fail)
-    with pytest.raises(OSError):
+    with pytest.raises(OutputError, match="disk full"):
         save(folder, make("concat", seed=1), {"labels": LABELS})
     with pytest.raises(ModelError, match="not a model folder"):
         load(folder)

@@ -57,8 +57,8 @@ class Output:
     vectors: dict[str, Tensor] = field(default_factory=dict)
     """Pooled vectors: ``fused`` (B, D) for the embedding map, and others by name."""
     attention: dict[str, Tensor] = field(default_factory=dict)
-    """Where it is wanted: ``frame`` (B, T), ``phone``, ``syllable``, ``word`` (B, S of that tier) and ``token``
-    (B, L) weights, those a system has, each summing to 1 where that modality is present."""
+    """Where wanted: weights ``frame`` (B, T), ``phone``, ``syllable``, ``word`` (B, S of that tier) and
+    ``token`` (B, L), those a system has, each summing to 1 where that modality is present."""
     extra: dict[str, Tensor] = field(default_factory=dict)
     """What the system's own loss terms need."""
     batch: Batch | None = None
