@@ -15,7 +15,7 @@ from undertone.evaluation import card as cards
 from undertone.evaluation.results import evaluate
 from undertone.experiment import examples
 from undertone.experiment.crossval import crossval
-from undertone.experiment.material import Features, read_corpus
+from undertone.experiment.material import Features, open_material, read_corpus
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import run_job
 from undertone.models import folder as models
@@ -228,8 +228,6 @@ def test_turns_of_a_dialogue_are_predicted_one_by_one(tmp_path: Path) -> None:
 
     class Vectors(Planted):
         def __call__(self, recipe_, data):  # type: ignore[no-untyped-def]
-            from dataclasses import replace
-
             found = super().__call__(recipe_, data)
             keys = {}
             with self.store.writer() as writer:
@@ -250,6 +248,14 @@ def test_turns_of_a_dialogue_are_predicted_one_by_one(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     assert len(rows) == 30 and features is not None
     assert figures(folder)["ua"] > 0.6
+    material = open_material(folder.parents[1], made.manifest, everything=True)
+    first, *rest = material.corpus.utterances
+    speech = {u.id: material.features.speech[u.id] for u in rest}
+    lacking = replace(material, features=replace(material.features, speech=speech))
+    dialogues = examples.examples(lacking, made, (first, *rest), None)
+    masks = [(e.ids, e.turn_present) for e in dialogues]
+    without = [ids[i] for ids, mask in masks if mask is not None for i in np.flatnonzero(~mask.all(1))]
+    assert without == [first.id], "a turn without speech is missing, not a vector of zeros"
 
 
 def test_a_whole_crossval_over_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -191,3 +192,41 @@ def test_a_dialogue_of_unlabelled_turns_costs_nothing() -> None:
     silent = type(item)(**{**item.__dict__, "labels": np.full(3, IGNORE)})
     system, batch = _system(level="dialogue"), collate([silent], TURNS)
     assert sum(system.terms(system(batch), batch).values()).item() == 0.0
+
+
+def _without_speech(item: Example, turn: int, filling: float) -> Example:
+    assert item.speech is not None
+    present = np.ones((len(item.ids), 2), bool)
+    present[turn, 0] = False
+    speech = item.speech.copy()
+    speech[turn] = filling
+    return replace(item, speech=speech, turn_present=present)
+
+
+@each_stage
+@pytest.mark.parametrize("context", ["none", "past", "full"])
+def test_a_turn_without_speech_enters_as_nothing(stage: str, operator: str, context: str) -> None:
+    """Whatever stands at its place, and whatever frames are standardised by."""
+    system = _system(level="dialogue", context=context, stage=stage, operator=operator).eval()
+    item = _dialogues([5])[0]
+    plain = system(collate([_without_speech(item, 0, 0.0)], TURNS))
+    assert torch.isfinite(plain.logits).all()
+    torch.testing.assert_close(system(collate([_without_speech(item, 0, 9.0)], TURNS)).logits, plain.logits)
+    system.standardise(torch.full((6,), 3.0), torch.full((6,), 2.0))
+    moved = replace(_without_speech(item, 0, 0.0), speech=2 * item.speech + 3)  # type: ignore[operator]
+    torch.testing.assert_close(system(collate([moved], TURNS)).logits, plain.logits, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(
+        system(collate([replace(moved, turn_present=None)], TURNS)).logits, plain.logits
+    )
+
+
+def test_a_turn_without_speech_has_no_speech_logits_and_no_speech_term() -> None:
+    system = _system(level="dialogue").eval()
+    item = replace(_dialogues([3])[0], labels=np.array([IGNORE, 2, IGNORE]))
+    batch = collate([_without_speech(item, 1, 0.0)], TURNS)
+    output = system(batch)
+    assert output.speech is not None and output.text is not None
+    assert not output.speech[0, 1].any() and output.speech[0, 0].any()
+    torch.testing.assert_close(output.logits[0, 1], output.text[0, 1])
+    terms = system.terms(output, batch)
+    assert terms["speech"].item() == 0.0 and terms["text"].item() > 0 and terms["fused"].item() > 0

@@ -49,3 +49,12 @@ def test_dialogues_are_counted_by_turns() -> None:
     assert (
         data.targets.tolist() == [1, -1, 1] and data.counts.tolist() == [2] and data.classes.tolist() == [1]
     )
+
+
+def test_statistics_are_of_the_turns_that_have_speech() -> None:
+    speech = np.array([[1.0, 2.0], [0.0, 0.0], [3.0, 6.0]], np.float32)
+    present = np.array([[True, True], [False, True], [True, True]])
+    dialogue = Example("d", speech, labels=np.zeros(3, np.int64), ids=("a", "b", "c"), turn_present=present)
+    statistics = frame_statistics([dialogue], 2)
+    assert statistics is not None
+    assert [x.tolist() for x in statistics] == [[2.0, 4.0], [1.0, 2.0]]

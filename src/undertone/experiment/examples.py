@@ -246,11 +246,16 @@ def _dialogue(
         labels=np.array([turns[i].label for i in order], np.int64),
         ids=tuple(turns[i].id for i in order),
         speakers=np.array([people[utterances[i].speaker] for i in order], np.int64),
+        turn_present=np.array([[_given(turns[i].speech), _given(turns[i].text)] for i in order]),
     )
 
 
+def _given(vectors: Vectors | None) -> bool:
+    return vectors is not None and len(vectors) > 0
+
+
 def _stack(turns: Sequence[Vectors | None]) -> Vectors | None:
-    """(U, D), a turn without the modality being zeros; None where no turn has it."""
+    """(U, D), zeros (masked) for a turn without the modality; None where no turn has it."""
     first = next((x for x in turns if x is not None and len(x)), None)
     if first is None:
         return None

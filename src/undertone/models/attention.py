@@ -97,7 +97,8 @@ class Attention(nn.Module):
         allowed = (mask | ~nonempty[:, None])[:, None, None]  # (B, 1, 1, M); softmax needs one key at least
         if causal:
             times = torch.arange(memory.shape[1], device=mask.device)
-            allowed = allowed & (times[None, :] <= times[:, None])
+            # a query that is masked itself may have no key before it: its own keeps the softmax finite
+            allowed = allowed & (times[None, :] <= times[:, None]) | (times[None, :] == times[:, None])
         values = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         B, Q, D = query.shape
         output: Tensor = self.out(values.transpose(1, 2).reshape(B, Q, D))

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,6 +66,8 @@ class Batch:
     """(B, 2) bool: whether there is speech / text."""
     speakers: Tensor | None = None
     """(B, U) at dialogue level."""
+    turn_present: Tensor | None = None
+    """(B, U, 2) bool at dialogue level: does the turn have speech / text?"""
     turns: tuple[tuple[str, ...], ...] = ()
     """The ids of the turns at dialogue level."""
     speech_gate: Tensor | None = None
@@ -77,13 +80,20 @@ class Batch:
 
     @property
     def speech_mask(self) -> Tensor:
-        """(B, T), True where a frame is real."""
-        return mask_from(self.speech_lengths, self.speech.shape[-1 if self.speech.ndim == 2 else -2])
+        """(B, T), True where a frame is real; a turn without speech has none."""
+        mask = mask_from(self.speech_lengths, self.speech.shape[-1 if self.speech.ndim == 2 else -2])
+        return mask if self.turn_present is None else mask & self.turn_present[..., 0]
 
     @property
     def text_mask(self) -> Tensor:
-        """(B, L), True where a token is real."""
-        return mask_from(self.text_lengths, self.text.shape[1])
+        """(B, L), True where a token is real; a turn without text has none."""
+        mask = mask_from(self.text_lengths, self.text.shape[1])
+        return mask if self.turn_present is None else mask & self.turn_present[..., 1]
+
+    @property
+    def modalities(self) -> Tensor:
+        """(B, 2), or (B, U, 2) at dialogue level: which modalities what is judged has."""
+        return self.present if self.turn_present is None else self.present[:, None] & self.turn_present
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
         """The batch on a device; ``dtype`` casts the floating-point inputs only."""
@@ -142,7 +152,18 @@ def collate(examples: Sequence[Example], dimensions: Dimensions) -> Batch:
         present=torch.stack(lengths, 1) > 0,
         speakers=torch.from_numpy(filled([e.speakers for e in examples], None, -1)) if dialogues else None,
         turns=tuple(e.ids for e in examples) if dialogues else (),
+        turn_present=_turn_present(examples) if dialogues else None,
     )
+
+
+def _turn_present(examples: Sequence[Example]) -> Tensor:
+    """(B, U, 2), False on padding."""
+    present = torch.zeros(len(examples), max(len(e.ids) for e in examples), 2, dtype=torch.bool)
+    for row, example in zip(present, examples, strict=True):
+        whole = np.array([example.speech is not None, example.text is not None])
+        known = example.turn_present
+        row[: len(example.ids)] = torch.from_numpy(whole if known is None else known)
+    return present
 
 
 def _labels(examples: Sequence[Example]) -> Tensor:

@@ -58,6 +58,8 @@ class Example:
     """The turns' ids at dialogue level."""
     speakers: NDArray[np.int64] | None = None
     """(U,) at dialogue level: who speaks, numbered within the dialogue."""
+    turn_present: NDArray[np.bool_] | None = None
+    """(U, 2) at dialogue level: does the turn have speech / text? None: as the dialogue has."""
 
 
 def padded(

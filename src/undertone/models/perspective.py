@@ -151,7 +151,9 @@ class EarlyFusion(nn.Module):
             lengths = lengths.clamp(min=1)  # where speech is missing, text is added to one frame of zeros
             text = self._to_frames(speech, text, batch.text_mask)
         mask = torch.arange(speech.shape[1], device=lengths.device) < lengths[:, None]
-        return self._fuse(speech, text, batch.present) * mask[..., None], lengths, mask
+        if self.aligned:
+            mask = mask & batch.modalities.any(-1)
+        return self._fuse(speech, text, batch.modalities) * mask[..., None], lengths, mask
 
     def _to_frames(self, speech: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         if self.reads is not None:
@@ -180,7 +182,7 @@ class LateFusion(nn.Module):
 
     def forward(self, speech: Tensor, text: Tensor, present: Tensor) -> Tensor:
         if self.operator == "product":
-            missing = ~(present if speech.ndim == 2 else present[:, None])
+            missing = ~present
             return torch.where(missing[..., :1], 1.0, speech) * torch.where(missing[..., 1:], 1.0, text)
         both = torch.cat([speech, text], -1)
         if self.join is not None:
@@ -194,7 +196,7 @@ class LateFusion(nn.Module):
 
 def _gates(scores: Tensor, present: Tensor) -> Tensor:
     """(…, 2) weights of speech and text, summing to 1 over the sides that are present."""
-    mask = present if scores.ndim == 2 else present[:, None]
+    mask = present if scores.ndim == present.ndim else present[:, None]
     return scores.masked_fill(~mask, -1e4).softmax(-1) * mask
 
 
@@ -250,18 +252,19 @@ class Perspective(System):
         assert self.speech_branch is not None and self.text_branch is not None
         x_speech = self.speech_branch(speech, batch.speech_lengths, batch.speech_mask)
         x_text = self.text_branch(text, batch.text_lengths, batch.text_mask)
-        z_speech, v_speech = self._unimodal(self.speech_classifier, x_speech, batch.present[:, 0])
-        z_text, v_text = self._unimodal(self.text_classifier, x_text, batch.present[:, 1])
+        z_speech, v_speech = self._unimodal(self.speech_classifier, x_speech, batch.modalities[..., 0])
+        z_text, v_text = self._unimodal(self.text_classifier, x_text, batch.modalities[..., 1])
         if self.fused is not None:
             logits, vector = self.fused(x_speech + x_text)
         else:
             assert self.late is not None and z_speech is not None and z_text is not None
-            logits, vector = self.late(z_speech, z_text, batch.present), torch.cat([v_speech, v_text], -1)
+            logits, vector = self.late(z_speech, z_text, batch.modalities), torch.cat([v_speech, v_text], -1)
         return Output(logits, z_speech, z_text, vectors={"fused": vector}, attention=weights)
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """The three perspectives' cross-entropies; a missing side has no term."""
-        present = {"fused": batch.present.any(1), "speech": batch.present[:, 0], "text": batch.present[:, 1]}
+        has = batch.modalities
+        present = {"fused": has.any(-1), "speech": has[..., 0], "text": has[..., 1]}
         return {
             name: self._cross_entropy(logits, scored(batch.labels, present[name]))
             for name, logits in output.sides().items()
@@ -279,8 +282,7 @@ class Perspective(System):
         if classifier is None:
             return None, x
         logits, vector = classifier(x)
-        mask = present[:, None] if logits.ndim == 2 else present[:, None, None]
-        return logits * mask, vector
+        return logits * present[..., None], vector
 
     def _attention(self, speech: Tensor, text: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The weight of each frame and token in its side's self-attention."""

@@ -153,7 +153,7 @@ class System(nn.Module):
 
 def scored(labels: Tensor, present: Tensor) -> Tensor:
     """The labels (B,) or (B, U), IGNORE for every utterance where ``present (B,)`` is False."""
-    return torch.where(present if labels.ndim == 1 else present[:, None], labels, IGNORE)
+    return torch.where(present if labels.ndim == present.ndim else present[:, None], labels, IGNORE)
 
 
 def _identity(vectors: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def frame_statistics(examples: Sequence[Example], width: int) -> tuple[Tensor, T
     """
     import torch
 
-    speech = [e.speech for e in examples if e.speech is not None and e.speech.ndim > 1]
+    speech = [_frames(e) for e in examples if e.speech is not None and e.speech.ndim > 1]
     if not speech:
         return None
     step = max(1, len(speech) // _STATISTICS_SIZE)
@@ -94,6 +94,12 @@ def frame_statistics(examples: Sequence[Example], width: int) -> tuple[Tensor, T
     deviation = np.sqrt(np.maximum(square / count - mean**2, 0.0))
     deviation[deviation < 1e-4] = 1.0
     return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
+
+
+def _frames(example: Example) -> NDArray[np.floating]:
+    """The example's frames; of a dialogue, the vectors of the turns that have speech."""
+    assert example.speech is not None
+    return example.speech if example.turn_present is None else example.speech[example.turn_present[:, 0]]
 
 
 def _length(example: Example) -> int:
