@@ -63,7 +63,7 @@ class _Refused(Exception):
         self.status, self.why, self.headers = status, why, headers
 
 
-class _Gone(Exception):
+class _Disconnected(Exception):
     """The client has hung up; nobody waits for an answer."""
 
 
@@ -164,7 +164,7 @@ class _Exchange:
                 await self._refuse(_Refused(503, "this took too long", **{"retry-after": "5"}))
             else:
                 await self._refuse(_Refused(408, "the body did not arrive in time"))
-        except _Gone:
+        except _Disconnected:
             self._record.status = 499  # as others log it: nobody was there to answer
         except Exception:
             log.exception("a request failed; this is a fault of the server's")
@@ -201,7 +201,7 @@ class _Exchange:
         while not self._complete:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise _Gone
+                raise _Disconnected
             chunk = message.get("body", b"")
             if len(self._body) + len(chunk) > self._settings.max_bytes:
                 raise self._gate.too_large()
