@@ -141,6 +141,8 @@ class Prediction:
     text: str | None = None
     text_source: str | None = None
     """``given``, ``gold``, or the name of the recogniser that wrote the text."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Each label's share of the speech time, largest first; empty where there is no speech."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What only some models add (``ravdess8``, ``uncalibrated``); not part of ``plain``."""
 
@@ -163,6 +165,7 @@ class Prediction:
             "probabilities": rounded(self.probabilities),
             "perspectives": {name: rounded(values) for name, values in self.perspectives.items()},
             "agree": self.agree,
+            "shares": rounded(self.shares),
             "modalities": list(self.modalities),
             "text": self.text,
             "text_source": self.text_source,

@@ -15,13 +15,13 @@ from undertone.errors import AudioError, ModelError
 from undertone.judging.clip import Clip, Recording, abstain
 from undertone.judging.fakes import FakeModel
 from undertone.judging.locate import locate
-from undertone.judging.plan import Course
 from undertone.judging.predictor import Predictor, load, load_model
+from undertone.judging.regions import Region, pooled
 from undertone.judging.settings import Segmenting
 from undertone.judging.transcripts import Transcript, excerpt
 from undertone.judging.words import Words
 from undertone.models.table import SYSTEMS
-from undertone.types import Alignment, Prediction, Segment, TimelineSegment
+from undertone.types import Alignment, Prediction, Segment
 
 Make = Callable[..., Any]
 TEXT = "what a lovely day"
@@ -213,23 +213,24 @@ def test_a_long_recording_without_speech_gets_no_label(make_wav: Make) -> None:
     assert answer.modalities == ()
 
 
-def test_an_excerpt_holds_the_words_whose_middle_it_hears() -> None:
-    text, part = excerpt(Alignment(word=WORDS), TEXT, 0.4, 1.1)
-    assert text == "a lovely"
-    assert [(w.text, w.chars) for w in part.word] == [("a", (0, 1)), ("lovely", (2, 8))]
-    assert part.word[0].start == pytest.approx(0.1)
-    assert excerpt(Alignment(word=WORDS), TEXT, 5, 6) == ("", Alignment())
+def test_an_excerpt_holds_the_words_whose_middle_lies_in_it() -> None:
+    words = Transcript(TEXT, alignment=Alignment(word=WORDS))
+    part = excerpt(words, 0.4, 1.1)
+    assert part is not None and part.words.alignment is not None
+    assert (part.words.text, part.start, part.first) == ("a lovely", 0.4, 5)
+    assert [(w.text, w.chars) for w in part.words.alignment.word] == [("a", (0, 1)), ("lovely", (2, 8))]
+    assert part.words.alignment.word[0].start == pytest.approx(0.1)
+    assert excerpt(words, 5, 6) is None
 
 
 def test_of_a_long_recording_too_a_model_abstains_below_its_own_threshold() -> None:
     model = FakeModel()
     mean = {"angry": 0.2, "happy": 0.2, "sad": 0.2, "neutral": 0.4}
-    cells = [TimelineSegment(0.0, 1.0, "neutral", 0.4, mean)]
-    course = Course(model)
-    course.cells = cells
-    assert course.prediction("a").label == "neutral"
+    said = Prediction("r", "neutral", 0.4, mean, {"fused": mean, "speech": mean}, modalities=("speech",))
+    regions = [Region(at, at + 9, np.zeros(0, np.float32), prediction=said) for at in (0, 20)]
+    assert pooled("a", model, regions, None, ()).label == "neutral"
     model.card = {**model.card, "abstain": {"threshold": 0.5}}
-    answer = course.prediction("a")
+    answer = pooled("a", model, regions, None, ())
     assert answer.label is None
     assert abstain(answer, 0.3).label == "neutral"
 

@@ -42,6 +42,7 @@ def regions_at_leisure(
     """The slow twin: regions from all probabilities at once."""
     quiet = round(settings.min_silence * RATE)
     pad, shortest = round(settings.pad * RATE), round(settings.min_speech * RATE)
+    longest = round(settings.region_up_to * RATE)
     found: list[tuple[int, int]] = []
     index = floor = 0
     while index < len(probabilities):
@@ -62,6 +63,9 @@ def regions_at_leisure(
         if open_at_end and last == len(probabilities) - 1:
             until = total  # the rest that fills no step counts as the step before
         end = min(until + pad, total)
+        while until - start >= longest:  # speech without a pause is cut
+            found.append((start, start + longest))
+            start += longest
         if until - start >= shortest:
             found.append((start, end))
         floor, index = end, after
@@ -210,7 +214,7 @@ def test_neighbours_of_one_label_merge_unless_silence_parts_them() -> None:
         ({"hop": 3.0}, "1.5 x hop"),
         ({"pad": 0.4}, "min_silence"),
         ({"speech_off": 0.6}, "speech_on"),
-        ({"whole_up_to": 2.0}, "timeline_from"),
+        ({"region_up_to": 2.0}, "window"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(changed: dict[str, float], why: str) -> None:

@@ -252,6 +252,9 @@ def _show(answer: Prediction) -> None:
             f"[bold]{escape(word.text)}[/]" if word is top else escape(word.text) for word in answer.words
         )
         console.print(f"[dim]words:[/] {words}")
+    if len(answer.shares) > 1:
+        shares = ", ".join(f"{label} {part:.0%}" for label, part in answer.shares.items())
+        console.print(f"[dim]of the speech:[/] {shares}")
     for cell in merged(answer.segments):
         console.print(f"[dim]{cell.start:8.2f} {cell.end:8.2f}[/]  {cell.label} ({cell.confidence:.0%})")
     console.print(f"[dim]{escape(answer.model)}[/]")

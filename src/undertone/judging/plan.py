@@ -18,16 +18,18 @@ the same plan, each in its own way of running a model:
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
 from undertone.errors import ModelError
 from undertone.judging.clip import Clip, Model, abstain
+from undertone.judging.regions import Region, RegionWords, pooled
 from undertone.judging.settings import Segmenting
-from undertone.judging.timeline import Timeline, overall
-from undertone.judging.transcripts import Transcript, excerpt
+from undertone.judging.timeline import Timeline
+from undertone.judging.transcripts import Excerpt, Transcript, excerpt
 from undertone.judging.vad import RATE, SpeechDetector
 from undertone.judging.windows import Segmenter, Window
 from undertone.types import Prediction, TimelineSegment
@@ -41,6 +43,7 @@ __all__ = ["Course", "Ended", "Step", "Steps", "Update", "advance", "follow", "p
 T = TypeVar("T")
 BATCH = 8
 """Windows that are judged in one step."""
+NOTHING = np.zeros(0, np.float32)
 ALIGN_UP_TO = 900.0
 """Seconds of a recording that is held whole so that words without times can be aligned."""
 
@@ -85,6 +88,7 @@ def plan(
     blocks: Iterable[Wave] | None,
     words: Transcript | None,
     *,
+    seconds: float | None = None,
     settings: Segmenting | None = None,
     aligner: Words | None = None,
     explain: bool = True,
@@ -92,30 +96,30 @@ def plan(
 ) -> Steps[Prediction]:
     """Judge one recording whose samples come in ``blocks`` (None: there is only text).
 
-    Up to ``settings.whole_up_to`` seconds it is judged as one clip; from ``settings.timeline_from`` seconds
-    it gets a timeline, and above ``whole_up_to`` its prediction is the mean of the timeline's cells.
+    Its stretches of speech are judged, not its silence: each region is one clip, and the recording's
+    posterior is the mean over its regions, each second of speech counting the same. From
+    ``settings.timeline_from`` seconds it gets a timeline too. ``seconds``, the recording's length, spreads
+    words without times over recordings that are too long to be held.
     """
     if blocks is None:
         if words is None:
             raise ModelError(f"{name}: neither audio nor text")
         (prediction,) = yield Step([Clip(name, None, words)], explain)
         return abstain(prediction, threshold)
-    settings = settings or Segmenting()
-    alignable = words is not None and words.alignment is None and aligner is not None
-    held = ALIGN_UP_TO if alignable else settings.whole_up_to
-    wave, rest = _held(blocks, round(held * model.rate))
-    if rest is None and words is not None and aligner is not None:
-        words = aligner.align(wave, words)
-    whole: Prediction | None = None
-    if rest is None and len(wave) <= settings.whole_up_to * model.rate:
-        (whole,) = yield Step([Clip(name, wave, words)], explain)
-    course = Course(model, settings, words=words)
-    if rest is not None or len(wave) >= settings.timeline_from * model.rate:
-        for block in _chained(wave, rest):
-            yield from course.feed(block)
-        yield from course.close()
-    prediction = course.prediction(name) if whole is None else replace(whole, segments=tuple(course.cells))
-    return abstain(prediction, threshold)
+    spread = None
+    if words is not None and words.alignment is None:
+        wave, rest = _held(blocks, round(ALIGN_UP_TO * model.rate))
+        if rest is not None:
+            spread = seconds
+        elif aligner is not None:
+            words = aligner.align(wave, words)
+        blocks = chain([wave], rest or ())
+    course = Course(model, settings, words=words, seconds=spread, explain=explain, live=False)
+    for block in blocks:
+        for first in range(0, len(block), 60 * RATE):
+            yield from course.feed(block[first : first + 60 * RATE])
+    yield from course.close()
+    return abstain(course.prediction(name), threshold)
 
 
 def _held(blocks: Iterable[Wave], most: int) -> tuple[Wave, Iterator[Wave] | None]:
@@ -125,19 +129,8 @@ def _held(blocks: Iterable[Wave], most: int) -> tuple[Wave, Iterator[Wave] | Non
     for block in remaining:
         held.append(block)
         if sum(map(len, held)) > most:
-            return _joined(held), remaining
-    return _joined(held), None
-
-
-def _joined(blocks: Sequence[Wave]) -> Wave:
-    return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros(0, np.float32), *blocks])
-
-
-def _chained(wave: Wave, rest: Iterator[Wave] | None) -> Iterator[Wave]:
-    """All samples, a minute at a time at most."""
-    for block in (wave, *(rest or ())):
-        for first in range(0, len(block), 60 * RATE):
-            yield block[first : first + 60 * RATE]
+            return np.concatenate(held), remaining
+    return held[0] if len(held) == 1 else np.concatenate([np.zeros(0, np.float32), *held]), None
 
 
 @dataclass(frozen=True)
@@ -151,22 +144,29 @@ class Update:
 
 
 class Course:
-    """The timeline of one recording, judged window by window while its samples come."""
+    """One recording, judged region by region while its samples come."""
 
     def __init__(
         self,
         model: Model,
         settings: Segmenting | None = None,
         *,
-        words: Transcript | None = None,
         detect: SpeechDetector | None = None,
+        words: Transcript | None = None,
+        seconds: float | None = None,
+        explain: bool = False,
+        live: bool = True,
     ) -> None:
-        self._model = model
-        self._segmenter = Segmenter(settings, detect)
-        self._timeline = Timeline(settings)
-        self._words = words if words is not None and words.alignment is not None else None
-        self.cells: list[TimelineSegment] = []
-        """Those that are final."""
+        """``live``: cells are wanted at once, not only where the recording turns out to be long enough."""
+        self._model, self._settings, self._explain = model, settings or Segmenting(), explain
+        self._segmenter = Segmenter(self._settings, detect)
+        self._timeline = Timeline(self._settings)
+        self._words = RegionWords(words, seconds) if words is not None else None
+        self._live = live
+        self._waiting: list[Window] = []  # those that wait until a timeline is known to be wanted
+        self._regions: list[Region] = []
+        self._silence: list[Wave] | None = []  # all samples, while no speech is detected
+        self._cells: list[TimelineSegment] = []
 
     @property
     def received(self) -> int:
@@ -175,52 +175,89 @@ class Course:
 
     def feed(self, samples: Wave) -> Steps[Update]:
         """What these samples (mono, at 16 kHz) make known."""
-        return (yield from self._judge(self._segmenter.feed(samples)))
+        windows = self._segmenter.feed(samples)
+        if windows or self.received > self._settings.whole_up_to * RATE:
+            self._silence = None
+        if self._silence is not None:
+            self._silence.append(samples)
+        return (yield from self._judge(windows))
 
     def close(self) -> Steps[Update]:
         """The recording is over: what was still open."""
-        return (yield from self._judge(self._segmenter.close()))
-
-    def _judge(self, windows: Sequence[Window]) -> Steps[Update]:
-        before = len(self.cells)
-        now: Prediction | None = None
-        for first in range(0, len(windows), BATCH):
-            group = windows[first : first + BATCH]
-            clips = [_clip(window, self._words) for window in group if len(window.wave)]
-            predictions = iter((yield Step(clips)) if clips else [])
-            for window in group:
-                now = next(predictions) if len(window.wave) else now
-                known = now.probabilities if now and len(window.wave) else None
-                self.cells += self._timeline.add(window, known)
-        return Update(tuple(self.cells[before:]), now)
+        update = yield from self._judge(self._segmenter.close())
+        if self._words is not None:
+            yield from self._judge_regions(self._words.close())
+        if not self._regions:
+            yield from self._judge_without_regions()
+        return update
 
     def prediction(self, name: str) -> Prediction:
-        """The mean of the cells. No cells means that there was no speech: no label, and no confidence."""
-        model, words = self._model, self._words
-        if not self.cells:
-            even = {label: 1 / len(model.labels) for label in model.labels}
-            return Prediction(name, None, 0.0, even, {"fused": even}, model=model.name)
-        mean = overall(self.cells)
-        label = max(mean, key=mean.__getitem__)
-        unsure = mean[label] < float(model.card.get("abstain", {}).get("threshold", 0.0))
-        return Prediction(
-            id=name,
-            label=None if unsure else label,
-            confidence=mean[label],
-            probabilities=mean,
-            perspectives={"fused": mean} if words else {"fused": mean, "speech": mean},
-            segments=tuple(self.cells),
-            model=model.name,
-            modalities=("speech", "text") if words else ("speech",),
-            text=words.text if words else None,
-            text_source=words.source if words else None,
-        )
+        """The recording's, once it is closed."""
+        enough = self.received >= self._settings.timeline_from * RATE
+        words = self._words.words if self._words is not None else None
+        return pooled(name, self._model, self._regions, words, self._cells if enough else ())
 
+    def _judge(self, windows: Sequence[Window]) -> Steps[Update]:
+        before = len(self._cells)
+        self._waiting += windows
+        now: Prediction | None = None
+        single: dict[int, Prediction] = {}
+        if self._live or self.received >= self._settings.timeline_from * RATE:
+            now, single = yield from self._judge_windows()
+        ended = [
+            Region(w.region, w.region_end, w.region_wave, prediction=single.get(w.region))
+            for w in windows
+            if w.region_end is not None and w.region_wave is not None
+        ]
+        self._regions += ended
+        yield from self._judge_regions(ended if self._words is None else self._words.take(ended))
+        return Update(tuple(self._cells[before:]), now)
 
-def _clip(window: Window, words: Transcript | None) -> Clip:
-    """The window as a clip; of a transcript with word times it takes the words whose middle lies in it."""
-    name = f"{window.start / RATE:.3f}-{window.end / RATE:.3f}"
-    if words is None or words.alignment is None:
-        return Clip(name, window.wave)
-    text, part = excerpt(words.alignment, words.text, window.start / RATE, window.end / RATE)
-    return Clip(name, window.wave, Transcript(text, words.source, part) if text else None)
+    def _judge_windows(self) -> Steps[tuple[Prediction | None, dict[int, Prediction]]]:
+        """Cells of the windows that wait; the newest prediction, and those of regions that are one window."""
+        now: Prediction | None = None
+        single: dict[int, Prediction] = {}
+        windows, self._waiting = self._waiting, []
+        for first in range(0, len(windows), BATCH):
+            group = windows[first : first + BATCH]
+            clips = [self._clip(window) for window in group if len(window.wave)]
+            predictions = iter((yield Step(clips)) if clips else [])
+            for window in group:
+                known = None
+                if len(window.wave):
+                    now = next(predictions)
+                    known = now.probabilities
+                    if self._words is None and (window.start, window.end) == (
+                        window.region,
+                        window.region_end,
+                    ):
+                        single[window.region] = now
+                self._cells += self._timeline.add(window, known)
+        return now, single
+
+    def _clip(self, window: Window) -> Clip:
+        """The window as a clip; of words with times it takes those whose middle lies in it."""
+        name = f"{window.start / RATE:.3f}-{window.end / RATE:.3f}"
+        if self._words is None or self._words.words.alignment is None:
+            return Clip(name, window.wave)
+        part = excerpt(self._words.words, window.start / RATE, window.end / RATE)
+        return Clip(name, window.wave, part.words if part else None)
+
+    def _judge_regions(self, regions: Sequence[Region]) -> Steps[None]:
+        waiting = [region for region in regions if region.prediction is None]
+        for first in range(0, len(waiting), BATCH):
+            group = waiting[first : first + BATCH]
+            predictions = yield Step([region.clip for region in group], self._explain)
+            for region, prediction in zip(group, predictions, strict=True):
+                region.prediction = prediction
+                region.wave = NOTHING  # an hour's regions are not held
+
+    def _judge_without_regions(self) -> Steps[None]:
+        """Where no speech was detected: a short recording as it is, or else its words alone."""
+        words = self._words.words if self._words is not None else None
+        wave = np.concatenate(self._silence) if self._silence else NOTHING
+        if not len(wave) and words is None:
+            return
+        region = Region(0, max(1, self.received), wave, Excerpt(words, 0.0, 0) if words else None)
+        self._regions.append(region)
+        yield from self._judge_regions([region])

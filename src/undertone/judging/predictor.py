@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from undertone import audio as sound
+from undertone.audio.streaming import Resampler, blocks
 from undertone.errors import AudioError
 from undertone.judging.clip import Audio, Model, Recording
 from undertone.judging.locate import locate
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from undertone.types import Wave
 
 __all__ = ["Predictor", "Stream", "load", "load_model"]
+
+HELD_UP_TO = 60.0
+"""Seconds; longer files are read piece by piece."""
 
 
 class Predictor:
@@ -78,11 +82,13 @@ class Predictor:
 
     def judge(self, recording: Recording, explain: bool = True, threshold: float | None = None) -> Prediction:
         """As ``predict``, of a recording or a stretch of one with what is known of its words."""
+        samples, seconds = _blocks(recording, self.model.rate)
         steps = plan(
             self.model,
             recording.id,
-            _blocks(recording, self.model.rate, self.segmenting.whole_up_to),
+            samples,
             recording.transcript(),
+            seconds=seconds,
             settings=self.segmenting,
             aligner=self._words,
             explain=explain,
@@ -106,8 +112,6 @@ class Stream:
         rate: int = sound.RATE,
         detect: SpeechDetector | None = None,
     ) -> None:
-        from undertone.audio.streaming import Resampler
-
         self._model = model
         self._resample = Resampler(rate)
         self._course = Course(model, settings, detect=detect)
@@ -132,20 +136,23 @@ class Stream:
         return self._course.prediction(name)
 
 
-def _blocks(recording: Recording, rate: int, whole_up_to: float) -> Iterable[Wave] | None:
-    """Mono samples, all at once or, of a long file, piece by piece; None where there is only text."""
+def _blocks(recording: Recording, rate: int) -> tuple[Iterable[Wave] | None, float | None]:
+    """Mono samples, all at once or, of a long file, piece by piece, and its length; None and None where
+    there is only text."""
     given, start, end = recording.audio, recording.start, recording.end
     if given is None:
-        return None
+        return None, None
+    if isinstance(given, str | Path) and start is None and end is None:
+        seconds = sound.info(given).duration
+        if seconds > HELD_UP_TO:
+            return blocks(given, rate=rate), seconds
     if isinstance(given, np.ndarray):
-        return [_checked(given, recording.id)]
-    if isinstance(given, bytes):
-        return [sound.decode(given, recording.id, start, end, rate=rate)]
-    if start is None and end is None and sound.info(given).duration > whole_up_to:
-        from undertone.audio.streaming import blocks
-
-        return blocks(given, rate=rate)
-    return [sound.load(given, start, end, rate=rate)]
+        wave = _checked(given, recording.id)
+    elif isinstance(given, bytes):
+        wave = sound.decode(given, recording.id, start, end, rate=rate)
+    else:
+        wave = sound.load(given, start, end, rate=rate)
+    return [wave], len(wave) / rate
 
 
 def _checked(wave: Wave, name: str) -> Wave:

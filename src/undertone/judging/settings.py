@@ -24,14 +24,17 @@ class Segmenting(Config):
     """Probability below which silence is counted inside a region."""
     min_speech: float = 0.25
     """Regions shorter than this are dropped."""
-    min_silence: float = 0.5
-    """Silence that closes a region."""
+    min_silence: float = 0.4
+    """Silence that closes a region: a longer pause is not judged."""
     pad: float = 0.1
     """Added to both ends of a region, never into its neighbour."""
     timeline_from: float = 8.0
     """Recordings at least this long get a timeline."""
+    region_up_to: float = 30.0
+    """Longest region: speech without a pause is cut there. A region is judged as one clip."""
     whole_up_to: float = 60.0
-    """Recordings up to this long are also judged as a whole; above, the whole is the mean of its cells."""
+    """Where no speech is detected, a recording up to this long is judged as it is: the model may have a
+    rule of its own for what is no speech. A longer one gets no label."""
 
     @model_validator(mode="after")
     def _hold_together(self) -> Self:
@@ -41,8 +44,8 @@ class Segmenting(Config):
             raise ValueError("pad must be at most half of min_silence, so that regions cannot overlap")
         if not 0 < self.speech_off <= self.speech_on < 1:
             raise ValueError("speech_off must not be above speech_on")
-        if self.whole_up_to < self.timeline_from:
-            raise ValueError("whole_up_to must not be below timeline_from: there would be no answer between")
+        if self.region_up_to < self.window:
+            raise ValueError("region_up_to must not be below window: a region that short is one window")
         return self
 
     @property

@@ -5,6 +5,7 @@ Beside ``clip.wav``: ``clip.TextGrid`` (words with times), ``clip.lab`` or ``cli
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from undertone.alignment.transcript import attach
 from undertone.errors import DataError
 from undertone.types import Alignment, Segment
 
-__all__ = ["Transcript", "attached", "beside", "excerpt", "joined"]
+__all__ = ["Excerpt", "Transcript", "attached", "beside", "excerpt", "joined", "share"]
 
 
 @dataclass(frozen=True)
@@ -66,24 +67,55 @@ def attached(alignment: Alignment, text: str) -> Alignment:
     return replace(alignment, word=tuple(attach(alignment.word, text)))
 
 
-def excerpt(alignment: Alignment, text: str, start: float, end: float) -> tuple[str, Alignment]:
-    """The words whose middle lies in ``[start, end)``: their part of the text, boundaries from ``start``.
+@dataclass(frozen=True)
+class Excerpt:
+    """The words of one stretch of a recording."""
 
-    The alignment's words have their characters in ``text`` (see ``attached``).
+    words: Transcript
+    """With times from the start of the stretch, where the whole transcript has times."""
+    start: float
+    """Seconds of the recording at which the stretch begins."""
+    first: int
+    """Character of the whole text at which these words begin."""
+
+
+def excerpt(words: Transcript, start: float, end: float, origin: float | None = None) -> Excerpt | None:
+    """The words whose middle lies in ``[start, end)``, with times from ``origin`` (None: ``start``).
+
+    The transcript has times, and its words their characters (see ``attached``).
     """
+    assert words.alignment is not None
+    zero = start if origin is None else origin
 
     def inside(segments: Sequence[Segment]) -> list[Segment]:
         return [
-            replace(segment, start=max(0.0, segment.start - start), end=min(end, segment.end) - start)
+            replace(segment, start=max(0.0, segment.start - zero), end=max(0.0, segment.end - zero))
             for segment in segments
             if start <= (segment.start + segment.end) / 2 < end
         ]
 
-    words = inside(alignment.word)
-    places = [word.chars for word in words if word.chars]
+    own = inside(words.alignment.word)
+    places = [word.chars for word in own if word.chars]
     if not places:
-        return "", Alignment()
+        return None
     first, last = min(a for a, _ in places), max(b for _, b in places)
-    moved = [replace(w, chars=(w.chars[0] - first, w.chars[1] - first)) if w.chars else w for w in words]
-    part = Alignment(tuple(moved), tuple(inside(alignment.syllable)), tuple(inside(alignment.phone)))
-    return text[first:last], part
+    moved = [replace(w, chars=(w.chars[0] - first, w.chars[1] - first)) if w.chars else w for w in own]
+    tiers = tuple(inside(words.alignment.syllable)), tuple(inside(words.alignment.phone))
+    part = Transcript(words.text[first:last], words.source, Alignment(tuple(moved), *tiers))
+    return Excerpt(part, zero, first)
+
+
+def share(words: Transcript, start: float, end: float, origin: float) -> Excerpt | None:
+    """The words whose middle letter lies between two fractions of the text: for words without times."""
+    places = [(match.start(), match.end()) for match in re.finditer(r"\S+", words.text)]
+    letters = [b - a for a, b in places]
+    total, at = sum(letters), 0
+    own = []
+    for place, count in zip(places, letters, strict=True):
+        if start <= (at + count / 2) / total < end:
+            own.append(place)
+        at += count
+    if not own:
+        return None
+    first, last = own[0][0], own[-1][1]
+    return Excerpt(Transcript(words.text[first:last], words.source), origin, first)

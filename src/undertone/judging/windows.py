@@ -8,8 +8,9 @@ is covered by one more window that ends with it:
               ├──── W ────┤               │
                        ├──── W ───────────┤   only if the others leave something
 
-A window is handed out as soon as speech has reached its end, so a file fed at once and a stream fed
-in crumbs give the same windows. What no future window needs is forgotten: memory does not grow.
+A window is given as soon as speech has reached its end, so a file fed at once and a stream fed in small
+pieces give the same windows. Speech without a pause is cut into regions of ``region_up_to`` seconds, and
+what lies before the open region is dropped: memory does not grow.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Window:
     """Start of the region of speech it belongs to: its name."""
     region_end: int | None = None
     """Where the region ended, on its last window only."""
+    region_wave: Wave | None = None
+    """All samples of the region, on its last window only."""
 
 
 class Segmenter:
@@ -93,7 +96,14 @@ class Segmenter:
         elif self._detected - self._speech_until >= _samples(settings.min_silence):
             yield from self._end_region(self._speech_until + _samples(settings.pad))
         if self._start is not None:
+            yield from self._cut(self._start + _samples(settings.region_up_to))
             yield from self._full_windows(self._speech_until)
+
+    def _cut(self, limit: int) -> Iterator[Window]:
+        """Speech that has reached ``limit`` without a pause ends its region there and opens the next."""
+        if self._speech_until >= limit:
+            yield from self._end_region(limit)
+            self._start = self._next = limit
 
     def _open(self, at: int) -> None:
         self._start = self._next = max(self._floor, at - _samples(self._settings.pad))
@@ -116,11 +126,12 @@ class Segmenter:
         covered = self._next - _samples(self._settings.hop) + length if self._next > start else start
         if covered < end and spoken >= _samples(self._settings.min_speech):
             windows.append(self._window(max(start, end - length), end))
+        wave = self._slice(start, end).copy()
         if windows:
             tail = windows.pop()
-            windows.append(Window(tail.start, tail.end, tail.wave, start, end))
+            windows.append(Window(tail.start, tail.end, tail.wave, start, end, wave))
         elif self._next > start:  # all its windows are out already: an empty one marks the end
-            windows.append(Window(end, end, np.zeros(0, np.float32), start, end))
+            windows.append(Window(end, end, np.zeros(0, np.float32), start, end, wave))
         self._start, self._floor = None, end
         yield from windows
 
@@ -132,11 +143,8 @@ class Segmenter:
         return self._kept[start - self._kept_from : end - self._kept_from]
 
     def _forget(self) -> None:
-        """Drop what no window can start in: before the region's tail window, or the next one's padding."""
-        if self._start is None:
-            needed = self._detected - _samples(self._settings.pad)
-        else:
-            needed = min(self._next, max(self._start, self._speech_until - _samples(self._settings.window)))
+        """Drop what nothing will need: before the open region, or before the next one's padding."""
+        needed = self._detected - _samples(self._settings.pad) if self._start is None else self._start
         drop = max(0, needed - self._kept_from)
         if drop:
             self._kept = self._kept[drop:].copy()

@@ -75,6 +75,7 @@ class Answer(BaseModel):
     agree: bool | None = Field(
         description="whether speech and text alone give the same label; null where one is missing"
     )
+    shares: dict[str, float] = Field(description="each label's share of the speech time, largest first")
     modalities: list[str] = Field(description="the modalities that were present")
     text: str | None
     text_source: str | None

@@ -76,16 +76,17 @@ class Service:
         record.clips += 1
         if self.settings.log_transcripts:
             record.transcript = upload.text
-        blocks = None
+        blocks, seconds = None, None
         if upload.data is not None:
             wave = await self._decoders.decode(upload.data, upload.id)
-            record.audio += len(wave) / self.model.rate
-            blocks = [wave]
+            blocks, seconds = [wave], len(wave) / self.model.rate
+            record.audio += seconds
         steps = plan(
             self.model,
             upload.id,
             blocks,
             words,
+            seconds=seconds,
             settings=self.settings.segmenting,
             aligner=self._words,
             explain=explain,
