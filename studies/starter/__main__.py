@@ -130,9 +130,8 @@ def _open(model: Path) -> Ask:
     """A model's public face; one thread, so that figures do not depend on the machine's cores."""
     import torch
 
-    from undertone.judging.clip import Clip
+    from undertone.judging.clip import Clip, Transcript
     from undertone.judging.predictor import load_model
-    from undertone.judging.transcripts import Transcript
 
     torch.set_num_threads(1)
     ready = load_model(model)

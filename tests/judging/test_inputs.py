@@ -13,8 +13,8 @@ import pytest
 from undertone.alignment.textgrid import read_textgrid, write_textgrid
 from undertone.errors import ConfigError, DataError, UndertoneError
 from undertone.judging import inputs, outputs
-from undertone.judging.clip import Recording
-from undertone.judging.transcripts import Transcript, beside, joined
+from undertone.judging.clip import Recording, Transcript, joined
+from undertone.judging.inputs import beside
 from undertone.types import Alignment, Prediction, Segment, TimelineSegment, WordScore
 
 CELLS = tuple(

@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertone.judging.clip import Clip
+from undertone.judging.clip import Clip, Transcript, share
 from undertone.judging.fakes import FakeModel
 from undertone.judging.plan import Course, follow, plan
 from undertone.judging.predictor import Predictor, Stream
 from undertone.judging.regions import Region, RegionWords
 from undertone.judging.settings import Segmenting
-from undertone.judging.transcripts import Transcript, share
 from undertone.types import Alignment, Prediction, Segment
 
 RATE = 16_000

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 
 from undertone.errors import AudioError, ModelError
-from undertone.judging.clip import Clip, Recording, abstain
+from undertone.judging.clip import Clip, Recording, Transcript, abstain, excerpt
 from undertone.judging.fakes import FakeModel
 from undertone.judging.locate import locate
 from undertone.judging.predictor import Predictor, load, load_model
 from undertone.judging.regions import Region, pooled
 from undertone.judging.settings import Segmenting
-from undertone.judging.transcripts import Transcript, excerpt
 from undertone.judging.words import Words
 from undertone.models.table import SYSTEMS
 from undertone.types import Alignment, Prediction, Segment

@@ -17,8 +17,7 @@ from undertone.judging.fakes import FakeModel
 from undertone.judging.predictor import Stream
 from undertone.judging.settings import Segmenting
 from undertone.judging.timeline import Timeline, merged, overall
-from undertone.judging.vad import RATE, STEP
-from undertone.judging.windows import Segmenter, Window
+from undertone.judging.windows import RATE, STEP, Segmenter, Window
 from undertone.types import TimelineSegment
 
 SETTINGS = Segmenting()

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from undertone.errors import ModelError
-from undertone.judging.clip import Clip
+from undertone.judging.clip import Clip, Transcript
 from undertone.judging.fakes import FakeModel
-from undertone.judging.transcripts import Transcript
 from undertone.scale.deploy import Described, FarBatcher, answers
 from undertone.types import Prediction
 

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from undertone.errors import ConfigError, ModelError
-from undertone.judging.clip import Clip
+from undertone.judging.clip import Clip, Transcript
 from undertone.judging.predictor import load_model
-from undertone.judging.transcripts import Transcript
 from undertone.models.table import SYSTEMS
 from undertone.serving.export import TOLERANCE, export
 

@@ -15,9 +15,8 @@ import httpx
 import numpy as np
 import pytest
 
-from undertone.judging.clip import Clip
+from undertone.judging.clip import Clip, Transcript
 from undertone.judging.fakes import FakeModel
-from undertone.judging.transcripts import Transcript
 from undertone.serving.server.batching import Batcher
 from undertone.serving.server.metrics import Metrics
 

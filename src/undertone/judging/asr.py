@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from undertone import audio
-from undertone.judging.transcripts import Transcript, joined
+from undertone.judging.clip import Transcript, joined
 from undertone.types import Alignment, Segment
 
 __all__ = ["Recogniser"]

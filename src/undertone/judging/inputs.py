@@ -5,15 +5,16 @@ from __future__ import annotations
 import glob
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from undertone import manifest as manifests
+from undertone.alignment.textgrid import read_textgrid
 from undertone.errors import DataError
-from undertone.judging.clip import Recording
-from undertone.judging.transcripts import Transcript, attached, beside
+from undertone.judging.clip import Recording, Transcript, attached, joined
 from undertone.types import Utterance
 
-__all__ = ["AUDIO", "Recognise", "find", "recording_of"]
+__all__ = ["AUDIO", "Recognise", "beside", "find", "recording_of"]
 
 AUDIO = frozenset(
     ".wav .flac .ogg .opus .mp3 .aiff .aif .aifc .au .caf .w64 .rf64 .sph"
@@ -82,3 +83,26 @@ def recording_of(utterance: Utterance) -> Recording:
         known = attached(utterance.alignment, utterance.text) if utterance.alignment else None
         words = Transcript(utterance.text, utterance.text_source or "given", known)
     return Recording(utterance.id, utterance.audio, words, utterance.start, utterance.end)
+
+
+def beside(audio: Path) -> Transcript | None:
+    """The transcript in a file beside the recording; None where there is none."""
+    for suffix in (".TextGrid", ".textgrid"):
+        path = audio.with_suffix(suffix)
+        if path.is_file():
+            alignment = read_textgrid(path)
+            text, words = joined(alignment.word)
+            return Transcript(text, path.name, replace(alignment, word=words)) if text else None
+    for suffix in (".lab", ".txt"):
+        path = audio.with_suffix(suffix)
+        if path.is_file():
+            return _plain(path)
+    return None
+
+
+def _plain(path: Path) -> Transcript | None:
+    try:
+        text = " ".join(path.read_text(encoding="utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: the transcript is not UTF-8 ({error.reason})") from None
+    return Transcript(text, path.name) if text else None

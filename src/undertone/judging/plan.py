@@ -25,13 +25,11 @@ from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 import numpy as np
 
 from undertone.errors import ModelError
-from undertone.judging.clip import Clip, Model, abstain
+from undertone.judging.clip import Clip, Excerpt, Model, Transcript, abstain, excerpt
 from undertone.judging.regions import Region, RegionWords, pooled
 from undertone.judging.settings import Segmenting
 from undertone.judging.timeline import Timeline
-from undertone.judging.transcripts import Excerpt, Transcript, excerpt
-from undertone.judging.vad import RATE, SpeechDetector
-from undertone.judging.windows import Segmenter, Window
+from undertone.judging.windows import RATE, Segmenter, SpeechDetector, Window
 from undertone.types import Prediction, TimelineSegment
 
 if TYPE_CHECKING:
@@ -160,7 +158,7 @@ class Course:
         """``live``: cells are wanted at once, not only where the recording turns out to be long enough."""
         self._model, self._settings, self._explain = model, settings or Segmenting(), explain
         self._segmenter = Segmenter(self._settings, detect)
-        self._timeline = Timeline(self._settings)
+        self._timeline: Timeline | None = None
         self._words = RegionWords(words, seconds) if words is not None else None
         self._live = live
         self._waiting: list[Window] = []  # those that wait until a timeline is known to be wanted
@@ -218,6 +216,7 @@ class Course:
         now: Prediction | None = None
         single: dict[int, Prediction] = {}
         windows, self._waiting = self._waiting, []
+        timeline = self._timeline = self._timeline or Timeline(self._settings)
         for first in range(0, len(windows), BATCH):
             group = windows[first : first + BATCH]
             clips = [self._clip(window) for window in group if len(window.wave)]
@@ -232,7 +231,7 @@ class Course:
                         window.region_end,
                     ):
                         single[window.region] = now
-                self._cells += self._timeline.add(window, known)
+                self._cells += timeline.add(window, known)
         return now, single
 
     def _clip(self, window: Window) -> Clip:

@@ -28,15 +28,14 @@ import numpy as np
 from undertone import audio as sound
 from undertone.audio.streaming import Resampler, blocks
 from undertone.errors import AudioError
-from undertone.judging.clip import Audio, Model, Recording
+from undertone.judging.clip import Audio, Model, Recording, Transcript, attached
 from undertone.judging.locate import locate
 from undertone.judging.plan import Course, Update, follow, plan
 from undertone.judging.settings import Segmenting
-from undertone.judging.transcripts import Transcript, attached
 from undertone.types import Alignment, Prediction
 
 if TYPE_CHECKING:
-    from undertone.judging.vad import SpeechDetector
+    from undertone.judging.windows import SpeechDetector
     from undertone.judging.words import Words
     from undertone.types import Wave
 

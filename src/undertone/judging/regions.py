@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-from undertone.judging.clip import Clip, Model
-from undertone.judging.transcripts import Excerpt, Transcript, excerpt, share
-from undertone.judging.vad import RATE
+from undertone.judging.clip import Clip, Excerpt, Model, Transcript, excerpt, share
+from undertone.judging.windows import RATE
 from undertone.types import Prediction, TimelineSegment, WordScore
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from undertone.judging.settings import Segmenting
-from undertone.judging.vad import RATE
-from undertone.judging.windows import Window
+from undertone.judging.windows import RATE, Window
 from undertone.types import TimelineSegment
 
 if TYPE_CHECKING:

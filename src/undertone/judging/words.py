@@ -10,9 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from undertone.errors import ConfigError, MissingExtra, UndertoneError
-from undertone.judging.clip import Model
-from undertone.judging.transcripts import Transcript, attached
-from undertone.judging.vad import RATE
+from undertone.judging.clip import Model, Transcript, attached
+from undertone.judging.windows import RATE
 from undertone.types import Aligner
 
 if TYPE_CHECKING:

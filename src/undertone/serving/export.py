@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from undertone.errors import ConfigError, MissingExtra, ModelError
-from undertone.judging.clip import Clip
+from undertone.judging.clip import Clip, Transcript
 from undertone.judging.encoders import ClipFeatures, Encoders
 from undertone.judging.exported import FILES, ExportedNetwork
-from undertone.judging.transcripts import Transcript
 from undertone.runtimes import import_openvino
 from undertone.types import Alignment, Segment
 

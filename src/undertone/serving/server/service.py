@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from undertone.errors import UndertoneError
-from undertone.judging.clip import Model
+from undertone.judging.clip import Model, Transcript
 from undertone.judging.plan import Step, Steps, advance, plan
-from undertone.judging.transcripts import Transcript
 from undertone.serving.server.batching import Batcher, Batches
 from undertone.serving.server.body import Upload
 from undertone.serving.server.decoding import Decoders

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from undertone.audio.streaming import Resampler
 from undertone.judging.plan import Course, Steps, Update
-from undertone.judging.vad import RATE
+from undertone.judging.windows import RATE
 from undertone.serving.server.service import Service
 from undertone.types import Prediction, TimelineSegment
 
