@@ -6,6 +6,12 @@ Each simulated speaker has an ability of their own, an ability per class of thei
 of classes and number of utterances; the planted value is the UA (or WA) over endlessly many such speakers.
 One JSON line a setting: how many of the 95 % intervals hold it, ours beside a percentile bootstrap over
 speakers and one over utterances. ``ratio`` is our coverage over the percentile bootstrap's.
+
+Then dyads: two speakers a session, who share part of their ability and part of the difference between two
+systems that are equal on average. One JSON line a setting: how many 95 % intervals hold the planted UA
+(``coverage``) and how often the two systems come out different at p <= 0.05 (``size``), with the session
+as unit, the default, and with the speaker, which must be named. ``ratio`` is the sessions' coverage over
+the speakers'.
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from undertone.evaluation.significance import interval, statistic
+from undertone.evaluation.significance import interval, paired, statistic
 
 MEANS = np.array([0.9, 0.3, 1.1, 0.6])
 """Log-odds of a right answer, by class."""
@@ -29,6 +35,16 @@ EFFECTS = {
     "wild": (0.3, 1.0, 5.0),
 }
 """Spread between speakers, between classes within a speaker, and evenness of the speakers' class mixes."""
+
+DYADS = {
+    "even": (0.4, 0.3, 0.2, 0.2, 20.0, 0.25, 0.15),
+    "sessions": (0.6, 0.3, 0.3, 0.3, 8.0, 0.4, 0.15),
+    "speakers": (0.2, 0.4, 0.1, 0.3, 20.0, 0.15, 0.15),
+    "wild": (0.3, 0.3, 0.7, 0.5, 5.0, 0.4, 0.4),
+}
+"""Spread between sessions, between the speakers of one, between classes within a session and within a
+speaker; evenness of the class mixes; of the difference of two systems: between sessions, within them."""
+SESSIONS = (5, 8, 12)
 
 
 def draw(
@@ -86,6 +102,49 @@ def coverage(
     return {who: count / repeats for who, count in held.items()}
 
 
+def draw_dyads(
+    rng: np.random.Generator, sessions: int, effect: tuple[float, ...], size: int = 100
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tallies ``(S, 2, 4, 5)`` of two systems, equal on average, on the same utterances."""
+    session, speaker, class_session, class_speaker, even, gap_session, gap_speaker = effect
+    ability = MEANS + rng.normal(0, session, (sessions, 1, 1)) + rng.normal(0, speaker, (sessions, 2, 1))
+    ability = ability + rng.normal(0, class_session, (sessions, 1, 4))
+    ability = ability + rng.normal(0, class_speaker, (sessions, 2, 4))
+    totals = np.maximum(20, rng.lognormal(np.log(size), 0.3, (sessions, 2))).astype(int)
+    mixes = rng.dirichlet(MIX * even, (sessions, 2))
+    counts = np.array(
+        [[rng.multinomial(totals[i, j], mixes[i, j]) for j in range(2)] for i in range(sessions)]
+    )
+    gap = rng.normal(0, gap_session, (sessions, 1, 1)) + rng.normal(0, gap_speaker, (sessions, 2, 4))
+    both = []
+    for sign in (0.5, -0.5):
+        right = rng.binomial(counts, 1 / (1 + np.exp(-(ability + sign * gap))))
+        tallies = np.zeros((sessions, 2, 4, 5))
+        for c in range(4):
+            tallies[..., c, c] = right[..., c]
+            tallies[..., c, (c + 1) % 4] = (counts - right)[..., c]
+        both.append(tallies)
+    return both[0], both[1]
+
+
+def in_dyads(effect: str, sessions: int, repeats: int, *, seed: int = 0) -> dict[str, dict[str, float]]:
+    """By unit, ``session`` and ``speaker``: coverage of the UA's interval, and size of the paired test."""
+    rng = np.random.default_rng([seed, sessions])
+    spread = float(
+        np.sqrt(sum(x * x for x in DYADS[effect][:4]) + sum((x / 2) ** 2 for x in DYADS[effect][5:]))
+    )
+    value = planted("ua", (spread, 0.0, 0.0))
+    counts = {unit: {"coverage": 0, "size": 0} for unit in ("session", "speaker")}
+    for repeat in range(repeats):
+        ours, theirs = draw_dyads(rng, sessions, DYADS[effect])
+        for unit, count in counts.items():
+            one, two = (t.sum(1) if unit == "session" else t.reshape(-1, 4, 5) for t in (ours, theirs))
+            around = interval(one, draws=400, seed=repeat)
+            count["coverage"] += around.low <= value <= around.high
+            count["size"] += paired(one, two, draws=400, seed=repeat).p <= 0.05
+    return {unit: {k: n / repeats for k, n in count.items()} for unit, count in counts.items()}
+
+
 def settings() -> Iterator[tuple[str, str, int]]:
     """Every score × effect × number of units."""
     yield from ((name, effect, units) for name in ("ua", "wa") for effect in EFFECTS for units in UNITS)
@@ -108,6 +167,16 @@ def main() -> None:
             "repeats": repeats,
         }
         print(json.dumps(line), flush=True)
+    for effect in DYADS:
+        for sessions in SESSIONS:
+            units = in_dyads(effect, sessions, repeats)
+            line = {
+                "name": f"coverage/dyads-{effect}-{sessions}-sessions vs speakers-as-units",
+                "ratio": round(units["session"]["coverage"] / units["speaker"]["coverage"], 3),
+                **{unit: {k: round(v, 4) for k, v in both.items()} for unit, both in units.items()},
+                "repeats": repeats,
+            }
+            print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,25 @@ def test_loso_tests_each_session_once_and_validates_on_another() -> None:
         assert len(fold.validation) == len(fold.test) == 24
 
 
+def test_selection_on_test_trains_on_all_other_sessions_and_validates_on_the_test_session() -> None:
+    people = dyads()
+    plain, peeking = splits.make(people, "loso"), splits.make(people, "loso", selection="test")
+    assert peeking.hash != plain.hash
+    for one, two in zip(plain.folds, peeking.folds, strict=True):
+        assert two.train == tuple(sorted(one.train + one.validation)) and len(two.train) == 96
+        assert two.validation == two.test == one.test
+
+
+@pytest.mark.parametrize(("strict", "stamps"), [(False, {splits.DIALOGUES}), (True, set())])
+def test_under_selection_on_test_the_partner_trains_stamped_unless_strict(
+    strict: bool, stamps: set[str]
+) -> None:
+    split = splits.make(dyads(), "lospo", strict=strict, selection="test")
+    assert set(split.stamps) == stamps
+    for fold in split.folds:
+        assert not set(fold.train) & set(fold.test) and len(fold.train) == (96 if strict else 108)
+
+
 def test_the_seed_of_loso_moves_the_validation_session() -> None:
     one, two = (splits.make(dyads(), "loso", seed=seed).folds[0] for seed in (0, 1))
     assert one.test == two.test

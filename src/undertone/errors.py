@@ -22,6 +22,9 @@ mistake is an ``assert`` or a built-in exception and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 __all__ = [
     "AlignmentError",
     "AudioError",
@@ -38,7 +41,21 @@ __all__ = [
     "TrainingError",
     "TranscriptMismatch",
     "UndertoneError",
+    "nearest",
 ]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest that is known, else all of them.
+
+    >>> nearest("unisno", ["concat", "unison"])
+    ": did you mean 'unison'?"
+    >>> nearest("x", ["concat", "unison"])
+    '; there are: concat, unison'
+    """
+    names = list(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f": did you mean '{near[0]}'?" if near else f"; there are: {', '.join(names)}"
 
 
 class UndertoneError(Exception):

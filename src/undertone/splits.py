@@ -16,7 +16,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -100,14 +100,17 @@ def make(
     strict: bool = False,
     folds: int = 5,
     level: Literal["utterance", "dialogue"] = "utterance",
+    selection: Literal["validation", "test"] = "validation",
     refuse: bool = True,
 ) -> Split:
     """The folds of ``protocol`` (a key of ``PROTOCOLS``), the same for the same seed whatever the order.
 
     ``strict`` leaves the test speaker's partner out of ``lospo`` altogether; ``folds`` counts those of
     ``kfold-speaker`` and of the random split. At ``level="dialogue"`` a sample is a conversation, so only
-    ``loso``, or a corpus' own split that keeps conversations whole, is allowed. Folds that leak are
-    refused; ``refuse=False`` returns them, stamped, for the audit.
+    ``loso``, or a corpus' own split that keeps conversations whole, is allowed. With ``selection="test"``
+    all but the test part trains and the test part is the validation part too, as in several published
+    codes; the partner of ``lospo`` then trains, unless strict. Folds that leak are refused;
+    ``refuse=False`` returns them, stamped, for the audit.
     """
     if protocol not in PROTOCOLS:
         raise ProtocolError(f"no protocol '{protocol}'; there are: {', '.join(PROTOCOLS)}")
@@ -119,10 +122,18 @@ def make(
             raise ProtocolError(f"utterance '{one.id}' stands twice in the manifest")
     made, stamps = PROTOCOLS[protocol](ordered, _Options(seed, strict, folds))
     _refuse_empty(made, protocol)
+    options = {"seed": seed, "strict": strict, "folds": len(made), "level": level}
+    if selection == "test":
+        made = [
+            replace(fold, train=tuple(sorted(fold.train + fold.validation)), validation=()) for fold in made
+        ]
+        stamps, refuse = stamps - {PARTNER}, refuse and protocol != "lospo"
+        options |= {"selection": selection}
     stamps |= _leaks(ordered, made, protocol, refuse)
+    if selection == "test":
+        made = [replace(fold, validation=fold.test) for fold in made]
     if level == "dialogue" and DIALOGUES in stamps:
         raise ProtocolError(f"at the dialogue level '{protocol}' cuts conversations of this corpus")
-    options = {"seed": seed, "strict": strict, "folds": len(made), "level": level}
     return Split(protocol, tuple(made), tuple(sorted(stamps)), options)
 
 

@@ -18,6 +18,7 @@ from undertone.evaluation import card as cards
 from undertone.evaluation import facts, metrics
 from undertone.evaluation.card import Card
 from undertone.evaluation.report import envelope
+from undertone.evaluation.runs import write_plan
 from undertone.types import Utterance
 
 LABELS = ("angry", "happy", "sad", "neutral")
@@ -98,6 +99,8 @@ def make_run(
             np.savez(where / "embeddings.npz", ids=np.array(fold.test), fused=vectors)
             given = recipe or {"system": folder.name, "model": {"width": 64}}
             (where / "recipe.toml").write_text(dump_toml(given), encoding="utf-8")
+            (where / "done.json").write_text(json.dumps({"fingerprint": f"{fold.name} {seed}"}))
+    write_plan(folder, [(f.name, seed, f"{f.name} {seed}") for f in split.folds for seed in seeds])
     own_card = Card(
         corpus="demo",
         labels="demo4",

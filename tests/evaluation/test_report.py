@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from undertone.errors import DataError, MissingExtra
+from undertone.errors import ConfigError, DataError, MissingExtra
 from undertone.evaluation.report import envelope, render
 
 Make = Callable[..., Path]
@@ -101,6 +101,50 @@ def test_the_reference_is_the_first_run_unless_another_is_named(three: list[Path
     for name, wanted in (("unison", None), ("concat", "concat")):
         render(three, tmp_path / "report.html", reference=wanted)
         assert f"against {name}" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["r.pdf", "r", "r.html.zip"])
+def test_a_report_of_another_kind_is_refused_and_nothing_is_written(
+    runs: Make, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"a page \(.html\)"):
+        render([runs("unison")], tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == ["runs"]
+
+
+def test_markdown_alone_may_be_named_and_the_page_lies_beside_it(runs: Make, tmp_path: Path) -> None:
+    render([runs("unison")], tmp_path / "r.md")
+    assert (tmp_path / "r.md").read_text(encoding="utf-8").startswith("# demo")
+    assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_reference_that_is_not_among_the_runs_is_refused(runs: Make, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'unison'"):
+        render([runs("unison"), runs("speech")], tmp_path / "r.html", reference="unisno")
+
+
+def test_the_headline_names_missing_folds_and_gives_no_interval(runs: Make, tmp_path: Path) -> None:
+    folder = runs("unison", seeds=(0,))
+    for session in (3, 4):
+        (folder / f"session-{session}" / "0" / "done.json").unlink()
+    render([folder, runs("speech", seeds=(0,))], tmp_path / "r.html")
+    page, text = ((tmp_path / f"r.{end}").read_text(encoding="utf-8") for end in ("html", "md"))
+    sentence = re.search(r'<p class="finding">(.*?)</p>', page)
+    assert sentence
+    assert "3 of 5 folds, unfinished: session-3, session-4; no interval" in sentence[1]
+    assert "interval nan" not in page and "nan" not in page.replace("nano", "")
+    assert re.search(r"\| unison \| [\d.]+ \(no interval\) \|", text)
+    assert "3 of 5 folds, unfinished: session-3, session-4" in text.split("## The numbers")[0]
+
+
+def test_speakers_as_units_are_stamped_on_the_page(runs: Make, tmp_path: Path) -> None:
+    render([runs("unison"), runs("speech")], tmp_path / "r.html", unit="speaker")
+    assert "speakers are the units though they talk with each other" in (tmp_path / "r.html").read_text()
+    render([runs("other"), runs("text")], tmp_path / "d.html")
+    page = (tmp_path / "d.html").read_text(encoding="utf-8")
+    assert (
+        "Student&#39;s t with the session as unit" in page or "Student's t with the session as unit" in page
+    )
 
 
 def test_a_result_under_another_card_carries_a_mark_and_the_page_a_warning(

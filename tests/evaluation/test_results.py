@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +11,13 @@ import numpy as np
 import pytest
 
 from undertone import splits
-from undertone.errors import DataError, ProtocolError
+from undertone.errors import ConfigError, DataError, ProtocolError
 from undertone.evaluation import card as cards
 from undertone.evaluation import facts
 from undertone.evaluation import runs as reading
 from undertone.evaluation.breakdown import breakdown
 from undertone.evaluation.card import Card, differences, legend, marks
-from undertone.evaluation.results import compare, evaluate, reference_of
+from undertone.evaluation.results import Result, compare, evaluate, reference_of
 from undertone.types import Utterance
 
 Make = Callable[..., Path]
@@ -164,9 +165,9 @@ def test_a_clear_lead_is_found_and_an_even_race_is_not(runs: Make) -> None:
     results = [evaluate(runs("unison", 2.6)), evaluate(runs("speech", 0.7)), evaluate(runs("twin", 2.6))]
     behind, twin = compare(results, reference_of(results))
     assert behind.paired
-    assert behind.paired.p == behind.paired.smallest == 2**-9
-    assert behind.corrected == 2 * 2**-9
-    assert behind.session_p == 0.0625
+    assert (behind.paired.test, behind.paired.difference.units) == ("t", 5), "speakers talk: sessions"
+    assert behind.paired.p < 0.01
+    assert behind.corrected == 2 * behind.paired.p
     assert behind.paired.difference.high < 0
     assert twin.corrected
     assert twin.corrected > 0.05
@@ -176,7 +177,69 @@ def test_the_reference_is_never_chosen_by_its_score(runs: Make) -> None:
     results = [evaluate(runs("speech", 0.7)), evaluate(runs("concat", 2.6))]
     assert reference_of(results).name == "speech"
     assert reference_of(results, "concat").name == "concat"
-    assert reference_of(results, "another").name == "speech"
+    with pytest.raises(ConfigError, match="no run 'conct' to test against: did you mean 'concat'"):
+        reference_of(results, "conct")
+
+
+def test_speakers_who_talk_are_units_only_by_name_and_that_is_stamped(runs: Make) -> None:
+    folder = runs("unison", 2.6)
+    default, named = evaluate(folder), evaluate(folder, "speaker")
+    assert (default.unit, default.intervals["ua"].units, default.warnings) == ("session", 5, [])
+    assert (named.unit, named.intervals["ua"].units) == ("speaker", 10)
+    assert [line for line in named.warnings if "speakers are the units though they talk" in line]
+    by_card = evaluate(runs("by-card", 2.6, unit="speaker"))
+    assert by_card.unit == "speaker" and by_card.warnings == named.warnings
+    (comparison,) = compare([named, evaluate(runs("speech", 0.7), "speaker")], named)
+    assert comparison.paired
+    assert comparison.paired.test == "sign-flip"
+    assert comparison.paired.p == comparison.paired.smallest == 2**-9
+
+
+def test_a_unit_that_is_not_known_is_refused(runs: Make) -> None:
+    folder = runs("unison", 2.6)
+    (folder / "facts.jsonl").unlink()
+    with pytest.raises(ProtocolError, match="needs the session of every utterance"):
+        evaluate(folder, "session")
+
+
+def test_missing_folds_are_named_and_give_no_interval(runs: Make) -> None:
+    """A run that was killed in its second fold of five."""
+    folder = runs("concat", seeds=(0,))
+    for session in (2, 3, 4):
+        shutil.rmtree(folder / f"session-{session}")
+    (folder / "session-5" / "0" / "metrics.json").unlink()
+    result = evaluate(folder)
+    assert result.run.headline == "1 of 5 folds, unfinished: session-2, session-3, session-4, session-5"
+    assert not any(interval.known for interval in result.intervals.values())
+    assert result.warnings == [f"{result.run.headline}: no interval"]
+    values = json.loads(json.dumps(result.plain(), allow_nan=False))
+    assert values["ua_interval"] == [None, None] and values["missing"] == list(result.run.missing)
+    (comparison,) = compare([result, result_of_the_same_folds(runs)], result)
+    assert comparison.paired is None and "folds are missing" in comparison.reasons
+
+
+def result_of_the_same_folds(runs: Make) -> Result:
+    folder = runs("text", seeds=(0,))
+    for session in (2, 3, 4, 5):
+        shutil.rmtree(folder / f"session-{session}")
+    return evaluate(folder)
+
+
+def test_a_fold_of_other_settings_or_of_no_plan_is_missing_not_counted(runs: Make) -> None:
+    folder = runs("concat", seeds=(0,))
+    (folder / "session-2" / "0" / "done.json").write_text('{"fingerprint": "another"}')
+    shutil.copytree(folder / "session-3", folder / "speaker-9")
+    run = reading.read(folder)
+    assert run.missing == ("session-2",)
+    assert {job.fold for job in run.jobs} == {f"session-{s}" for s in (1, 3, 4, 5)}
+
+
+def test_a_seed_that_is_missing_is_named_with_its_folds(runs: Make) -> None:
+    folder = runs("concat", seeds=(0, 1))
+    for session in range(1, 6):
+        (folder / f"session-{session}" / "1" / "done.json").unlink()
+    run = reading.read(folder)
+    assert run.predictions.seeds == (0,) and run.missing[0] == "session-1 (seed 1)"
 
 
 BASE = Card(corpus="demo", labels="demo4", protocol="loso", seeds=(0,), encoders={"speech": "a", "text": "b"})

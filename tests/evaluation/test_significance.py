@@ -40,6 +40,12 @@ def test_the_usual_bootstraps_would_not() -> None:
     assert held["utterances"] < 0.7
 
 
+def test_in_dyads_sessions_hold_what_speakers_as_units_do_not() -> None:
+    units = _simulation().in_dyads("sessions", 5, repeats=400, seed=3)
+    assert units["session"]["coverage"] >= 0.92 and units["session"]["size"] <= 0.075
+    assert units["speaker"]["coverage"] < 0.9 and units["speaker"]["size"] > 0.09
+
+
 def _random(seed: int, seeds: int = 3, size: int = 300) -> tuple[np.ndarray, np.ndarray, list[str]]:
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 4, size)
@@ -156,6 +162,24 @@ def test_two_equal_systems_are_found_different_no_more_often_than_promised() -> 
             one[unit, c], one[unit, c, c], one[unit, c, 4] = 0, again, size - again
         ps.append(paired(one, two, draws=10).p)
     assert np.mean(np.array(ps) <= 0.05) <= 0.08
+
+
+def test_with_few_units_p_is_below_a_twentieth_just_where_the_interval_leaves_out_nothing() -> None:
+    draw = _simulation().draw_dyads
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        found = paired(*(t.sum(1) for t in draw(rng, 5, (0.4, 0.3, 0.2, 0.2, 20.0, 0.6, 0.1))), draws=300)
+        assert (found.test, found.smallest) == ("t", 0.0)
+        outside = not found.difference.low <= 0 <= found.difference.high
+        assert (found.p < 0.05) == outside
+
+
+def test_units_that_show_the_same_difference_or_none_at_all() -> None:
+    truth, units = np.arange(40) % 4, [str(i // 8) for i in range(40)]
+    same = tally(truth, truth, units, 4)
+    assert paired(same, same).p == 1.0
+    worse = tally(truth, np.where(np.arange(40) % 8 == 0, 1, truth), units, 4)
+    assert paired(same, worse).p < 1e-6
 
 
 def test_a_planted_gain_on_every_speaker_is_found() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from undertone.audit.seen import Seen, seen_texts
@@ -71,14 +71,16 @@ def examine(
     leaves the audio unopened; ``watch`` is called after each recording.
     """
     folds = split.folds if split else ()
+    balance = _balance(utterances, folds)
+    # where epochs are chosen on the test part, the two are one part: it is not compared with itself
+    folds = tuple(replace(f, validation=()) if f.validation == f.test else f for f in folds)
     findings: list[Finding] = []
     if split:
         split.check(u.id for u in utterances)
-        findings += _crossings(utterances, split)
+        findings += _crossings(utterances, replace(split, folds=folds))
     if recordings:
         findings += _audio(utterances, folds, twins(utterances, jobs=jobs, watch=watch))
     findings += [_text(counts) for counts in seen_texts(utterances, folds)]
-    balance = _balance(utterances, folds)
     findings += _gaps(balance)
     order = ("leak", "warning", "note")
     return Audit(

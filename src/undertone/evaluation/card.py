@@ -53,6 +53,12 @@ class Card:
     level: Literal["utterance", "dialogue"] = "utterance"
     selection: Literal["validation", "test"] = "validation"
     """What chose the epoch; ``test`` is optimistic."""
+    calibration: Literal["validation", "test"] = "validation"
+    """What the temperature and the weights of members were fitted on."""
+    search: str = ""
+    """Where settings were searched once for all folds: on what; its numbers are optimistic."""
+    unit: str = ""
+    """The unit of intervals and tests: ``session``, ``speaker``; empty: the default of the corpus."""
     refit: bool = False
     """Whether the model was trained again on training + validation."""
     context: str = "none"
@@ -68,6 +74,15 @@ class Card:
     notes: tuple[str, ...] = ()
     """``reconstruction``, differences from the published settings, and the like."""
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know before any number, as far as the card states it."""
+        chosen = ["the epoch was selected on test, so it is optimistic"] if self.selection == "test" else []
+        fitted = ["the calibration was fitted on test"] if self.calibration == "test" else []
+        searched = [f"settings were searched on {self.search}, so it is optimistic"] if self.search else []
+        leaks = [line for line in self.audit if line.startswith("leak")]
+        return [*chosen, *fitted, *searched, *self.stamps, *leaks]
+
 
 INCOMPARABLE = (
     "corpus",
@@ -78,6 +93,7 @@ INCOMPARABLE = (
     "split",
     "level",
     "selection",
+    "search",
     "refit",
     "context",
     "transcripts",

@@ -19,15 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from undertone.audit import same_words
+from undertone.errors import ProtocolError
 from undertone.files import write_lines
 from undertone.splits import Split
 from undertone.types import Utterance
 
-__all__ = ["FILE", "UTTERANCE", "facts", "grouping", "read", "units", "write"]
+__all__ = ["FILE", "UTTERANCE", "facts", "grouping", "read", "talking", "unit_stamps", "units", "write"]
 
 FILE = "facts.jsonl"
 UTTERANCE = "utterance (speakers unknown)"
 """The unit where the corpus names no speakers; intervals are then too narrow, and the report warns."""
+PAIRED = "speakers are the units though they talk with each other, so intervals and p are too small"
 
 Facts = dict[str, dict[str, Any]]
 """By utterance id."""
@@ -72,23 +74,39 @@ def read(folder: Path) -> Facts:
     return {row.pop("id"): row for row in rows}
 
 
-def units(known: Mapping[str, Mapping[str, Any]], ids: Iterable[str]) -> tuple[str, list[str]]:
+def units(
+    known: Mapping[str, Mapping[str, Any]], ids: Iterable[str], wanted: str = ""
+) -> tuple[str, list[str]]:
     """(name of the unit, the unit of each utterance): what bounds independence.
 
-    The session where its speakers talk with each other, else the speaker. Where neither is known
-    each utterance is a unit, named ``UTTERANCE``.
+    The session where its speakers talk with each other, else the speaker; ``wanted``, ``session`` or
+    ``speaker``, is taken instead. Where neither is known each utterance is a unit, named ``UTTERANCE``.
     """
     tested = list(ids)
-    rows = [known.get(i, {}) for i in tested]
+    complete = [
+        name for name in ("session", "speaker") if tested and all(known.get(i, {}).get(name) for i in tested)
+    ]
+    if wanted and wanted not in (*complete, UTTERANCE):
+        raise ProtocolError(f"the {wanted} as unit of intervals needs the {wanted} of every utterance")
+    default = [n for n in complete if n != "session" or talking(known, tested)]
+    unit = wanted or (default or [UTTERANCE])[0]
+    return unit, grouping(known, tested, unit)
+
+
+def talking(known: Mapping[str, Mapping[str, Any]], ids: Iterable[str]) -> bool:
+    """Whether speakers talk with each other: a dialogue of a session has several."""
     dialogues: dict[str, set[str]] = {}
-    for row in rows:
+    for row in (known.get(i, {}) for i in ids):
         if row.get("dialogue") and row.get("session") and row.get("speaker"):
             dialogues.setdefault(row["dialogue"], set()).add(row["speaker"])
-    dyads = any(len(speakers) > 1 for speakers in dialogues.values())
-    for name in ("session", "speaker") if dyads else ("speaker",):
-        if rows and all(row.get(name) for row in rows):
-            return name, grouping(known, tested, name)
-    return UTTERANCE, tested
+    return any(len(speakers) > 1 for speakers in dialogues.values())
+
+
+def unit_stamps(known: Mapping[str, Mapping[str, Any]], ids: Iterable[str], unit: str) -> tuple[str, ...]:
+    """What a reader must know of intervals and tests over this unit."""
+    if unit == UTTERANCE:
+        return ("no speakers known, so its intervals are too narrow",)
+    return (PAIRED,) if unit == "speaker" and talking(known, ids) else ()
 
 
 def grouping(known: Mapping[str, Mapping[str, Any]], ids: Iterable[str], unit: str) -> list[str]:

@@ -47,7 +47,7 @@ class Findings:
 
     results: Sequence[Result]
     wanted: str | None = None
-    """Name of the reference, where one was chosen."""
+    """Name of the reference, where one was chosen; one that is not among the results is refused."""
 
     @cached_property
     def reference(self) -> Result:
@@ -102,22 +102,12 @@ class Findings:
         """What a reader must know before any number, with the runs that it concerns."""
         lines: dict[str, list[str]] = {}
         for result in self.results:
-            for line in dict.fromkeys(_warnings(result)):
+            for line in result.warnings:
                 lines.setdefault(line, []).append(result.name)
         everyone = len({r.name for r in self.results})
         return [
             line if len(names) == everyone else f"{', '.join(names)}: {line}" for line, names in lines.items()
         ]
-
-
-def _warnings(result: Result) -> list[str]:
-    own = result.run.card
-    selected = ["the epoch was selected on test, so it is optimistic"] if own.selection == "test" else []
-    leaks = [line for line in own.audit if line.startswith("leak")]
-    unknown = (
-        ["no speakers known, so its intervals are too narrow"] if result.unit.startswith("utterance") else []
-    )
-    return [*selected, *own.stamps, *leaks, *unknown]
 
 
 def points(value: float | None, digits: int = 1) -> str:

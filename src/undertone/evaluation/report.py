@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertone.errors import DataError, MissingExtra
+from undertone.errors import ConfigError, DataError, MissingExtra
 from undertone.evaluation.findings import Findings, points, probability, signed
 from undertone.evaluation.results import Result, evaluate
 from undertone.evaluation.sections import sections
@@ -44,19 +44,22 @@ __all__ = ["envelope", "render"]
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render(runs: Sequence[Path], out: Path, *, reference: str | None = None) -> list[Result]:
-    """Measure the runs, write ``out`` (HTML) and the same as Markdown beside it; returns the results.
+def render(runs: Sequence[Path], out: Path, *, reference: str | None = None, unit: str = "") -> list[Result]:
+    """Measure the runs, write ``out`` (.html or .md) and the other beside it; returns the results.
 
-    ``reference`` names the run that the others are tested against (else the first).
+    ``reference`` names the run that the others are tested against (else the first); ``unit`` is that of
+    intervals and tests, where the runs' own is not wanted.
     """
     if not runs:
         raise DataError("nothing to report: no run was named")
+    if out.suffix.lower() not in (".html", ".md"):
+        raise ConfigError(f"{out}: a report is a page (.html) and the same as Markdown (.md)")
     templates = _templates()
-    findings = Findings([evaluate(folder) for folder in runs], reference)
+    findings = Findings([evaluate(folder, unit) for folder in runs], reference)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     card = findings.reference.run.card
     values = {"f": findings, "card": card, "sections": sections(findings), "style": style}
-    write_whole(out, templates.get_template("report.html").render(values))
+    write_whole(out.with_suffix(".html"), templates.get_template("report.html").render(values))
     write_whole(out.with_suffix(".md"), templates.get_template("report.md").render(values))
     return list(findings.results)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from undertone.errors import ConfigError, nearest
 from undertone.evaluation import facts, metrics, runs, significance
 from undertone.evaluation.card import differences
 from undertone.evaluation.runs import Predictions, Run
@@ -64,6 +65,13 @@ class Result:
     def name(self) -> str:
         return self.run.name
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know before any number."""
+        missing = [f"{self.run.headline}: no interval"] if self.run.missing else []
+        unit = facts.unit_stamps(self.run.facts, self.run.predictions.ids, self.unit)
+        return list(dict.fromkeys([*missing, *self.run.card.warnings, *unit]))
+
     def tallies(self, unit: str | None = None) -> Tallies:
         """Per-unit tables for tests; ``unit`` as in ``facts.grouping``."""
         predictions = self.run.predictions
@@ -81,9 +89,11 @@ class Result:
             "seed_std": {name: spread.std for name, spread in self.seeds.items()},
             "folds": {name: asdict(spread) for name, spread in self.folds.items()},
             "fold_names": list(self.fold_names),
-            "intervals": {name: asdict(i) for name, i in self.intervals.items()},
-            "ua_interval": [self.intervals["ua"].low, self.intervals["ua"].high],
-            "ua_interval_speakers": asdict(self.speaker_interval) if self.speaker_interval else None,
+            "missing": list(self.run.missing),
+            "stamps": self.warnings,
+            "intervals": {name: i.plain() for name, i in self.intervals.items()},
+            "ua_interval": [self.intervals["ua"].plain()[end] for end in ("low", "high")],
+            "ua_interval_speakers": self.speaker_interval.plain() if self.speaker_interval else None,
             "perspectives": self.perspectives,
             "confusion": self.confusion,
             "per_class": self.per_class,
@@ -92,17 +102,20 @@ class Result:
         }
 
 
-def evaluate(folder: Path) -> Result:
-    """The measured scores of the run in ``folder``."""
-    return evaluate_run(runs.read(folder))
+def evaluate(folder: Path, unit: str = "") -> Result:
+    """The measured scores of the run in ``folder``; ``unit`` as in ``evaluate_run``."""
+    return evaluate_run(runs.read(folder), unit)
 
 
-def evaluate_run(run: Run) -> Result:
-    """The measured scores of a run."""
+def evaluate_run(run: Run, unit: str = "") -> Result:
+    """The measured scores of a run; those of a run with missing folds have no intervals.
+
+    ``unit`` of intervals and tests: ``session`` or ``speaker``, else the card's, else the corpus' default.
+    """
     predictions = run.predictions
     truth, labels = predictions.truth, predictions.labels
     summaries = [metrics.summary(truth, posterior, labels) for posterior in predictions.probabilities]
-    unit, units = facts.units(run.facts, predictions.ids)
+    unit, units = facts.units(run.facts, predictions.ids, unit or run.card.unit)
     tallies = _tally(predictions, units)
     fold_tallies = _tally(predictions, predictions.folds)
     pooled = tallies.sum(axis=0)
@@ -119,8 +132,8 @@ def evaluate_run(run: Run) -> Result:
             for name, measure in significance.STATISTICS.items()
         },
         fold_names=tuple(sorted(set(predictions.folds))),
-        intervals={name: significance.interval(tallies, name) for name in significance.STATISTICS},
-        speaker_interval=_by_speaker(run) if unit == "session" else None,
+        intervals={name: _interval(run, tallies, name) for name in significance.STATISTICS},
+        speaker_interval=_by_speaker(run) if unit == "session" and not run.missing else None,
         perspectives={
             name: float(np.mean([metrics.ua(truth, p, len(labels)) for p in predictions.predicted(name)]))
             for name in predictions.perspectives
@@ -136,6 +149,13 @@ def evaluate_run(run: Run) -> Result:
 
 def _tally(predictions: Predictions, units: Sequence[str]) -> Tallies:
     return significance.tally(predictions.truth, predictions.predicted(), units, len(predictions.labels))
+
+
+def _interval(run: Run, tallies: Tallies, name: str) -> Interval:
+    if not run.missing:
+        return significance.interval(tallies, name)
+    value, nan = float(significance.statistic(name)(tallies.sum(axis=0))), float("nan")
+    return Interval(value, nan, nan, nan, len(tallies), "none")
 
 
 def _by_speaker(run: Run) -> Interval:
@@ -176,8 +196,6 @@ class Comparison:
     paired: Paired | None
     corrected: float | None
     """p after Holm's correction over this reference's comparisons."""
-    session_p: float | None = None
-    """p with the session as unit, in dyads; few sessions cannot show a small one."""
     mcnemar: dict[str, float] | None = None
     reasons: tuple[str, ...] = ()
 
@@ -187,11 +205,16 @@ def reference_of(results: Sequence[Result], wanted: str | None = None) -> Result
 
     Never the best on test: that would be chosen by the very numbers it is tested with.
     """
-    return next((r for r in results if r.name == wanted), results[0])
+    if wanted is None:
+        return results[0]
+    named = {r.name: r for r in results}
+    if wanted not in named:
+        raise ConfigError(f"no run '{wanted}' to test against{nearest(wanted, named)}")
+    return named[wanted]
 
 
 def compare(results: Sequence[Result], reference: Result, name: str = "ua") -> list[Comparison]:
-    """Every other system against the reference, over speakers, corrected by Holm."""
+    """Every other system against the reference, over the reference's units, corrected by Holm."""
     comparisons = [_compare(result, reference, name) for result in results if result is not reference]
     corrected = iter(significance.holm([c.paired.p for c in comparisons if c.paired]))
     return [replace(c, corrected=next(corrected)) if c.paired else c for c in comparisons]
@@ -203,11 +226,11 @@ def _compare(result: Result, reference: Result, name: str) -> Comparison:
     if ours.ids != theirs.ids or ours.labels != theirs.labels or (ours.truth != theirs.truth).any():
         reasons = (*reasons, "the two did not test the same utterances")
         return Comparison(result.name, reference.name, None, None, reasons=reasons)
-    unit = "speaker" if reference.unit == "session" else reference.unit
+    if result.run.missing or reference.run.missing:
+        reasons = (*reasons, "folds are missing")
+        return Comparison(result.name, reference.name, None, None, reasons=reasons)
+    unit = reference.unit
     paired = significance.paired(result.tallies(unit), reference.tallies(unit), name)
-    sessions = None
-    if reference.unit == "session":
-        sessions = significance.paired(result.tallies("session"), reference.tallies("session"), name).p
     right = [np.asarray(p.predicted()[0] == p.truth) for p in (ours, theirs)]
     counts = significance.mcnemar(right[0], right[1])
-    return Comparison(result.name, reference.name, paired, None, sessions, counts, reasons)
+    return Comparison(result.name, reference.name, paired, None, counts, reasons)

@@ -3,6 +3,7 @@
 ::
 
     card.json                     the protocol card (evaluation.card)
+    jobs.json                     every fold and seed that was planned, each with its fingerprint
     facts.jsonl                   facts about each tested utterance (evaluation.facts)
     example.json                  one utterance to look at (see evaluation.report)
     stress.json                   scores under noise, missing modalities, other transcripts (see there too)
@@ -13,16 +14,18 @@
         history.jsonl             one line an epoch: {"epoch", "loss", "validation_ua", …}
                                   (or the list ``history`` inside metrics.json)
         embeddings.npz            optional: ``ids (N,)``, ``fused (N, D)``
+        done.json                 written last: the fingerprint of the job
 
-A fold's folder counts once it holds both ``predictions.jsonl`` and ``metrics.json``; ``final/`` is never
-read: it has no test part.
+A fold's folder counts once it holds both ``predictions.jsonl`` and ``metrics.json``, and where ``jobs.json``
+is there, only if it was planned and is done with the planned fingerprint; ``final/`` is never read: it has
+no test part.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,8 +38,11 @@ from undertone.config import load_toml
 from undertone.errors import DataError, ProtocolError
 from undertone.evaluation import card as cards
 from undertone.evaluation import facts as known
+from undertone.files import write_json
 
-__all__ = ["FinishedJob", "Predictions", "Run", "read"]
+__all__ = ["FinishedJob", "Predictions", "Run", "read", "write_plan"]
+
+PLAN = "jobs.json"
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,17 @@ class Run:
     jobs: tuple[FinishedJob, ...]
     facts: known.Facts
     predictions: Predictions
+    missing: tuple[str, ...] = ()
+    """Folds that were planned and are not finished; where only some seeds are not, with these."""
+
+    @property
+    def headline(self) -> str:
+        """How many folds there are, and which are missing."""
+        there = len({job.fold for job in self.jobs})
+        if not self.missing:
+            return f"{there} folds"
+        planned = max(self.card.folds, there)
+        return f"{there} of {planned} folds, unfinished: {', '.join(self.missing)}"
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -120,13 +137,62 @@ class Run:
         return sum(spent) if len(spent) == len(self.jobs) else None
 
 
+def write_plan(folder: Path, jobs: Iterable[tuple[str, int, str]]) -> None:
+    """Write the (fold, seed, fingerprint) of every job into a run's folder."""
+    rows = [{"fold": fold, "seed": seed, "fingerprint": mark} for fold, seed, mark in jobs]
+    write_json(folder / PLAN, rows, indent=1)
+
+
 def read(folder: Path) -> Run:
     """The run in ``folder``; refuses predictions that do not belong together."""
     folders = sorted(path.parent for path in folder.glob("*/*/predictions.jsonl"))
     jobs = sorted((job for job in map(_job, folders) if job), key=lambda job: (job.fold, job.seed))
+    if planned := _plan(folder):
+        jobs = [job for job in jobs if planned.get((job.fold, job.seed), "") == _done(job.folder)]
     if not jobs:
         raise DataError(f"{folder}: no finished fold (looked for <fold>/<seed>/predictions.jsonl)")
-    return Run(folder.name, folder, cards.read(folder), tuple(jobs), known.read(folder), _predictions(jobs))
+    card = cards.read(folder)
+    missing = _missing(planned, jobs, card)
+    return Run(folder.name, folder, card, tuple(jobs), known.read(folder), _predictions(jobs), missing)
+
+
+def _plan(folder: Path) -> dict[tuple[str, int], str]:
+    """(fold, seed) → fingerprint of every planned job; empty where no plan was kept."""
+    path = folder / PLAN
+    if not path.exists():
+        return {}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return {(str(row["fold"]), int(row["seed"])): str(row["fingerprint"]) for row in rows}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not a plan of jobs ({error}); run the cross-validation again") from None
+
+
+def _done(folder: Path) -> str | None:
+    """The fingerprint with which a job was finished."""
+    try:
+        values = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        return str(values["fingerprint"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _missing(
+    planned: dict[tuple[str, int], str], jobs: Sequence[FinishedJob], card: cards.Card
+) -> tuple[str, ...]:
+    done = {(job.fold, job.seed) for job in jobs}
+    folds = {job.fold for job in jobs}
+    if not planned:  # a run without a plan: what is missing has no name
+        lacking = card.folds - len(folds)
+        return (f"{lacking} of unknown name",) if lacking > 0 else ()
+    seeds: dict[str, list[int]] = defaultdict(list)
+    for fold, seed in planned.keys() - done:
+        seeds[fold].append(seed)
+    return tuple(
+        f"{fold} (seed {', '.join(map(str, sorted(seeds[fold])))})" if fold in folds else fold
+        for fold in dict.fromkeys(fold for fold, _ in planned)
+        if fold in seeds
+    )
 
 
 def _job(folder: Path) -> FinishedJob | None:

@@ -41,7 +41,8 @@ def sections(findings: Findings) -> dict[str, Any]:
 def _numbers(findings: Findings) -> Values:
     """The main table: a row a system, with its interval and its difference from the reference."""
     results = findings.results
-    ends = [end for r in results for end in (r.intervals["ua"].low, r.intervals["ua"].high)]
+    shown = [r.intervals["ua"] for r in results]
+    ends = [end for i in shown for end in ((i.low, i.high) if i.known else (i.value,))]
     span = svg.span_of(min(ends), max(ends))
     best = max(results, key=lambda r: r.intervals["ua"].value)
     rows = [

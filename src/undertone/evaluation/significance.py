@@ -1,8 +1,9 @@
-"""How far a number can be trusted: intervals and paired tests whose unit is the speaker, never the utterance.
+"""How far a number can be trusted: intervals and paired tests whose unit is a speaker or a session.
 
-Utterances of one speaker are alike, so 5,531 of them are not 5,531 independent observations; ten
-speakers are ten. All functions work on *tallies*: one table of truth × prediction a unit, with the
-predictions of several seeds averaged within each utterance first.
+Utterances of one speaker are alike, and so are speakers who talk with each other: 5,531 utterances of
+ten speakers in five sessions are five independent observations. All functions work on *tallies*: one
+table of truth × prediction a unit, with the predictions of several seeds averaged within each utterance
+first.
 
 >>> unit = ["ann", "ann", "bob", "bob"]
 >>> t = tally(np.array([0, 1, 0, 1]), np.array([[0, 1, 0, 0], [0, 1, 0, 1]]), unit, classes=2)
@@ -13,7 +14,7 @@ predictions of several seeds averaged within each utterance first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,6 +45,8 @@ Statistic: TypeAlias = Callable[[Tallies], Any]
 
 FEW = 30
 """Below this many units a percentile bootstrap covers too little, and a t-interval is used."""
+FLIPS = 8
+"""Below this many units a sign-flip test can show no p under 0.01, and Student's t is used."""
 EXACT = 40
 """Up to this many units every one of the 2^U flips is counted."""
 DRAWS = 4000
@@ -60,7 +63,16 @@ class Interval:
     """Standard error from the cluster bootstrap."""
     units: int
     method: str
-    """``t`` or ``percentile``."""
+    """``t`` or ``percentile``; ``none`` where there is no interval, its ends being nan."""
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval."""
+        return self.method != "none"
+
+    def plain(self) -> dict[str, Any]:
+        """JSON values: what is not known is null."""
+        return {k: None if isinstance(v, float) and v != v else v for k, v in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +81,11 @@ class Paired:
 
     difference: Interval
     p: float
-    """Two-sided, by exact sign-flip over the units; not yet corrected for several comparisons."""
+    """Two-sided over the units; not yet corrected for several comparisons."""
     smallest: float
-    """The least p that this many units can show."""
+    """The least p that this many units can show; 0 by Student's t."""
+    test: str
+    """``t`` below ``FLIPS`` units, else ``sign-flip``."""
 
 
 def tally(truth: NDArray[Any], predicted: NDArray[Any], units: Sequence[str], classes: int) -> Tallies:
@@ -175,7 +189,11 @@ def paired(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Paired:
-    """The difference ``ours - reference`` over the same utterances, its interval, and its sign-flip p."""
+    """The difference ``ours - reference`` over the same utterances, its interval, and its p.
+
+    Below ``FLIPS`` units p is Student's, on the error of the interval, so that p < 0.05 just where the
+    interval leaves out 0; from there on the exact sign-flip's.
+    """
     if ours.shape != reference.shape or not np.allclose(ours.sum(axis=-1), reference.sum(axis=-1)):
         raise ProtocolError("a paired test needs both systems' predictions of the same utterances")
     measure, units = statistic(name), len(ours)
@@ -187,14 +205,20 @@ def paired(
     value = float(gap(both.sum(axis=0)))
     p, smallest = sign_flip(_contributions(ours, reference, name))
     if units < 2:
-        return Paired(Interval(value, -1.0, 1.0, float("nan"), units, "t"), p, smallest)
+        return Paired(Interval(value, -1.0, 1.0, float("nan"), units, "t"), p, smallest, "sign-flip")
     values = _bootstrap(both, gap, draws, seed)
     error = float(np.std(values, ddof=1)) * (units / (units - 1)) ** 0.5
     if units >= FEW:
         low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-        return Paired(Interval(value, float(low), float(high), error, units, "percentile"), p, smallest)
+        percentile = Interval(value, float(low), float(high), error, units, "percentile")
+        return Paired(percentile, p, smallest, "sign-flip")
     half = float(stats.t.ppf((1 + level) / 2, units - 1)) * error
-    return Paired(Interval(value, value - half, value + half, error, units, "t"), p, smallest)
+    difference = Interval(value, value - half, value + half, error, units, "t")
+    if units >= FLIPS:
+        return Paired(difference, p, smallest, "sign-flip")
+    # no error at all: every unit shows the same difference
+    p = float(2 * stats.t.sf(abs(value) / error, units - 1)) if error else float(value == 0)
+    return Paired(difference, p, 0.0, "t")
 
 
 def _contributions(ours: Tallies, reference: Tallies, name: str) -> Tallies:

@@ -90,13 +90,17 @@ def forest(
     body = "".join(_line(_forest_x(t, span), 0, _forest_x(t, span), 26) for t in ticks(*span))
     if span[0] <= chance <= span[1]:
         body += _line(_forest_x(chance, span), 0, _forest_x(chance, span), 26, "guide")
-    left, right, at = (_forest_x(v, span) for v in (interval.low, interval.high, interval.value))
-    body += _stroke(left + 4, 13, max(left + 4.1, right - 4), 13, colour, 8, 0.28)
+    at = _forest_x(interval.value, span)
+    title = f"UA {points(interval.value)}, no interval"
+    if interval.known:
+        left, right = _forest_x(interval.low, span), _forest_x(interval.high, span)
+        body += _stroke(left + 4, 13, max(left + 4.1, right - 4), 13, colour, 8, 0.28)
+        ends = f"{points(interval.low)} to {points(interval.high)}"
+        title = f"UA {points(interval.value)}, 95 % interval {ends}"
     body += "".join(_stroke(x, 8, x, 18, colour, 1.2, 0.65) for x in (_forest_x(v, span) for v in each))
     body += (
         f'<circle cx="{at:.1f}" cy="13" r="5.5" fill="{colour}" stroke="var(--panel)" stroke-width="1.6"/>'
     )
-    title = f"UA {points(interval.value)}, 95 % interval {points(interval.low)} to {points(interval.high)}"
     return _svg(FOREST, 26, f"<title>{title}</title>{body}", title)
 
 
