@@ -122,7 +122,7 @@ def make(
             raise ProtocolError(f"utterance '{one.id}' stands twice in the manifest")
     made, stamps = PROTOCOLS[protocol](ordered, _Options(seed, strict, folds))
     _refuse_empty(made, protocol)
-    options = {"seed": seed, "strict": strict, "folds": len(made), "level": level}
+    options: dict[str, Any] = {"seed": seed, "strict": strict, "folds": len(made), "level": level}
     if selection == "test":
         made = [
             replace(fold, train=tuple(sorted(fold.train + fold.validation)), validation=()) for fold in made

@@ -207,12 +207,52 @@ def test_the_test_side_opens_for_a_finished_system_only() -> None:
         examples.Sealed(lambda: None).open("please")  # type: ignore[arg-type,return-value]
 
 
-def test_choosing_on_the_test_side_is_stamped(tmp_path: Path) -> None:
+def test_selection_on_test_trains_on_all_other_sessions_and_is_stamped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The published codes' protocol: nobody but the test session is left out, and it chooses the epoch."""
     made = recipe(corpus(tmp_path), "concat", "protocol.selection=test")
     plan = planned(tmp_path, made)
+    used: dict[str, list[str]] = {}
+    monkeypatch.setattr("undertone.experiment.run.fit", fitting(used))
     run_job(plan.jobs[0])
-    assert cards.read(plan.folder).selection == "test"
-    assert cards.read(planned(tmp_path / "v", recipe(Path(made.manifest))).folder).selection == "validation"
+    everyone = {u.id for u in read_corpus(made.manifest).utterances}
+    tested = {i for i in everyone if int(i[1:]) % 3 == 0}
+    assert set(used["train"]) == everyone - tested and set(used["validation"]) == tested
+    card = cards.read(plan.folder)
+    assert (card.selection, card.calibration) == ("test", "test")
+    values = json.loads((plan.jobs[0].folder / "metrics.json").read_text())
+    assert values["calibrated_on"] == "test"
+    assert models.load(plan.jobs[0].folder).card["calibrated_on"] == "test"
+    stamps = evaluate(plan.folder).warnings
+    assert any("selected on test" in s for s in stamps) and any(
+        "calibration was fitted on" in s for s in stamps
+    )
+    plain = cards.read(planned(tmp_path / "v", recipe(Path(made.manifest))).folder)
+    assert (plain.selection, plain.calibration, plain.warnings) == ("validation", "validation", [])
+
+
+def fitting(used: dict[str, list[str]]):  # type: ignore[no-untyped-def]
+    """``fit`` that notes which utterances it is given."""
+    from undertone.training.loop import fit
+
+    def noting(system, train, validation, **options):  # type: ignore[no-untyped-def]
+        used.update(train=train.ids, validation=validation.ids)
+        return fit(system, train, validation, **options)
+
+    return noting
+
+
+def test_the_card_names_the_unit_and_speakers_as_units_are_stamped_but_train_nothing_again(
+    tmp_path: Path,
+) -> None:
+    made = recipe(corpus(tmp_path), "speech")
+    plain = planned(tmp_path, made)
+    assert cards.read(plain.folder).unit == "session"
+    named = planned(tmp_path, made.but(["protocol.unit=speaker"]))
+    card = cards.read(named.folder)
+    assert card.unit == "speaker" and any("speakers are the units" in s for s in card.stamps)
+    assert [job.fingerprint for job in named.jobs] == [job.fingerprint for job in plain.jobs]
 
 
 def test_refit_reports_both(tmp_path: Path) -> None:

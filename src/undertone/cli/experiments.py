@@ -132,10 +132,13 @@ def crossval(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page; Markdown is written beside it.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The page, .html; .md is written beside it.")
+    ] = Path("report.html"),
     reference: Annotated[str | None, typer.Option(help="The run that the others are tested against.")] = None,
+    unit: Annotated[
+        str, typer.Option(help="Unit of intervals and tests: session or speaker; default: the runs' own.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The metrics, on stdout.")] = False,
 ) -> None:
     """Measure runs and write one self-contained page, and the same as Markdown.
@@ -147,7 +150,11 @@ def report(
     from undertone.evaluation.report import render
     from undertone.models.table import preferred
 
-    results = render(runs, out, reference=reference or preferred())
+    if unit not in ("", "session", "speaker"):
+        raise typer.BadParameter(f"'{unit}' is neither session nor speaker", param_hint="--unit")
+    if reference is None and preferred() in (run.name for run in runs):
+        reference = preferred()
+    results = render(runs, out, reference=reference, unit=unit)
     if as_json:
         print(json.dumps([result.plain() for result in results]))
     else:
@@ -206,6 +213,7 @@ def stress(
     """
     import json
 
+    from undertone.evaluation.findings import points
     from undertone.experiment.stress import stress as sweep
 
     sweeps = sweep(run, transcripts=transcripts, watch=lambda name: print(f"· {name}", file=sys.stderr))
@@ -213,10 +221,10 @@ def stress(
         print(json.dumps({"sweeps": sweeps}))
         return
     for name, rows in sweeps.items():
-        print(f"{name:24}{'WA':>7}{'UA':>7}{'macro-F1':>10}{'ECE':>8}")
+        print(f"{name + ' (points)':24}{'WA':>7}{'UA':>7}{'macro-F1':>10}{'ECE':>8}")
         for row in rows:
             scores = f"{100 * row['wa']:7.1f}{100 * row['ua']:7.1f}{100 * row['macro_f1']:10.1f}"
-            print(f"  {row['at']:22}{scores}{row['ece']:8.3f}")
+            print(f"  {row['at']:22}{scores}{points(row['ece']):>8}")
 
 
 @app.command()
@@ -300,27 +308,28 @@ def _describe(recipes: Sequence[Recipe]) -> None:
 
 
 def _table(results: Sequence[Result]) -> None:
-    """Print a table of scores in points, with intervals."""
+    """Print a table of scores, all in points, with intervals and stamps."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+
+    from undertone.evaluation.findings import Findings, points
 
     if not results:
         return
-    card = results[0].run.card
-    table = Table(title=f"{card.corpus} · {card.protocol} · {card.folds} folds · seeds {len(card.seeds)}")
+    run = results[0].run
+    title = f"{run.card.corpus} · {run.card.protocol} · {run.headline} · seeds {len(run.predictions.seeds)}"
+    table = Table(title=f"{title} · points")
     for name in ("system", "WA", "UA", "95 % interval of UA", "macro-F1", "ECE", "seconds"):
         table.add_column(name, justify="left" if name == "system" else "right")
     for result in results:
-        low, high = (100 * x for x in (result.intervals["ua"].low, result.intervals["ua"].high))
-        scores = [f"{100 * result.seeds[name].mean:.1f}" for name in ("wa", "ua")]
-        more = [f"{100 * result.seeds['macro_f1'].mean:.1f}", f"{result.calibration['ece'] or 0:.3f}"]
-        seconds = f"{result.run.seconds or 0:.0f}"
-        table.add_row(result.name, *scores, f"{low:.1f} to {high:.1f}", *more, seconds)
+        ua = result.intervals["ua"]
+        around = f"{points(ua.low)} to {points(ua.high)}" if ua.known else "folds are missing"
+        scores = [points(result.seeds[name].mean) for name in ("wa", "ua")]
+        more = [points(result.seeds["macro_f1"].mean), points(result.calibration["ece"])]
+        table.add_row(result.name, *scores, around, *more, f"{result.run.seconds or 0:.0f}")
     console = Console()
     console.print(table)
-    stamps = [
-        *card.stamps,
-        *(["epochs chosen on the test part: optimistic"] if card.selection == "test" else []),
-    ]
-    for stamp in stamps:
-        console.print(f"[bold]stamp:[/bold] {stamp}")
+    console.print(f"intervals: the unit is the {results[0].unit} ({results[0].intervals['ua'].units})")
+    for stamp in Findings(results).warnings:
+        console.print(f"[bold]stamp:[/bold] {escape(stamp)}")

@@ -70,7 +70,8 @@ class Result:
         """What a reader must know before any number."""
         missing = [f"{self.run.headline}: no interval"] if self.run.missing else []
         unit = facts.unit_stamps(self.run.facts, self.run.predictions.ids, self.unit)
-        return list(dict.fromkeys([*missing, *self.run.card.warnings, *unit]))
+        stated = [line for line in self.run.card.warnings if line != facts.PAIRED]
+        return list(dict.fromkeys([*missing, *stated, *unit]))
 
     def tallies(self, unit: str | None = None) -> Tallies:
         """Per-unit tables for tests; ``unit`` as in ``facts.grouping``."""

@@ -177,17 +177,19 @@ def _learning(findings: Findings) -> list[Values]:
 def _calibration(findings: Findings) -> list[Values]:
     """Reliability diagrams."""
 
-    def note(values: Mapping[str, float | None]) -> str:
+    def note(result: Result) -> str:
+        values = result.calibration
         brier, nll = ("–" if v is None else f"{v:.3f}" for v in (values["brier"], values["nll"]))
         floor = points(values["ece_floor"])
-        return f"a perfectly calibrated model would show {floor} · Brier {brier} · NLL {nll}"
+        fitted = f"fitted on {result.run.card.calibration}"
+        return f"{fitted} · a perfectly calibrated model would show {floor} · Brier {brier} · NLL {nll}"
 
     return [
         _panel(
             r.name,
             f"ECE {points(r.calibration['ece'])}",
             svg.reliability(r.reliability, findings.colour(r)),
-            note(r.calibration),
+            note(r),
         )
         for r in findings.results
         if r.reliability

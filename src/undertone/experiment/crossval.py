@@ -14,7 +14,7 @@ from undertone.code import code_mark
 from undertone.config import dump_toml, fingerprint
 from undertone.errors import ConfigError
 from undertone.evaluation import card as cards
-from undertone.evaluation import facts
+from undertone.evaluation import facts, runs
 from undertone.experiment.material import (
     Features,
     LabelledCorpus,
@@ -132,17 +132,9 @@ def plan(
     """The jobs of a run; what is missing is encoded, and card, facts, folds and features are written."""
     protocol = recipe.protocol
     corpus = read_corpus(recipe.manifest, everything=protocol.level == "dialogue")
-    split = splits.make(
-        corpus.utterances,
-        protocol.split,
-        seed=protocol.split_seed,
-        strict=protocol.strict,
-        folds=protocol.folds,
-        level=protocol.level,
-    )
+    split = protocol.split_of(corpus.utterances)
     folder = out / recipe.title
     features = features_of(recipe, corpus)
-    _write(recipe, folder, corpus, split, features)
     mark = fingerprint([recipe.mark(), corpus.mark, split.hash, features.mark, code_mark(run_job.__module__)])
     task = Task(recipe, folder)
 
@@ -154,18 +146,29 @@ def plan(
         for fold in split.folds
         for seed in range(protocol.seeds)
     )
+    _write(recipe, folder, corpus, split, features, jobs)
     last = replace(job(FINAL, 0, folder / FINAL), fingerprint=fingerprint([mark, FINAL, protocol.seeds]))
     return Plan(recipe, folder, split, corpus, jobs, last if final else None)
 
 
 def _write(
-    recipe: Recipe, folder: Path, corpus: LabelledCorpus, split: splits.Split, features: Features
+    recipe: Recipe,
+    folder: Path,
+    corpus: LabelledCorpus,
+    split: splits.Split,
+    features: Features,
+    jobs: Sequence[Job],
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     splits.write(folder / "split.json", split)
     write_features(folder, features)
-    facts.write(folder, facts.facts(corpus.utterances, split))
-    cards.write(folder, protocol_card(recipe, corpus, split, features, findings(corpus, split)))
+    known = facts.facts(corpus.utterances, split)
+    facts.write(folder, known)
+    unit, _ = facts.units(known, known, "" if recipe.protocol.unit == "corpus" else recipe.protocol.unit)
+    stamps = (*split.stamps, *(s for s in facts.unit_stamps(known, known, unit) if s == facts.PAIRED))
+    card = protocol_card(recipe, corpus, split, features, findings(corpus, split))
+    cards.write(folder, replace(card, unit=unit, stamps=stamps))
+    runs.write_plan(folder, [(job.fold, job.seed, job.fingerprint) for job in jobs])
     write_whole(folder / "recipe.toml", dump_toml(recipe.plain()))
 
 
@@ -201,6 +204,7 @@ def protocol_card(
         stamps=split.stamps,
         level=recipe.protocol.level,
         selection=recipe.protocol.selection,
+        calibration=recipe.protocol.selection,
         refit=recipe.protocol.refit,
         context=getattr(recipe.model, "sees", "none"),
         transcripts=recipe.protocol.transcripts,

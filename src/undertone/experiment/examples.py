@@ -57,7 +57,7 @@ class FoldData:
 
 
 def fold_data(material: Material, recipe: Recipe, fold: str) -> FoldData:
-    """The parts of a fold. With ``selection = "test"`` the test part is also the validation part."""
+    """The parts of a fold, as its split has them."""
     chosen = next(f for f in material.split.folds if f.name == fold)
     train = _pick(material, chosen.train)
     tokenizer = fit_tokenizer(recipe, train)
@@ -66,10 +66,9 @@ def fold_data(material: Material, recipe: Recipe, fold: str) -> FoldData:
     def make(ids: Sequence[str]) -> Dataset:
         return dataset(material, recipe, _pick(material, ids), tokenizer, dims)
 
-    by_test = recipe.protocol.selection == "test"
     return FoldData(
         train=make(chosen.train),
-        validation=make(chosen.test if by_test else chosen.validation),
+        validation=make(chosen.validation),
         test=Sealed(lambda: make(chosen.test)),
         dimensions=dims,
         tokenizer=tokenizer,

@@ -14,12 +14,13 @@ A file in ``recipes/`` holds only what differs from the defaults::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, SerializeAsAny
 
+from undertone import splits
 from undertone.config import Config, apply_overrides, fingerprint, load_toml
 from undertone.errors import ConfigError
 from undertone.features.config import SpeechConfig, TextConfig
@@ -27,6 +28,7 @@ from undertone.models.system import SystemConfig
 from undertone.models.table import SYSTEMS
 from undertone.models.tuned import TuneConfig
 from undertone.training.config import TrainingConfig
+from undertone.types import Utterance
 
 __all__ = [
     "ProtocolConfig",
@@ -117,13 +119,29 @@ class ProtocolConfig(Config):
     level: Literal["utterance", "dialogue"] = "utterance"
     """``dialogue``: a sample is a conversation, and a turn one vector of each modality."""
     selection: Literal["validation", "test"] = "validation"
-    """What chooses the epoch. ``test`` is what several published codes do: optimistic, and stamped."""
+    """What chooses the epoch. ``test`` is what several published codes do: all but the test part trains, and
+    the test part chooses the epoch, the temperature and the weights of members: optimistic, and stamped."""
     refit: bool = False
     """Train once more on the training and validation parts, for as many epochs as validation chose."""
     seeds: PositiveInt = 1
     """Seeds 0, 1, … of each fold."""
+    unit: Literal["corpus", "session", "speaker"] = "corpus"
+    """The unit of intervals and tests. ``corpus``: the session where its speakers talk with each other, else
+    the speaker. ``speaker`` of speakers who talk with each other is stamped."""
     transcripts: str = "gold"
     """Where the manifest's texts come from: ``gold``, or the recogniser that wrote them."""
+
+    def split_of(self, utterances: Sequence[Utterance]) -> splits.Split:
+        """The folds of these utterances."""
+        return splits.make(
+            utterances,
+            self.split,
+            seed=self.split_seed,
+            strict=self.strict,
+            folds=self.folds,
+            level=self.level,
+            selection=self.selection,
+        )
 
 
 class Recipe(Config):
@@ -163,6 +181,7 @@ class Recipe(Config):
         """A hash of what determines one training: not how many there are, nor where the corpus lies."""
         values = self.plain()
         del values["name"], values["notes"], values["manifest"], values["protocol"]["seeds"]
+        del values["protocol"]["unit"]
         values["speech"].pop("device"), values["text"].pop("device")
         return fingerprint(values)
 

@@ -1,7 +1,7 @@
 """One job: a fold and a seed of a recipe, from features to a model folder and its predictions.
 
 The order is the protocol: fit on training, choose on validation, calibrate on validation, and only
-then open the test part.
+then open the test part (which is the validation part too under ``selection = "test"``).
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def _fold(job: Job, recipe: Recipe, material: Material, watch: Watch | None) -> 
     state = job.folder / finish.STATE
     fitted = _learner(job, recipe, watch)(system, data.train, data.validation, score=score, state=state)
     before, after = temper(fitted)
-    chosen = {"validation_nll": {"before_temperature": before, "after": after}}
+    chosen: dict[str, Any] = {"calibrated_on": recipe.protocol.selection}
+    chosen |= {"validation_nll": {"before_temperature": before, "after": after}}
     if recipe.protocol.refit:
         fitted, more = _refit(job, recipe, material, fitted, watch)
         chosen |= more
@@ -208,6 +209,8 @@ def model_card(recipe: Recipe, material: Material, *, fold: str, seed: int) -> d
         "synthesised": material.corpus.name == "demo",
         "encoders": material.features.encoders,
         "protocol": {"split": recipe.protocol.split, "fold": fold, "seed": seed, "hash": material.split.hash},
+        "selection": recipe.protocol.selection,
+        "calibrated_on": recipe.protocol.selection,
         "run": recipe.title,
         "undertone": undertone.__version__,
         "notes": list(recipe.notes),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from undertone import splits
 from undertone.errors import ConfigError
 from undertone.experiment.crossval import plan
 from undertone.experiment.material import gather_features, read_corpus
@@ -67,15 +66,7 @@ def sizes(recipe: Recipe) -> Sizes:
     classes, utterances, folds = 4, 0, 0
     if Path(recipe.manifest).is_file():
         corpus = read_corpus(recipe.manifest, everything=recipe.protocol.level == "dialogue")
-        chosen = recipe.protocol
-        split = splits.make(
-            corpus.utterances,
-            chosen.split,
-            seed=chosen.split_seed,
-            strict=chosen.strict,
-            folds=chosen.folds,
-            level=chosen.level,
-        )
+        split = recipe.protocol.split_of(corpus.utterances)
         classes, utterances, folds = len(corpus.labels), len(corpus.utterances), len(split.folds)
     acoustic = recipe.speech.name == "acoustic"
     speech = speech_encoder(recipe.speech.encoder).dim if acoustic else WIDTH
