@@ -1,4 +1,4 @@
-"""The model folder of the starter: two trained sides put into one ``compact`` system, and its card."""
+"""The model folder of the starter: two trained sides in one ``compact`` system, and its card."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from studies.starter.recipe import StarterRecipe
 from studies.starter.targets import CLASSES, KINDS, MEANS
+from studies.starter.text import EMOTIONS
 from undertone import __version__
 from undertone.features.acoustic import columns
 from undertone.features.config import SpeechConfig
 from undertone.features.speech import speech_encoder
 from undertone.features.subword import Subword
+from undertone.files import whole
 from undertone.models import folder
 from undertone.models.batch import collate
 from undertone.models.compact.classifiers import FunctionalsClassifier, SpeechDistance
@@ -25,10 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["EIGHT", "EMOTIONS", "card", "dimensions", "heard", "judge", "known", "save", "system"]
+__all__ = ["EIGHT", "card", "dimensions", "distance_from_speech", "judge", "save", "scores_of", "system"]
 
-EMOTIONS = 28
-"""Labels of GoEmotions, which help the text side learn."""
 LARGE = 1024
 """Numbers in a tensor from which it is kept in half precision."""
 EIGHT = KINDS[:8]
@@ -46,15 +46,15 @@ def dimensions(recipe: StarterRecipe, vocabulary: int) -> Dimensions:
 
 
 def judge(recipe: StarterRecipe, views: Sequence[View]) -> FunctionalsClassifier:
-    """One of those who judge figures, with fresh weights."""
+    """A classifier of these views with fresh weights."""
     sizes = recipe.judges
     return FunctionalsClassifier(
         len(columns(recipe.acoustic)), views, len(KINDS), sizes.hidden, sizes.dropout
     )
 
 
-def known(recipe: StarterRecipe) -> SpeechDistance:
-    """What tells how unlike speech a clip is, before it has met any."""
+def distance_from_speech(recipe: StarterRecipe) -> SpeechDistance:
+    """The distance from all speech, before it is learned."""
     return SpeechDistance(len(columns(recipe.acoustic)), recipe.judges.axes)
 
 
@@ -77,12 +77,11 @@ def system(recipe: StarterRecipe, vocabulary: int) -> Compact:
 
 
 def card(recipe: StarterRecipe, training: Mapping[str, Any], notes: Sequence[str] = ()) -> dict[str, Any]:
-    """What the model folder says of itself."""
-    heard = SpeechConfig(acoustic=recipe.acoustic)
+    """The model folder's card."""
     speech = {
         "name": "acoustic",
         "identity": speech_encoder(acoustic=recipe.acoustic.plain()).identity,
-        "settings": heard.plain(),
+        "settings": SpeechConfig(acoustic=recipe.acoustic).plain(),
     }
     return {
         "labels": list(CLASSES),
@@ -97,18 +96,18 @@ def card(recipe: StarterRecipe, training: Mapping[str, Any], notes: Sequence[str
     }
 
 
-def heard(
+def scores_of(
     recipe: StarterRecipe, weights: Mapping[str, Tensor], frames: Sequence[NDArray[np.float32]]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Of clips, each by itself: (n, kinds) log posteriors, and (n,) how far they are from all speech."""
+    """Of clips, each by itself: (n, kinds) log posteriors, and (n,) distances from all speech."""
     import torch
 
     model = system(recipe, vocabulary=2).eval()
     model.load_state_dict(weights, strict=False)
     with torch.inference_mode():
-        said = [model.score_speech(collate([Example("", speech=one)], model.dimensions)) for one in frames]
-    distances = [distance for _, distance in said if distance is not None]
-    return torch.cat([kinds for kinds, _ in said]).numpy(), torch.cat(distances).numpy()
+        scores = [model.score_speech(collate([Example("", speech=x)], model.dimensions)) for x in frames]
+    distances = [distance for _, distance in scores if distance is not None]
+    return torch.cat([kinds for kinds, _ in scores]).numpy(), torch.cat(distances).numpy()
 
 
 def save(path: Path, model: Compact, pieces: Subword, about: Mapping[str, Any]) -> None:
@@ -118,6 +117,5 @@ def save(path: Path, model: Compact, pieces: Subword, about: Mapping[str, Any]) 
     folder.save(path, model, about, pieces)
     tensors = load_file(path / folder.WEIGHTS)
     large = {k: v.half() for k, v in tensors.items() if v.is_floating_point() and v.numel() >= LARGE}
-    part = path / (folder.WEIGHTS + ".part")
-    save_file({**tensors, **large}, part, metadata={"format": "pt"})
-    part.replace(path / folder.WEIGHTS)
+    with whole(path / folder.WEIGHTS) as part:
+        save_file({**tensors, **large}, part, metadata={"format": "pt"})

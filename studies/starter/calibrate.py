@@ -1,10 +1,10 @@
-"""How sure the starter may be, and when it says nothing: fitted on what was not trained on.
+"""Calibration, fusion and the abstention threshold of the starter, fitted on what was not trained on.
 
-A fold's speech temperature, its fusion and its threshold come from what the *other* folds' networks say of
-the speakers that those folds keep aside: clips of this fold's training side, heard by networks that never met
-their speakers. So no clip kept aside is looked at, and every fold may train on all of its own speakers. (The
-other folds' networks did train on this fold's test speakers; what passes from there is one temperature, six
-numbers of the fusion, and the distance beyond which a clip is like no speech.) The text side has its own
+A fold's speech temperature, its fusion and its threshold come from the *other* folds' scores of their own
+test speakers: clips of this fold's training part, scored by networks that were not trained on their speakers.
+So no test clip of a fold is used for it, and every fold may train on all of its own speakers. (The other
+folds' networks were trained on this fold's test speakers; what passes from there is one temperature, six
+numbers of the fusion, and the distance beyond which a clip is no speech.) The text side has its own
 validation sentences, taken from GoEmotions' training split.
 """
 
@@ -26,14 +26,13 @@ from studies.starter import sentences
 from studies.starter.clips import Spoken
 from studies.starter.recipe import Abstaining, StarterRecipe
 from studies.starter.targets import CLASSES, MEANS, kinds_of
-from undertone.config import fingerprint
 from undertone.models.calibration import fit_temperature
 from undertone.models.compact.classifiers import class_scores, reject_nonspeech
 
 if TYPE_CHECKING:
     from studies.starter.train import Place
 
-__all__ = ["Fusion", "Heard", "calibrate", "common", "fit_fusion", "fit_speech", "pairs", "threshold"]
+__all__ = ["Fusion", "SpeechScores", "calibrate", "common", "fit_fusion", "fit_speech", "pairs", "threshold"]
 
 log = logging.getLogger(__name__)
 PAIRINGS = 10
@@ -53,27 +52,27 @@ class Fusion:
     shift: tuple[float, ...] = (0.0,) * len(CLASSES)
     threshold: float = UNFITTED
     limit: float | None = None
-    """The distance from all speech from which on a clip is as likely none; None: nobody knows yet."""
+    """The distance from all speech at which a clip is as likely none; None: not fitted."""
 
 
 def calibrate(place: Place, clips: Sequence[Spoken], parts: Sequence[str], seconds: float) -> None:
     """Fit and write the model folder of every part that has its speech networks."""
-    written, plain, classes = _read_sentences(place)
+    text = _text_scores(place)
     data = {**recordings.digest(clips), "goemotions": sentences.digest(place.data)}
     counts = sentences.counts(sentences.read(place.data, "train"))
+    per_corpus = {corpus: sum(clip.corpus == corpus for clip in clips) for corpus in recordings.CORPORA}
+    names = [f"fold-{k}" for k in range(recordings.FOLDS)]
+    folds = [name for name in names if (place.part(name) / "heard.npz").is_file()]
     for part in parts:
-        found = [f for f in _folds(place) if f != part]
-        fusion = Fusion()
-        if found:
-            read = (written, plain, classes)
-            fusion = fit(_heard(place, clips, found), read, place.recipe)
+        others = [name for name in folds if name != part]
+        fusion = fit(_speech_scores(place, clips, others), text, place.recipe) if others else Fusion()
         about = {
             "command": "python -m studies.starter train recipes/starter/starter.toml",
             "seed": place.recipe.seed,
             "data": data,
-            "counts": {"clips": _counts(clips), "sentences": counts},
+            "counts": {"clips": per_corpus, "sentences": counts},
             "seconds": _seconds(place, part),
-            "calibrated_on": found,
+            "calibrated_on": others,
             "recipe": place.recipe.plain(),
         }
         _write(place, part, fusion, about)
@@ -81,26 +80,26 @@ def calibrate(place: Place, clips: Sequence[Spoken], parts: Sequence[str], secon
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What the folds' judges say of the clips that those keep aside."""
+class SpeechScores:
+    """The folds' scores of their own test clips."""
 
     kinds: Tensor
     """(n, K) log posteriors."""
     distance: Tensor
-    """(n,): how far from all speech."""
+    """(n,): from all speech."""
     labels: Tensor
     """(n,): the class, -1 where it is none of them."""
     acted: Tensor
     """(n,) bool: no read speech."""
 
 
-def fit(heard: Heard, read: tuple[Tensor, Tensor, Tensor], recipe: StarterRecipe) -> Fusion:
-    """Everything that is fitted; of the sentences both ways of writing (m, C) and labels (m,)."""
-    written, plain, classes = read
-    limit = float(heard.distance.quantile(1.0 - recipe.abstain.strange))
-    known = (heard.labels >= 0) & heard.acted
-    kinds = reject_nonspeech(heard.kinds, MEANS, heard.distance, limit)[known]
-    labels = heard.labels[known]
+def fit(scores: SpeechScores, texts: tuple[Tensor, Tensor, Tensor], recipe: StarterRecipe) -> Fusion:
+    """Everything that is fitted; ``texts``: scores of the sentences in both spellings (m, C), labels (m,)."""
+    written, plain, classes = texts
+    limit = float(scores.distance.quantile(1.0 - recipe.abstain.strange))
+    known = (scores.labels >= 0) & scores.acted
+    kinds = reject_nonspeech(scores.kinds, MEANS, scores.distance, limit)[known]
+    labels = scores.labels[known]
     lean = common(labels, recipe.lean)
     heat = fit_speech(kinds, labels, lean)
     words = torch.cat([written, plain])
@@ -115,7 +114,7 @@ def fit(heard: Heard, read: tuple[Tensor, Tensor, Tensor], recipe: StarterRecipe
 
 
 def common(labels: Tensor, lean: float) -> Tensor:
-    """(C,): the logarithm of how common each class is among ``labels (n,)``, as far as ``lean`` says."""
+    """(C,): ``lean`` times the logarithm of how common each class is among ``labels (n,)``."""
     counts = torch.bincount(labels, minlength=len(CLASSES)).clamp(min=1).float()
     return lean * (counts / counts.mean()).log()
 
@@ -128,7 +127,7 @@ def fit_speech(kinds: Tensor, labels: Tensor, lean: Tensor) -> float:
 
 
 def _least(free: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
-    """Bring what is free to where the loss is least."""
+    """Set the ``free`` tensors to where the loss is least."""
     solver = torch.optim.LBFGS(list(free), max_iter=100, line_search_fn="strong_wolfe")
 
     def step() -> Tensor:
@@ -152,7 +151,7 @@ def pairs(spoken: Tensor, written: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 def fit_fusion(
     speech: Tensor, text: Tensor, labels: Tensor, lean: float = 1.0, pull: float = 1e-3
 ) -> tuple[Tensor, Tensor]:
-    """How much each side counts (2,), and what each class is given (C,), from log posteriors (n, C); a class
+    """The weights of both sides (2,) and the shift of each class (C,), from log posteriors (n, C); a class
     counts by how common it is, to the power of ``lean``."""
     balance = torch.ones(2, requires_grad=True)
     shift = torch.zeros(speech.shape[1], requires_grad=True)
@@ -173,25 +172,13 @@ def threshold(posteriors: Sequence[Tensor], abstain: Abstaining) -> float:
     return round(min([*limits, abstain.highest]), 4)
 
 
-def _read_sentences(place: Place) -> tuple[Tensor, Tensor, Tensor]:
-    mark = text_mark(place)
-    with np.load(place.text / f"read-{mark}.npz") as kept:
+def _text_scores(place: Place) -> tuple[Tensor, Tensor, Tensor]:
+    with np.load(place.text_file("read", ".npz")) as kept:
         written, plain, classes = (torch.from_numpy(kept[name]) for name in ("written", "plain", "classes"))
     return written, plain, classes
 
 
-def text_mark(place: Place) -> str:
-    """Of the text network that the recipe asks for."""
-    return fingerprint([place.recipe.seed, place.recipe.text.plain()])
-
-
-def _folds(place: Place) -> list[str]:
-    names = [f"fold-{k}" for k in range(recordings.FOLDS)]
-    return [name for name in names if (place.part(name) / "heard.npz").is_file()]
-
-
-def _heard(place: Place, clips: Sequence[Spoken], folds: Sequence[str]) -> Heard:
-    """What the folds' judges say of their own speakers."""
+def _speech_scores(place: Place, clips: Sequence[Spoken], folds: Sequence[str]) -> SpeechScores:
     kinds, distance = [], []
     index: list[int] = []
     for name in folds:
@@ -201,11 +188,7 @@ def _heard(place: Place, clips: Sequence[Spoken], folds: Sequence[str]) -> Heard
             index += kept["clips"].tolist()
     labels = torch.tensor([kinds_of(clips[i])[1] for i in index])
     acted = torch.tensor([clips[i].corpus != "timit" for i in index])
-    return Heard(torch.cat(kinds), torch.cat(distance), labels, acted)
-
-
-def _counts(clips: Sequence[Spoken]) -> dict[str, int]:
-    return {corpus: sum(clip.corpus == corpus for clip in clips) for corpus in recordings.CORPORA}
+    return SpeechScores(torch.cat(kinds), torch.cat(distance), labels, acted)
 
 
 def _seconds(place: Place, part: str) -> float | None:
@@ -222,10 +205,9 @@ def _write(place: Place, part: str, fusion: Fusion, about: dict[str, Any]) -> No
     from studies.starter.train import weights_of
     from undertone.features.subword import Subword
 
-    mark = text_mark(place)
-    pieces = Subword.load(place.text / f"tokenizer-{mark}.json")
+    pieces = Subword.load(place.text_file("tokenizer", ".json"))
     model = system(place.recipe, pieces.size)
-    words = {f"text_nets.{k}": v for k, v in load_file(place.text / f"text-{mark}.safetensors").items()}
+    words = {f"text_nets.{k}": v for k, v in load_file(place.text_file("text", ".safetensors")).items()}
     missing = model.load_state_dict({**weights_of(place.part(part)), **words}, strict=False)
     networks = ("judges.", "known.", "text_nets.")
     assert not missing.unexpected_keys and not any(k.startswith(networks) for k in missing.missing_keys), (
@@ -238,5 +220,5 @@ def _write(place: Place, part: str, fusion: Fusion, about: dict[str, Any]) -> No
     model.text_temperature.fill_(fusion.text)
     model.balance.copy_(torch.tensor(fusion.balance))
     model.shift.copy_(torch.tensor(fusion.shift))
-    told = card(place.recipe, {**about, "part": part}) | {"abstain": {"threshold": fusion.threshold}}
-    save(place.part(part) / "model", model.eval(), pieces, told)
+    values = card(place.recipe, {**about, "part": part}) | {"abstain": {"threshold": fusion.threshold}}
+    save(place.part(part) / "model", model.eval(), pieces, values)

@@ -1,9 +1,7 @@
-"""What the speech side learns: nine kinds, four classes, and what a network pays for missing them."""
+"""What the speech side learns: nine kinds, four classes, and the loss of a clip by what is known of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,53 +20,38 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASSES",
     "KINDS",
+    "LABELS",
     "MEANS",
-    "Targets",
     "TargetsConfig",
     "head_start",
     "kinds_of",
+    "label_of",
     "loss",
-    "targets",
 ]
 
 CLASSES = ("angry", "happy", "sad", "neutral")
 KINDS = (*CLASSES, "calm", "fearful", "disgusted", "surprised", "none")
-"""What the speech side tells apart: RAVDESS' eight emotions, and what is no emotional speech."""
+"""Of the speech side: RAVDESS' eight emotions, and no emotional speech."""
 MEANS = (0, 1, 2, 3, 3, OTHER, OTHER, OTHER, NONE)
 """The class of each kind."""
+LABELS = (
+    *((kind, max(-1, mean)) for kind, mean in enumerate(MEANS)),
+    *((-1, label) for label in range(len(CLASSES))),
+)
+"""All that may be known of a clip: its kind and its class, -1 where it has none or the kind is not known."""
 
 
 class TargetsConfig(Config):
-    """What counts how much."""
+    """Weights of the loss."""
 
     smoothing: float = Field(0.05, ge=0.0, lt=1.0)
-    """Share of each target that is dealt out to the other kinds."""
+    """Share of each target spread evenly over all kinds."""
     coarse: float = Field(1.2, gt=0.0)
-    """How much a clip counts of which only the class is known (EmoDB, read speech)."""
+    """Weight of a clip of which only the class is known (EmoDB, read speech)."""
     fine: float = Field(0.5, ge=0.0)
-    """How much the kind counts in a clip of which it is known, beside the class' 0.7."""
+    """Weight of the kind in a clip of which it is known, beside the class' 0.7."""
     level: float = Field(1.0, ge=0.0, le=1.0)
-    """How far the classes are put on a level: at 1 no class is likelier for being common in the corpora."""
-
-
-@dataclass(frozen=True)
-class Targets:
-    """The clips that a part learns from, then all the sounds that nobody speaks."""
-
-    kinds: NDArray[np.int64]
-    """(n,): index in KINDS, -1 where only the class is known."""
-    classes: NDArray[np.int64]
-    """(n,): index in CLASSES, -1 where it is of none."""
-    rows: NDArray[np.int64]
-    """(clips,): where each of the clips stands among all that there are."""
-
-    @property
-    def clips(self) -> NDArray[np.int64]:
-        return np.arange(len(self.rows))
-
-    @property
-    def sounds(self) -> NDArray[np.int64]:
-        return np.arange(len(self.rows), len(self.kinds))
+    """How far classes are balanced: at 1 no class is likelier for being common in the corpora."""
 
 
 def kinds_of(clip: Spoken) -> tuple[int, int]:
@@ -77,27 +60,27 @@ def kinds_of(clip: Spoken) -> tuple[int, int]:
     return (kind if clip.corpus == "ravdess" else -1), max(-1, MEANS[kind])
 
 
-def targets(clips: Sequence[Spoken], chosen: Sequence[int], sounds: int) -> Targets:
-    """Of the chosen clips and so many sounds."""
-    labels = [kinds_of(clips[i]) for i in chosen] + [(KINDS.index("none"), -1)] * sounds
-    kinds, classes = np.array(labels).T
-    return Targets(kinds, classes, np.array(chosen))
+def label_of(clip: Spoken) -> int:
+    """The index in ``LABELS`` of what is known of a clip."""
+    return LABELS.index(kinds_of(clip))
 
 
-def head_start(learned: Targets, config: TargetsConfig) -> Tensor:
-    """(K,): what each kind is given while it is learned, because its class is common among the clips.
+def head_start(labels: NDArray[np.int64], config: TargetsConfig) -> Tensor:
+    """(K,): added to each kind's logit in training, for how common its class is among ``labels (n,)``.
 
-    Taken away afterwards, it leaves scores that count all classes as equally likely beforehand
+    Without it afterwards, the scores take all classes as equally likely beforehand
     (logit adjustment, Menon et al. 2021).
     """
-    known = learned.classes[learned.classes >= 0]
+    classes = np.array(LABELS)[labels, 1]
+    known = classes[classes >= 0]
     common = np.bincount(known, minlength=len(CLASSES)).clip(min=1).astype(np.float64)
-    gift = np.log(common / common.mean()) * config.level
-    return torch.tensor([gift[mean] if mean >= 0 else 0.0 for mean in MEANS], dtype=torch.float32)
+    prior = np.log(common / common.mean()) * config.level
+    return torch.tensor([prior[mean] if mean >= 0 else 0.0 for mean in MEANS], dtype=torch.float32)
 
 
-def loss(scores: Tensor, kinds: Tensor, classes: Tensor, config: TargetsConfig) -> Tensor:
-    """(B,): the loss of each clip by what is known of it."""
+def loss(scores: Tensor, labels: Tensor, config: TargetsConfig) -> Tensor:
+    """(B,): the loss of each clip by what is known of it, ``labels (B,)`` in ``LABELS``."""
+    kinds, classes = torch.tensor(LABELS, device=labels.device)[labels].unbind(1)
     known, classed = kinds >= 0, classes >= 0
     by_kind = F.cross_entropy(scores, kinds.clamp(min=0), reduction="none", label_smoothing=config.smoothing)
     posterior = class_scores(scores, MEANS)

@@ -1,19 +1,17 @@
 """The whole training, in parts that each resume: frames, text, a model a fold and one of all, calibration.
 
 runs/starter/frames/          every clip in its variants, shared by all parts
-runs/starter/text/            the text network, which never sees the development sentences
-runs/starter/fold-k/          fold.json (who is kept aside), judges, heard.npz, model/
-runs/starter/final/           as a fold with nobody kept aside: what is shipped
+runs/starter/text/            the text networks, trained without the development sentences
+runs/starter/fold-k/          fold.json (the clips it is tested on), heard.npz (their scores), model/
+runs/starter/final/           as a fold that is trained on all speakers: what is shipped
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +20,11 @@ import numpy as np
 from studies.starter import clips as recordings
 from studies.starter import frames, sentences
 from studies.starter.clips import Spoken
-from studies.starter.judges import VERSION, drawn, told
+from studies.starter.judges import VERSION, fit_distance, fit_judge, functionals, selected
 from studies.starter.recipe import StarterRecipe
-from studies.starter.targets import targets
+from studies.starter.targets import CLASSES, label_of
 from undertone.config import dump_toml, fingerprint
+from undertone.files import one_thread, spawned_pool, whole, write_json, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,14 +42,13 @@ ONLY = ("only-ravdess", "only-emodb")
 """Further parts on request: one corpus learned whole, to be tried on the other."""
 
 
+@dataclass(frozen=True)
 class Place:
     """Where things of one run are, and what they are made from."""
 
-    def __init__(self, run: Path, data: Path, recipe: StarterRecipe) -> None:
-        self.run, self.data, self.recipe = run, data, recipe
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Place, (self.run, self.data, self.recipe)
+    run: Path
+    data: Path
+    recipe: StarterRecipe
 
     @property
     def frames(self) -> Path:
@@ -64,11 +62,16 @@ class Place:
         return self.run / name
 
     def mark(self, *more: Any) -> str:
-        """A hash of what determines the judges; a part of another mark is trained anew."""
+        """A hash of what determines the classifiers; a part with another mark is trained again."""
         recipe = self.recipe
         made_of = [VERSION, recipe.seed, recipe.variants, recipe.noisy, recipe.sounds]
         settings = [recipe.acoustic, recipe.augment, recipe.noise, recipe.targets, recipe.judges]
         return fingerprint([*made_of, *(one.plain() for one in settings), *more])
+
+    def text_file(self, name: str, suffix: str) -> Path:
+        """A file of the text networks of this seed and these settings."""
+        mark = fingerprint([self.recipe.seed, self.recipe.text.plain()])
+        return self.text / f"{name}-{mark}{suffix}"
 
 
 def train(place: Place, parts: Sequence[str] = PARTS, jobs: int = 1) -> None:
@@ -76,25 +79,23 @@ def train(place: Place, parts: Sequence[str] = PARTS, jobs: int = 1) -> None:
     from studies.starter.calibrate import calibrate
 
     started = time.perf_counter()
-    place.run.mkdir(parents=True, exist_ok=True)
-    (place.run / "recipe.toml").write_text(dump_toml(place.recipe.plain()), encoding="utf-8")
-    found = recordings.read(place.data)
-    for variants in (*_variants(place, found), _noisy(place, found)):
-        told(variants)  # computed once, before parts that need them run side by side
+    write_whole(place.run / "recipe.toml", dump_toml(place.recipe.plain()))
+    clips = recordings.read(place.data)
+    for variants in (*_variants(place, clips), _noisy(place, clips)):
+        functionals(variants)  # computed once, before parts that need them run side by side
     if jobs == 1:
         train_text(place)
         for part in parts:
             train_part(place, part)
     else:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        with spawned_pool(jobs) as pool:
             waiting = [
                 pool.submit(train_text, place),
                 *(pool.submit(train_part, place, part) for part in parts),
             ]
             for one in waiting:
                 one.result()
-    calibrate(place, found, parts, time.perf_counter() - started)
+    calibrate(place, clips, parts, time.perf_counter() - started)
 
 
 def _variants(place: Place, clips: Sequence[Spoken]) -> tuple[frames.Variants, frames.Variants]:
@@ -116,40 +117,30 @@ def _noisy(place: Place, clips: Sequence[Spoken]) -> frames.Variants:
 
 
 def chosen(part: str, clips: Sequence[Spoken]) -> tuple[list[int], list[int]]:
-    """Indices of the clips that a part learns from, and of those it keeps aside."""
+    """Indices of the clips that a part is trained on, and of those it is tested on."""
     if part in ONLY:
         corpus = part.removeprefix("only-")
-        keep = [i for i, clip in enumerate(clips) if clip.corpus in (corpus, "timit")]
-        return keep, []
+        return [i for i, clip in enumerate(clips) if clip.corpus in (corpus, "timit")], []
     aside = frozenset() if part == "final" else recordings.folds(clips)[int(part.removeprefix("fold-"))]
     train = [i for i, clip in enumerate(clips) if clip.speaker not in aside]
     return train, [i for i, clip in enumerate(clips) if clip.speaker in aside]
 
 
 def train_part(place: Place, part: str) -> None:
-    """The judges of a fold or of all speakers; what they say of clips kept aside is written down."""
-    import torch
+    """The classifiers of a fold or of all speakers; a fold's scores of its test clips are kept."""
+    from studies.starter.build import scores_of
 
-    from studies.starter.build import heard
-
-    torch.set_num_threads(1)
-    place.part(part).mkdir(parents=True, exist_ok=True)
+    one_thread()
     clips = recordings.read(place.data)
-    learned, aside = chosen(part, clips)
+    learned, tested = chosen(part, clips)
     spoken, sounds = _variants(place, clips)
     train_judges(place, part, clips, learned, (spoken, _noisy(place, clips), sounds))
-    if aside:
-        _write_fold(place.part(part), clips, aside)
-        recorded = [spoken.get(i, 0) for i in aside]
-        kinds, distance = heard(place.recipe, weights_of(place.part(part)), recorded)
-        np.savez(place.part(part) / "heard.npz", clips=np.array(aside), kinds=kinds, distance=distance)
-
-
-def _write_fold(folder: Path, clips: Sequence[Spoken], aside: Sequence[int]) -> None:
-    """Who is kept aside, by corpus."""
-    kept = {c: [clips[i].id for i in aside if clips[i].corpus == c] for c in recordings.CORPORA}
-    text = json.dumps({**kept, "goemotions": "dev"}, indent=1)
-    (folder / "fold.json").write_text(text + "\n", encoding="utf-8")
+    if tested:
+        ids = {c: [clips[i].id for i in tested if clips[i].corpus == c] for c in recordings.CORPORA}
+        write_json(place.part(part) / "fold.json", {**ids, "goemotions": "dev"}, indent=1)
+        recorded = [spoken.get(i, 0) for i in tested]
+        kinds, distance = scores_of(place.recipe, weights_of(place.part(part)), recorded)
+        np.savez(place.part(part) / "heard.npz", clips=np.array(tested), kinds=kinds, distance=distance)
 
 
 def weights_of(folder: Path) -> dict[str, Tensor]:
@@ -165,15 +156,14 @@ def train_judges(
     part: str,
     clips: Sequence[Spoken],
     learned: Sequence[int],
-    met: tuple[frames.Variants, frames.Variants, frames.Variants],
+    variants: tuple[frames.Variants, frames.Variants, frames.Variants],
 ) -> None:
-    """The judges, one after another, and what all speech is like: of variants, of those in noise, and of
-    sounds. Each judge is kept when it is done, so that a killed training goes on with the next."""
+    """The classifiers one after another, and the distance from all speech: of variants, of those in noise, of
+    sounds. Each classifier is kept when it is done, so that a killed training goes on with the next."""
     import torch
     from safetensors.torch import load_file
 
-    from studies.starter.build import judge, known
-    from studies.starter.judges import fit_judge, fit_known
+    from studies.starter.build import distance_from_speech, judge
     from undertone.models.compact.functionals import VIEWS
 
     folder, recipe, started = place.part(part), place.recipe, time.perf_counter()
@@ -181,10 +171,10 @@ def train_judges(
     done = folder / f"speech-{mark}.safetensors"
     if done.is_file():
         return
-    spoken, noisy, sounds = (told(variants) for variants in met)
-    noisy = {view: figures[:, 1:] for view, figures in noisy.items()}
-    rows, every = np.array(learned), np.arange(len(met[2].edges))
-    goal = targets(clips, learned, len(every))
+    spoken, noisy, sounds = (functionals(one) for one in variants)
+    noisy = {view: values[:, 1:] for view, values in noisy.items()}
+    rows, every = np.array(learned), np.arange(len(variants[2].edges))
+    labels = np.array([label_of(clips[i]) for i in learned])
 
     def trained(number: int, views: tuple[View, ...]) -> FunctionalsClassifier:
         kept, seed = folder / f"judge-{number}-{mark}.safetensors", 100 * recipe.seed + number
@@ -193,86 +183,68 @@ def train_judges(
         if kept.is_file():
             net.load_state_dict(load_file(kept))
             return net
-        mine = drawn([spoken, noisy], views, rows), drawn([sounds], views, every)[:, 0]
-        fit_judge(net, goal, *mine, recipe.judges, recipe.targets, seed)
-        _put(kept, net.state_dict())
-        log.info("%s: judge %d", part, number + 1)
+        values = selected([spoken, noisy], views, rows), selected([sounds], views, every)[:, 0]
+        fit_judge(net, labels, *values, recipe.judges, recipe.targets, seed)
+        _write(kept, net.state_dict())
+        log.info("%s: classifier %d", part, number + 1)
         return net
 
     weights: dict[str, Tensor] = {}
     for number, views in enumerate(v for v in recipe.judges.views for _ in range(recipe.judges.networks)):
-        found = trained(number, views).state_dict()
-        weights |= {f"judges.{number}.{name}": value for name, value in found.items()}
-    speech = known(recipe)
-    fit_known(speech, drawn([spoken, noisy], tuple(VIEWS), rows), recipe.seed)
-    weights |= {f"known.{name}": value for name, value in speech.state_dict().items()}
-    seconds = {"seconds": round(time.perf_counter() - started, 1)}
-    (folder / "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
-    _put(done, weights)
+        state = trained(number, views).state_dict()
+        weights |= {f"judges.{number}.{name}": value for name, value in state.items()}
+    distance = distance_from_speech(recipe)
+    fit_distance(distance, selected([spoken, noisy], tuple(VIEWS), rows), recipe.seed)
+    weights |= {f"known.{name}": value for name, value in distance.state_dict().items()}
+    write_json(folder / "seconds.json", {"seconds": round(time.perf_counter() - started, 1)})
+    _write(done, weights)
     for kept in folder.glob("judge-*"):
         kept.unlink()
 
 
-def _put(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write weights, whole or not at all."""
+def _write(path: Path, weights: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
-    part = path.with_suffix(".part")
-    save_file({name: value.detach().clone().contiguous() for name, value in weights.items()}, part)
-    part.replace(path)
-
-
-def _teller(part: str, number: int) -> Any:
-    def tell(epoch: int, loss: float) -> None:
-        log.info("%s, network %d: epoch %d, loss %.3f", part, number, epoch, loss)
-
-    return tell
+    with whole(path) as part:
+        save_file({name: value.detach().clone().contiguous() for name, value in weights.items()}, part)
 
 
 def train_text(place: Place) -> None:
-    """The text network and its pieces; what they say of the validation sentences is written down."""
+    """The tokenizer and the text networks; their scores of the validation sentences are kept."""
     import torch
-    from safetensors.torch import save_file
 
     from studies.starter import text
-    from studies.starter.build import EMOTIONS, dimensions
+    from studies.starter.build import dimensions
+    from undertone.features.subword import Subword
     from undertone.models.compact.system import TextNet
 
-    torch.set_num_threads(1)
-    recipe = place.recipe
-    mark = fingerprint([recipe.seed, recipe.text.plain()])
-    done = place.text / f"text-{mark}.safetensors"
+    one_thread()
+    recipe, config = place.recipe, place.recipe.text
+    done = place.text_file("text", ".safetensors")
     if done.is_file():
         return
-    place.text.mkdir(parents=True, exist_ok=True)
     rows = sentences.read(place.data, "train")
     log.info("GoEmotions train: %s", sentences.counts(rows))
-    learned, aside = text.split(rows, min(recipe.text.validation, len(rows) // 5), recipe.seed)
-    pieces = text.fit_pieces(learned, recipe.text.pieces)
+    learned, aside = text.split(rows, min(config.validation, len(rows) // 5), recipe.seed)
+    validation = sentences.four(aside)
+    pieces = Subword.fit(text.spellings(learned), config.pieces)
     sizes = dimensions(recipe, pieces.size)
-    coded, held = text.code(learned, pieces), text.code(aside, pieces)
     weights: dict[str, torch.Tensor] = {}
-    said, history = [], []
-    for number in range(recipe.text.networks):
-        torch.manual_seed(100 * recipe.seed + number)
-        net = TextNet(sizes, sizes.classes + EMOTIONS, recipe.text.dropout)
-        history.append(
-            text.fit(
-                net, coded, held, sizes, recipe.text, 100 * recipe.seed + number, _teller("text", number)
-            )
-        )
-        weights |= {f"{number}.{name}": value.contiguous() for name, value in net.state_dict().items()}
-        said.append(
-            [text.scores(net, ids, sizes).log_softmax(-1).numpy() for ids in (held.written, held.plain)]
-        )
-    written, plain = np.mean(said, axis=0)
-    known = held.classes >= 0
-    pieces.save(place.text / f"tokenizer-{mark}.json")
-    np.savez(
-        place.text / f"read-{mark}.npz",
-        written=written[known],
-        plain=plain[known],
-        classes=held.classes[known],
-        history=np.array(history),
-    )
-    save_file(weights, done)
+    scores, states = [], []
+    for number in range(config.networks):
+        seed = 100 * recipe.seed + number
+        states.append(place.text_file(f"network-{number}", ".state"))
+        torch.manual_seed(seed)
+        net = TextNet(sizes, sizes.classes + text.EMOTIONS, config.dropout)
+        fitted = text.fit_text(net, learned, validation, pieces, sizes, config, seed, states[-1])
+        assert fitted.validation is not None
+        log.info("text, network %d: macro-F1 %s", number + 1, [r["validation_ua"] for r in fitted.history])
+        weights |= {f"{number}.{name}": value for name, value in net.state_dict().items()}
+        scores.append(torch.from_numpy(fitted.validation.logits).log_softmax(-1))
+    written, plain = torch.stack(scores).mean(0).numpy().reshape(2, len(validation), -1)
+    pieces.save(place.text_file("tokenizer", ".json"))
+    classes = np.array([CLASSES.index(str(sentence.label)) for sentence in validation])
+    np.savez(place.text_file("read", ".npz"), written=written, plain=plain, classes=classes)
+    _write(done, weights)
+    for state in states:
+        state.unlink()

@@ -8,24 +8,23 @@ import torch
 from torch.nn import functional as F
 
 from studies.starter.judges import JudgesConfig, fit_judge
-from studies.starter.targets import KINDS, MEANS, Targets, TargetsConfig, head_start, loss
+from studies.starter.targets import KINDS, LABELS, MEANS, TargetsConfig, head_start, loss
 from undertone.models.compact.classifiers import FunctionalsClassifier, class_scores, size_of
 
 SAD, NEUTRAL = 2, 3
 
 
-def _lopsided(rare: int, common: int) -> Targets:
-    """So many sad clips and neutral ones, a few of the others, and sounds."""
-    classes = np.repeat([0, 1, SAD, NEUTRAL, -1], [rare, rare, rare, common, 40])
-    kinds = np.where(classes < 0, KINDS.index("none"), -1)
-    return Targets(kinds, classes, np.arange(len(classes) - 40))
+def _lopsided(rare: int, common: int) -> np.ndarray:
+    """Labels of so many sad clips and neutral ones, and of the others; only their class is known."""
+    classes = np.repeat([0, 1, SAD, NEUTRAL], [rare, rare, rare, common])
+    return len(KINDS) + classes
 
 
 def test_a_head_start_is_the_logarithm_of_how_common_a_class_is() -> None:
-    gift = head_start(_lopsided(50, 200), TargetsConfig())
-    assert float(gift[NEUTRAL] - gift[SAD]) == pytest.approx(np.log(4.0))
-    assert gift[NEUTRAL] == gift[KINDS.index("calm")], "both are the neutral class"
-    assert not gift[[k for k, mean in enumerate(MEANS) if mean < 0]].any()
+    prior = head_start(_lopsided(50, 200), TargetsConfig())
+    assert float(prior[NEUTRAL] - prior[SAD]) == pytest.approx(np.log(4.0))
+    assert prior[NEUTRAL] == prior[KINDS.index("calm")], "both are the neutral class"
+    assert not prior[[k for k, mean in enumerate(MEANS) if mean < 0]].any()
     assert not head_start(_lopsided(50, 200), TargetsConfig(level=0.0)).any()
 
 
@@ -34,16 +33,17 @@ def test_where_nothing_tells_them_apart_classes_are_as_likely_as_they_are_common
     level: float, wanted: float
 ) -> None:
     """Sad and neutral clips sound alike, of which four in five are neutral."""
-    learned = _lopsided(50, 200)
+    labels = _lopsided(50, 200)
+    classes = labels - len(KINDS)
     rng = np.random.default_rng(0)
     size = size_of(10, ["contour"])
-    heard = np.where(learned.classes < 2, learned.classes, 2)[learned.clips]
-    spoken = (rng.normal(size=(len(heard), 3, size)) * 0.3 + 2.0 * heard[:, None, None]).astype(np.float32)
+    centres = np.minimum(classes, SAD)[:, None, None]
+    spoken = (rng.normal(size=(len(classes), 3, size)) * 0.3 + 2.0 * centres).astype(np.float32)
     sounds = (rng.normal(size=(40, size)) - 6.0).astype(np.float32)
     torch.manual_seed(0)
     net = FunctionalsClassifier(10, ["contour"], len(KINDS), 16, 0.0)
     config = JudgesConfig(hidden=16, epochs=40, batch=64, rate=5e-3, sounds=40)
-    fit_judge(net, learned, spoken, sounds, config, TargetsConfig(level=level, smoothing=0.0), 0)
+    fit_judge(net, labels, spoken, sounds, config, TargetsConfig(level=level, smoothing=0.0), 0)
     alike = torch.full((1, size), 4.0)
     with torch.inference_mode():
         shares = class_scores(net(alike), MEANS).exp()[0]
@@ -54,7 +54,7 @@ def test_a_clip_of_which_only_the_class_is_known_pays_for_its_class_alone() -> N
     scores = torch.randn(2, len(KINDS), generator=torch.Generator().manual_seed(0))
     config = TargetsConfig(smoothing=0.0, coarse=1.0)
     calm = KINDS.index("calm")
-    classed, named = loss(scores, torch.tensor([-1, calm]), torch.tensor([NEUTRAL, NEUTRAL]), config)
+    classed, named = loss(scores, torch.tensor([LABELS.index((k, NEUTRAL)) for k in (-1, calm)]), config)
     assert float(classed) == pytest.approx(-float(class_scores(scores, MEANS)[0, NEUTRAL]), abs=1e-5)
     by_kind = F.cross_entropy(scores[1:], torch.tensor([calm]))
     by_class = -class_scores(scores, MEANS)[1, NEUTRAL]

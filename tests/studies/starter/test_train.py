@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from studies.starter.recipe import StarterRecipe, read
-from studies.starter.train import Place, train, train_part
+from studies.starter.train import Place, train, train_part, train_text
 from trees.starter import write_data
 from undertone.judging.predictor import load
 
@@ -89,10 +89,10 @@ def test_a_killed_training_goes_on_with_the_judge_it_was_at(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after two judges of a part, and gone on: the weights of a training that was left alone."""
-    from studies.starter import judges
+    from studies.starter import train as steps
 
     whole = load_file(next((run / "fold-1").glob("speech-*.safetensors")))
-    fit, left = judges.fit_judge, [2]
+    fit, left = steps.fit_judge, [2]
 
     def mortal(*given: Any) -> None:
         if left[0] == 0:
@@ -101,7 +101,7 @@ def test_a_killed_training_goes_on_with_the_judge_it_was_at(
         fit(*given)
 
     place = Place(run.parent / "killed", run.parent / "data", StarterRecipe.parse(TINY))
-    monkeypatch.setattr(judges, "fit_judge", mortal)
+    monkeypatch.setattr(steps, "fit_judge", mortal)
     with pytest.raises(KeyboardInterrupt):
         train_part(place, "fold-1")
     assert len(list(place.part("fold-1").glob("judge-*.safetensors"))) == 2
@@ -112,6 +112,33 @@ def test_a_killed_training_goes_on_with_the_judge_it_was_at(
     assert found.keys() == whole.keys()
     assert all(torch.equal(found[name], value) for name, value in whole.items())
     assert not list(place.part("fold-1").glob("judge-*"))
+
+
+def test_a_killed_training_of_words_goes_on_with_the_network_it_was_at(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the second network: the weights of a training that was left alone."""
+    from studies.starter import text
+
+    whole = load_file(next((run / "text").glob("text-*.safetensors")))
+    fit, left = text.fit_text, [1]
+
+    def mortal(*given: Any) -> Any:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return fit(*given)
+
+    place = Place(run.parent / "killed-text", run.parent / "data", StarterRecipe.parse(TINY))
+    monkeypatch.setattr(text, "fit_text", mortal)
+    with pytest.raises(KeyboardInterrupt):
+        train_text(place)
+    assert not list(place.text.glob("text-*"))
+    left[0] = 100
+    train_text(place)
+    again = load_file(next(place.text.glob("text-*.safetensors")))
+    assert all(torch.equal(again[name], value) for name, value in whole.items())
+    assert not list(place.text.glob("*.state"))
 
 
 def test_the_recipes_are_read(request: pytest.FixtureRequest) -> None:
