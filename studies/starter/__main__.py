@@ -7,14 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from undertone.errors import ConfigError, UndertoneError
-
-if TYPE_CHECKING:
-    from studies.starter.assess.scores import Ask
 
 app = typer.Typer(
     name="python -m studies.starter",
@@ -71,38 +68,38 @@ def evaluate(
     data: Data = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Where answers and figures go; default: RUN/assessment."),
+        typer.Option("--out", "-o", help="Where predictions and metrics go; default: RUN/assessment."),
     ] = None,
     pages: Annotated[
         Path | None, typer.Option(help="A docs folder: its model card and results are written anew.")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="Ask only this condition; figures need them all.")
+        list[str] | None, typer.Option("--only", help="Predict only this condition; metrics need them all.")
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes at once, a thread each.", min=1)] = 1,
 ) -> None:
-    """Ask every fold's model about the speakers it never met, and write figures and the model card.
+    """Test every fold's model on the speakers it was not trained on; write the metrics and the model card.
 
-    What was answered is kept: a second call is instant, and asks only models that were trained again.
+    Predictions are kept: a second call is instant, and only models that were trained again predict again.
 
     Example: python -m studies.starter evaluate runs/starter --pages docs
     """
+    from studies.starter.assess.cases import CONDITIONS
     from studies.starter.assess.pages import write_pages
-    from studies.starter.assess.questions import CONDITIONS
     from studies.starter.assess.run import assess
 
     if unknown := set(only or ()) - set(CONDITIONS):
         raise ConfigError(f"no condition '{unknown.pop()}'; there are: {', '.join(CONDITIONS)}")
     place = out or run / "assessment"
     with _bar() as tell:
-        found = assess(run, data_folder(data), place, _open, tell, only or tuple(CONDITIONS), jobs)
+        found = assess(run, data_folder(data), place, tell, only or tuple(CONDITIONS), jobs)
     if not found:
         return
     write_pages(found, place)
     if pages is not None:
         write_pages(found, pages)
-    _tell(found["bars"])
-    print(f"figures and card: {place}", file=sys.stderr)
+    _print_bars(found["bars"])
+    print(f"metrics and card: {place}", file=sys.stderr)
 
 
 @app.command()
@@ -113,10 +110,10 @@ def pack(
     ),
     out: Annotated[
         Path | None,
-        typer.Option("--assessment", help="Where `evaluate` left its figures; default: in the run."),
+        typer.Option("--assessment", help="Where `evaluate` left its metrics; default: in the run."),
     ] = None,
 ) -> None:
-    """Put the run's final model, with its card and figures, into the distribution that is installed.
+    """Put the run's final model, with its card and metrics, into the distribution that is installed.
 
     Example: python -m studies.starter pack runs/starter
     """
@@ -126,23 +123,9 @@ def pack(
     print(f"{done.folder}: version {done.version}, {done.size / 1e6:.1f} MB")
 
 
-def _open(model: Path) -> Ask:
-    """A model's public face; one thread, so that figures do not depend on the machine's cores."""
-    import torch
-
-    from undertone.judging.clip import Clip, Transcript
-    from undertone.judging.predictor import load_model
-
-    torch.set_num_threads(1)
-    ready = load_model(model)
-    return lambda questions: ready.predict(
-        [Clip(one.id, one.wave, Transcript(one.text) if one.text else None) for one in questions]
-    )
-
-
 @contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Shows what is asked, where somebody can see it."""
+    """A progress bar, where standard error is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -154,7 +137,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None] | None]:
         yield lambda what, done, total: shown.update(task, description=what, completed=done, total=total)
 
 
-def _tell(bars: list[dict[str, object]]) -> None:
+def _print_bars(bars: list[dict[str, object]]) -> None:
     from rich.console import Console
     from rich.table import Table
 

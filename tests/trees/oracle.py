@@ -1,47 +1,43 @@
-"""A model that knows some answers: to see whether an assessment finds out which."""
+"""A model that knows some answers: to see whether an assessment measures which."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from studies.starter.assess.questions import EIGHT, FOUR, Question
+from studies.starter.assess.cases import EIGHT, FOUR, Case
 from undertone.types import Prediction
 
-__all__ = ["Oracle", "open_oracle"]
+__all__ = ["Oracle"]
 
 
 class Oracle:
-    """Hears every clip's class, reads every sentence as sad, says nothing of what is no emotion."""
+    """Knows every clip's class, takes every sentence for sad, gives no label to what is no emotion.
+
+    Its ``predictions`` stand in for those of ``studies.starter.assess.scores``.
+    """
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
+        self.folds: set[str] = set()
+        """Of which any model predicted."""
 
-    def open(self, model: Path) -> Callable[[Sequence[Question]], list[Prediction]]:
-        self.asked[model.parent.name] += 1
-        return lambda questions: [self._answer(question) for question in questions]
+    def predictions(self, model: Path, cases: Sequence[Case]) -> list[Prediction]:
+        self.folds.add(model.parent.name)
+        return [self._one(case) for case in cases]
 
-    def _answer(self, question: Question) -> Prediction:
+    def _one(self, case: Case) -> Prediction:
         sides = {}
-        if question.wave is not None:
-            sides["speech"] = shares(question.truth or "neutral")
-        if question.text is not None:
+        if case.wave is not None:
+            sides["speech"] = shares(case.truth or "neutral")
+        if case.text is not None:
             sides["text"] = shares("sad")
         fused = sides.get("speech") or sides["text"]
-        known = question.group in ("ravdess", "emodb", "goemotions")
+        known = case.group in ("ravdess", "emodb", "goemotions")
         label = max(fused, key=fused.__getitem__) if known else None
-        eight = {name: float(name == question.facts.get("eight")) for name in EIGHT}
+        eight = {name: float(name == case.facts.get("eight")) for name in EIGHT}
         extra = {"ravdess8": eight, "uncalibrated": {**sides, "fused": fused}}
-        return Prediction(
-            question.id, label, fused[max(fused)], fused, {**sides, "fused": fused}, extra=extra
-        )
+        return Prediction(case.id, label, fused[max(fused)], fused, {**sides, "fused": fused}, extra=extra)
 
 
 def shares(label: str) -> dict[str, float]:
     return {name: 0.85 if name == label else 0.05 for name in FOUR}
-
-
-def open_oracle(model: Path) -> Callable[[Sequence[Question]], list[Prediction]]:
-    """For processes that are started anew: an oracle that nobody looks at afterwards."""
-    return Oracle().open(model)

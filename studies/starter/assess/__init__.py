@@ -1,5 +1,5 @@
-"""What a speech + text model is worth: every figure of its card, measured through its public face.
+"""What a speech + text model is worth: every metric of its card, by the predictor that users call.
 
-material  →  questions  →  scores  →  figures  →  card and page
-clips, sentences  made worse   asked once, kept   one JSON   Markdown
+material  →  cases  →  scores  →  metrics  →  card and page
+clips, sentences  made worse   predicted once, kept   one JSON   Markdown
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from studies.starter.assess.cases import FOUR
 from studies.starter.assess.prose import FAILURES, INTENDED, SAYS, TRAINED
-from studies.starter.assess.questions import FOUR
 from studies.starter.assess.words import bar_lines, filled, grid, points, spread
 
 __all__ = ["card"]

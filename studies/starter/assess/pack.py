@@ -1,4 +1,4 @@
-"""A run's final model into the distribution that ships it: small enough, whole, and saying what it is."""
+"""A run's final model into the distribution that ships it: small enough, complete, with its card."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from studies.starter.assess.card import card as model_card
 from studies.starter.assess.run import FILE, described
 from undertone.errors import ConfigError, DataError, ModelError
+from undertone.files import write_json, write_whole
 from undertone.models.folder import CARD, FILES, read_card
 
 __all__ = ["LARGEST", "Packed", "pack"]
@@ -33,11 +34,11 @@ class Packed:
 
 
 def pack(run: Path, package: Path, assessment: Path) -> Packed:
-    """Copy ``run/final/model`` into the package, the card completed by version, licence and figures."""
+    """Copy ``run/final/model`` into the package, the card completed by version, licence and metrics."""
     model = run / "final" / "model"
     about = read_card(model)
     project = _project(package / "pyproject.toml")
-    figures = _figures(assessment / FILE) | {"model": described(model)}
+    metrics = _metrics(assessment / FILE) | {"model": described(model)}
     folder = package / INSIDE
     fresh = folder.with_name(".model.part")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -45,11 +46,10 @@ def pack(run: Path, package: Path, assessment: Path) -> Packed:
     for name in FILES:
         if name != CARD and (model / name).is_file():
             shutil.copyfile(model / name, fresh / name)
-    said = {**about, "version": project["version"], "licence": project["license"]}
-    said["figures"] = {bar["what"]: round(bar["value"], 4) for bar in figures["bars"]}
-    text = json.dumps(said, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
-    (fresh / CARD).write_text(text, encoding="utf-8", newline="\n")
-    (fresh / README).write_text(model_card(figures), encoding="utf-8", newline="\n")
+    complete = {**about, "version": project["version"], "licence": project["license"]}
+    complete["figures"] = {bar["what"]: round(bar["value"], 4) for bar in metrics["bars"]}
+    write_json(fresh / CARD, complete, indent=2, sort_keys=True)
+    write_whole(fresh / README, model_card(metrics))
     size = sum(path.stat().st_size for path in fresh.iterdir())
     if size > LARGEST:
         shutil.rmtree(fresh)
@@ -68,9 +68,9 @@ def _project(path: Path) -> Mapping[str, Any]:
     return project
 
 
-def _figures(path: Path) -> dict[str, Any]:
+def _metrics(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path}: no figures; run `python -m studies.starter evaluate` first") from None
-    return found
+        raise DataError(f"{path}: no metrics; run `python -m studies.starter evaluate` first") from None
+    return values

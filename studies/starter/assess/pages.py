@@ -1,7 +1,7 @@
-"""The pages that figures are read on; all of them are written from the one JSON, and a test holds them to it.
+"""The pages with the metrics; all are written from the one JSON, and a test compares them with it.
 
 DOCS/model-card.md            the card
-DOCS/results/starter.json     the figures
+DOCS/results/starter.json     the metrics
 DOCS/results/starter.md       what was to be reached and what was, and how to measure it again
 """
 
@@ -15,25 +15,22 @@ from typing import Any
 from studies.starter.assess.card import card
 from studies.starter.assess.prose import MEASURED, SEE
 from studies.starter.assess.words import bar_lines, filled
+from undertone.files import write_whole
 
-__all__ = ["CARD", "FIGURES", "RESULTS", "results", "write_pages"]
+__all__ = ["CARD", "METRICS", "RESULTS", "results", "write_pages"]
 
-CARD, FIGURES, RESULTS = Path("model-card.md"), Path("results/starter.json"), Path("results/starter.md")
+CARD, METRICS, RESULTS = Path("model-card.md"), Path("results/starter.json"), Path("results/starter.md")
 
 
 def write_pages(found: Mapping[str, Any], docs: Path) -> None:
-    """The card, the figures and the results page below a folder."""
+    """The card, the metrics and the results page below a folder."""
     pages = {
         CARD: card(found),
-        FIGURES: json.dumps(found, ensure_ascii=False, indent=1) + "\n",
+        METRICS: json.dumps(found, ensure_ascii=False, indent=1) + "\n",
         RESULTS: results(found),
     }
     for name, text in pages.items():
-        path = docs / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
+        write_whole(docs / name, text)
 
 
 def results(found: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from studies.starter.assess.questions import FOUR
+from studies.starter.assess.cases import FOUR
 from studies.starter.assess.tables import Table, score
 
 __all__ = ["n_grams"]

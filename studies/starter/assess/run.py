@@ -1,42 +1,38 @@
-"""The whole assessment of a run: every fold's model is asked all conditions on what it has never met.
+"""The whole assessment of a run: every fold's model under all conditions, on its own test part.
 
 run/fold-k/{model/, fold.json}     a model, and the ids of the recordings it is tested on
 run/only-CORPUS/model/             if there: trained on one corpus, tested on the other
-out/scores/                        what was answered, so that a second call is instant
-out/assessment.json                every figure
+out/scores/                        the predictions, so that a second call is instant
+out/assessment.json                every metric
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from studies.starter import clips as recordings
 from studies.starter import sentences
 from studies.starter.assess.bars import bars
-from studies.starter.assess.figures import figures
-from studies.starter.assess.questions import CONDITIONS, ONCE, Side
+from studies.starter.assess.cases import CONDITIONS, ONCE, Part
+from studies.starter.assess.metrics import summary
 from studies.starter.assess.rival import n_grams
-from studies.starter.assess.scores import Ask, Row, asked
+from studies.starter.assess.scores import Row, opened, rows_of
 from studies.starter.assess.tables import score, table
 from studies.starter.clips import Spoken
 from undertone.errors import DataError, ProtocolError
 from undertone.evaluation.card import code_version, this_machine
+from undertone.files import spawned_pool, write_json
 
-__all__ = ["FILE", "SCHEMA", "Open", "assess", "sides"]
+__all__ = ["FILE", "SCHEMA", "assess", "parts"]
 
 SCHEMA = 1
 FILE = "assessment.json"
-Open = Callable[[Path], Ask]
-"""From a model folder to its public face."""
 Tell = Callable[[str, int, int], None]
-"""What is under way, how many conditions are done, and of how many."""
+"""Called with what is under way, how many conditions are done, and of how many."""
 CROSS = {"only-ravdess": "emodb", "only-emodb": "ravdess"}
 
 
@@ -44,29 +40,28 @@ def assess(
     run: Path,
     data: Path,
     out: Path,
-    open_model: Open,
     tell: Tell | None = None,
     conditions: Sequence[str] = tuple(CONDITIONS),
     jobs: int = 1,
 ) -> dict[str, Any]:
-    """Every figure of a run, also left in ``out/assessment.json``; ``data`` holds the real corpora.
+    """Every metric of a run, also left in ``out/assessment.json``; ``data`` holds the real corpora.
 
-    Fewer ``conditions`` only ask, so that the work can be cut into pieces: figures need all of them.
-    ``jobs`` models are asked at once, each in a process of its own; ``open_model`` must then be importable.
+    Fewer ``conditions`` only predict, so that the work can be cut into pieces: metrics need all of them.
+    ``jobs`` models predict at once, each in a process of its own.
     """
     known = recordings.read(data)
-    folds = sides(run, known, sentences.four(sentences.read(data, "dev")))
+    folds = parts(run, known, sentences.four(sentences.read(data, "dev")))
     crossed = _crossed(run, known)
     first = next(iter(folds))
     work = [
-        Work(run / fold / "model", side, name, out)
-        for fold, side in folds.items()
+        Work(run / fold / "model", part, name, out)
+        for fold, part in folds.items()
         for name in conditions
         if fold == first or name not in ONCE
     ]
     count = len(work)
-    work += [Work(run / name / "model", side, "clean", out) for name, side in crossed.items()]
-    rows = dict(zip(work, _all_asked(work, open_model, tell, jobs), strict=True))
+    work += [Work(run / name / "model", part, "clean", out) for name, part in crossed.items()]
+    rows = dict(zip(work, _all_rows(work, tell, jobs), strict=True))
     if set(conditions) < set(CONDITIONS):
         return {}
     answers: dict[str, dict[str, list[Row]]] = {name: {} for name in conditions}
@@ -75,7 +70,7 @@ def assess(
     found = {
         "schema": SCHEMA,
         "data": counts(folds),
-        **figures(answers),
+        **summary(answers),
         "rival": _rival(data),
         "cross_corpus": {
             f"{one.fold.removeprefix('only-')} → {CROSS[one.fold]}": score(table(rows[one], "speech"))
@@ -86,16 +81,16 @@ def assess(
         "machine": this_machine(),
     }
     found["bars"] = bars(found)
-    _write(out / FILE, found)
+    write_json(out / FILE, found, indent=1)
     return found
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """One model asked in one way."""
+    """One model under one condition."""
 
     model: Path
-    side: Side
+    part: Part
     condition: str
     out: Path
 
@@ -103,43 +98,31 @@ class Work:
     def fold(self) -> str:
         return self.model.parent.name
 
-    def do(self, open_model: Open) -> list[Row]:
-        ask = partial(_opened, open_model, self.model)
+    def rows(self) -> list[Row]:
         kept = self.out / "scores" / self.fold / f"{self.condition}.jsonl"
-        return asked(self.model, self.side, self.condition, ask, kept)
+        return rows_of(self.model, self.part, self.condition, kept)
 
 
-@lru_cache(1)
-def _opened(open_model: Open, model: Path) -> Ask:
-    """The model that was asked last stays open: conditions come model by model."""
-    return open_model(model)
-
-
-def _all_asked(work: Sequence[Work], open_model: Open, tell: Tell | None, jobs: int) -> list[list[Row]]:
-    found: list[list[Row]] = []
-
-    def collect(answers: Iterable[list[Row]]) -> list[list[Row]]:
-        waiting = iter(answers)
-        for done, one in enumerate(work):
-            if tell is not None:
-                tell(f"{one.fold}: {one.condition}", done, len(work))
-            found.append(next(waiting))
-        return found
-
-    _opened.cache_clear()  # a folder may hold another model than when it was last opened
+def _all_rows(work: Sequence[Work], tell: Tell | None, jobs: int) -> list[list[Row]]:
+    opened.cache_clear()  # a folder may hold another model than when it was last opened
     if jobs == 1:
-        return collect(one.do(open_model) for one in work)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        return collect(pool.map(partial(_do, open_model), work, chunksize=5))
+        return _counted(map(Work.rows, work), work, tell)
+    with spawned_pool(jobs) as pool:
+        return _counted(pool.map(Work.rows, work, chunksize=5), work, tell)
 
 
-def _do(open_model: Open, work: Work) -> list[Row]:
-    return work.do(open_model)
+def _counted(results: Iterable[list[Row]], work: Sequence[Work], tell: Tell | None) -> list[list[Row]]:
+    rows, waiting = [], iter(results)
+    for done, one in enumerate(work):
+        if tell is not None:
+            tell(f"{one.fold}: {one.condition}", done, len(work))
+        rows.append(next(waiting))
+    return rows
 
 
-def sides(run: Path, known: Sequence[Spoken], texts: Sequence[sentences.Sentence]) -> dict[str, Side]:
+def parts(run: Path, known: Sequence[Spoken], texts: Sequence[sentences.Sentence]) -> dict[str, Part]:
     """What each fold's model is tested on, as its ``fold.json`` says; no clip in two folds."""
-    found: dict[str, Side] = {}
+    tested: dict[str, Part] = {}
     by_id = {(clip.corpus, clip.id): clip for clip in known}
     used: dict[Spoken, str] = {}
     for path in sorted(run.glob("fold-*/fold.json")):
@@ -153,32 +136,32 @@ def sides(run: Path, known: Sequence[Spoken], texts: Sequence[sentences.Sentence
             if clip in used:
                 raise ProtocolError(f"{clip.corpus}/{clip.id} is tested in {used[clip]} and in {fold}")
             used[clip] = fold
-        found[fold] = Side(mine, texts)
-    if not found:
+        tested[fold] = Part(mine, texts)
+    if not tested:
         raise DataError(f"{run}: no fold-*/fold.json; `python -m studies.starter train` makes them")
-    _refuse_shared_speakers(found)
-    return found
+    _refuse_shared_speakers(tested)
+    return tested
 
 
-def _refuse_shared_speakers(found: Mapping[str, Side]) -> None:
+def _refuse_shared_speakers(tested: Mapping[str, Part]) -> None:
     where: dict[str, str] = {}
-    for fold, side in found.items():
-        for clip in side.clips:
+    for fold, part in tested.items():
+        for clip in part.clips:
             if where.setdefault(clip.speaker, fold) != fold:
                 raise ProtocolError(f"{clip.speaker} is tested in {where[clip.speaker]} and in {fold}")
 
 
-def _crossed(run: Path, known: Sequence[Spoken]) -> dict[str, Side]:
+def _crossed(run: Path, known: Sequence[Spoken]) -> dict[str, Part]:
     return {
-        name: Side([clip for clip in known if clip.corpus == other])
+        name: Part([clip for clip in known if clip.corpus == other])
         for name, other in CROSS.items()
         if (run / name / "model" / "card.json").is_file()
     }
 
 
-def counts(folds: Mapping[str, Side]) -> dict[str, Any]:
+def counts(folds: Mapping[str, Part]) -> dict[str, Any]:
     """Clips and speakers of each corpus that were tested, and sentences of each class."""
-    clips = [clip for side in folds.values() for clip in side.clips]
+    clips = [clip for part in folds.values() for clip in part.clips]
     found: dict[str, Any] = {
         corpus: {
             "clips": sum(clip.corpus == corpus for clip in clips),
@@ -207,17 +190,10 @@ def _rival(data: Path) -> dict[str, Any]:
 
 
 def described(model: Path) -> dict[str, Any]:
-    """What the card of the model one deploys says of itself; nothing where there is none yet."""
+    """What is shown of the final model's card; nothing where there is no model yet."""
     if not (model / "card.json").is_file():
         return {}
     card = json.loads((model / "card.json").read_text(encoding="utf-8"))
     kept = {key: card[key] for key in ("corpus", "licence", "training", "abstain", "system") if key in card}
     size = sum(path.stat().st_size for path in model.iterdir() if path.is_file())
     return kept | {"bytes": size}
-
-
-def _write(path: Path, values: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)

@@ -1,36 +1,37 @@
-"""What models answered, kept on disk: a condition is asked again only when the model or the code changed."""
+"""Models' predictions, kept on disk: a condition is predicted again only when model or code changed."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studies.starter.assess.questions import CONDITIONS, EIGHT, FOUR, Question, Side
+from studies.starter.assess.cases import CONDITIONS, EIGHT, FOUR, Case, Part
 from undertone.code import code_mark
 from undertone.config import fingerprint
+from undertone.files import one_thread, write_lines
+from undertone.judging.clip import Clip, Model, Transcript
+from undertone.judging.predictor import load_model
 
 if TYPE_CHECKING:
     from undertone.types import Prediction
 
-__all__ = ["Ask", "Row", "asked", "mark_of"]
+__all__ = ["Row", "mark_of", "opened", "predictions", "rows_of"]
 
-Ask = Callable[[Sequence[Question]], "list[Prediction]"]
-"""A model's public face: one prediction a question."""
 BATCH = 20
 """Questions at once; a clip with all of its pairings fits in."""
-CODE = ("undertone.judging.predictor", "studies.starter.assess.questions")
-"""The modules that make an answer, and a question; what they import counts too."""
+CODE = ("undertone.judging.predictor", "studies.starter.assess.cases")
+"""The modules that make a prediction, and a case; what they import counts too."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One answer. Posteriors are in the order of ``FOUR``, of ``eight`` in that of ``EIGHT``."""
+    """One prediction. Posteriors are in the order of ``FOUR``, of ``eight`` in that of ``EIGHT``."""
 
     id: str
     group: str
@@ -45,46 +46,59 @@ class Row:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def asked(model: Path, side: Side, condition: str, ask: Callable[[], Ask], kept: Path) -> list[Row]:
-    """The rows of one condition, from ``kept`` if they are of this model and code, else asked now."""
-    mark = mark_of(model, side, condition)
-    found = _read(kept, mark)
-    if found is not None:
-        return found
-    put = ask()
-    rows = []
-    for questions in _batches(CONDITIONS[condition](side)):
-        answers = put(questions)
-        rows += [_row(question, answer) for question, answer in zip(questions, answers, strict=True)]
-    _write(kept, mark, rows)
+def rows_of(model: Path, part: Part, condition: str, kept: Path) -> list[Row]:
+    """The rows of one condition, from ``kept`` if they are of this model and code, else predicted now."""
+    mark = mark_of(model, part, condition)
+    rows = _read(kept, mark)
+    if rows is None:
+        cases = CONDITIONS[condition](part)
+        rows = [
+            _row(case, prediction)
+            for batch in iter(lambda: list(islice(cases, BATCH)), [])
+            for case, prediction in zip(batch, predictions(model, batch), strict=True)
+        ]
+        write_lines(kept, [{"mark": mark}, *map(asdict, rows)])
     return rows
 
 
-def mark_of(model: Path, side: Side, condition: str) -> str:
-    """A hash of everything that determines the answers: weights, settings, code, and what is asked."""
+def predictions(model: Path, cases: Sequence[Case]) -> list[Prediction]:
+    """One prediction a case, by the predictor that users call."""
+    clips = [Clip(case.id, case.wave, Transcript(case.text) if case.text else None) for case in cases]
+    return opened(model).predict(clips)
+
+
+@lru_cache(1)
+def opened(model: Path) -> Model:
+    """The model of a folder; the last one stays open, since conditions come model by model.
+
+    It computes with one thread, so that its numbers do not depend on the machine's cores.
+    """
+    ready = load_model(model)
+    one_thread()
+    return ready
+
+
+def mark_of(model: Path, part: Part, condition: str) -> str:
+    """A hash of everything that determines the predictions: weights, settings, code and cases."""
     files = sorted(path for path in model.iterdir() if path.suffix in (".safetensors", ".toml", ".json"))
     weights = [sha256(path.read_bytes()).hexdigest() for path in files]
-    ids = [[clip.corpus, clip.id] for clip in side.clips], [sentence.id for sentence in side.sentences]
+    ids = [[clip.corpus, clip.id] for clip in part.clips], [sentence.id for sentence in part.sentences]
     return fingerprint([weights, code_mark(*CODE), condition, *ids])
 
 
-def _batches(questions: Iterable[Question]) -> Iterator[list[Question]]:
-    waiting = iter(questions)
-    while batch := list(islice(waiting, BATCH)):
-        yield batch
-
-
-def _row(question: Question, answer: Prediction) -> Row:
+def _row(case: Case, prediction: Prediction) -> Row:
     return Row(
-        id=question.id,
-        group=question.group,
-        unit=question.unit,
-        truth=question.truth,
-        label=answer.label,
-        posteriors={side: _in_order(values, FOUR) for side, values in answer.perspectives.items()},
-        uncalibrated={side: _in_order(v, FOUR) for side, v in answer.extra.get("uncalibrated", {}).items()},
-        eight=_in_order(answer.extra.get("ravdess8", {}), EIGHT),
-        facts=question.facts,
+        id=case.id,
+        group=case.group,
+        unit=case.unit,
+        truth=case.truth,
+        label=prediction.label,
+        posteriors={side: _in_order(values, FOUR) for side, values in prediction.perspectives.items()},
+        uncalibrated={
+            side: _in_order(v, FOUR) for side, v in prediction.extra.get("uncalibrated", {}).items()
+        },
+        eight=_in_order(prediction.extra.get("ravdess8", {}), EIGHT),
+        facts=case.facts,
     )
 
 
@@ -101,11 +115,3 @@ def _read(path: Path, mark: str) -> list[Row] | None:
         )
     except (FileNotFoundError, StopIteration, ValueError, TypeError):
         return None
-
-
-def _write(path: Path, mark: str, rows: Sequence[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    lines = [json.dumps({"mark": mark}), *(json.dumps(asdict(row), ensure_ascii=False) for row in rows)]
-    part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    part.replace(path)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.starter.assess.questions import EIGHT, FOUR
+from studies.starter.assess.cases import EIGHT, FOUR
 from studies.starter.assess.scores import Row
 from undertone.evaluation import metrics, significance
 
@@ -26,7 +26,7 @@ class Table:
 
     truth: NDArray[np.intp]
     posteriors: NDArray[np.float64]
-    """(N, C), or (folds, N, C) of several models on the same questions."""
+    """(N, C), or (folds, N, C) of several models on the same cases."""
     units: Sequence[str]
 
     @property
@@ -81,7 +81,7 @@ def score(found: Table, name: str = "ua") -> dict[str, Any]:
 
 
 def gap(one: Table, other: Table) -> dict[str, Any]:
-    """How much more UA the first has than the second, on the same questions in the same order."""
+    """How much more UA the first has than the second, on the same cases in the same order."""
     tallies = [significance.tally(t.truth, t.predicted, t.units, t.classes) for t in (one, other)]
     return _plain(significance.paired(tallies[0], tallies[1]).difference)
 

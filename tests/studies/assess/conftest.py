@@ -12,11 +12,13 @@ from studies.starter.assess.run import assess
 from trees.oracle import Oracle
 from trees.starter import write_data, write_folds
 
+PREDICTIONS = "studies.starter.assess.scores.predictions"
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_sounds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("studies.starter.assess.questions.SOUNDS", 4)
+        patch.setattr("studies.starter.assess.cases.SOUNDS", 4)
         yield
 
 
@@ -33,9 +35,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def assessed(data: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     out = tmp_path_factory.mktemp("out")
-    return assess(run, data, out, Oracle().open), out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PREDICTIONS, Oracle().predictions)
+        return assess(run, data, out), out
 
 
 @pytest.fixture
-def oracle() -> Oracle:
-    return Oracle()
+def oracle(monkeypatch: pytest.MonkeyPatch) -> Oracle:
+    """In place of every fold's model."""
+    planted = Oracle()
+    monkeypatch.setattr(PREDICTIONS, planted.predictions)
+    return planted

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from studies.starter.assess.questions import CONDITIONS, PAIRINGS
+from studies.starter.assess.cases import CONDITIONS, PAIRINGS
 from studies.starter.assess.run import FILE, assess
 from trees.starter import write_folds
 from undertone.errors import DataError, ProtocolError
@@ -62,33 +62,33 @@ def test_the_figures_lie_in_a_file_as_they_were_returned(assessed: tuple[dict[st
     assert json.loads((out / FILE).read_text(encoding="utf-8")) == json.loads(json.dumps(figures))
 
 
-def test_a_second_call_asks_nothing_and_a_changed_model_is_asked_again(
+def test_a_second_call_predicts_nothing_and_a_changed_model_predicts_again(
     assessed: tuple[dict[str, Any], Path], data: Path, run: Path, oracle: Any, tmp_path: Path
 ) -> None:
     out = copytree(assessed[1], tmp_path / "out")  # what others read stays as it is
     own = copytree(run, tmp_path / "run")
-    assess(own, data, out, oracle.open, conditions=["clean", "raw"])
-    assert not oracle.asked
+    assess(own, data, out, conditions=["clean", "raw"])
+    assert not oracle.folds
     (own / "fold-1" / "model" / "model.safetensors").write_bytes(b"trained again")
-    assess(own, data, out, oracle.open, conditions=["clean", "raw"])
-    assert oracle.asked == {"fold-1": 1}
+    assess(own, data, out, conditions=["clean", "raw"])
+    assert oracle.folds == {"fold-1"}
 
 
-def test_a_damaged_file_of_answers_is_asked_again(
+def test_a_damaged_file_of_predictions_is_made_again(
     assessed: tuple[dict[str, Any], Path], data: Path, run: Path, oracle: Any, tmp_path: Path
 ) -> None:
     out = copytree(assessed[1], tmp_path / "out")
     kept = out / "scores" / "fold-0" / "raw.jsonl"
     kept.write_text(kept.read_text(encoding="utf-8")[:-40], encoding="utf-8")
-    assess(run, data, out, oracle.open, conditions=["raw"])
-    assert oracle.asked["fold-0"] == 1
+    assess(run, data, out, conditions=["raw"])
+    assert oracle.folds == {"fold-0"}
 
 
 def test_progress_counts_every_condition_of_every_fold(
     data: Path, run: Path, tmp_path: Path, oracle: Any
 ) -> None:
     seen: list[tuple[str, int, int]] = []
-    assess(run, data, tmp_path, oracle.open, lambda *step: seen.append(step), conditions=["gain", "plain"])
+    assess(run, data, tmp_path, lambda *step: seen.append(step), conditions=["gain", "plain"])
     asked = ("fold-0: gain", "fold-0: plain", "fold-1: gain")  # the words are read the same in every fold
     assert seen == [(name, n, 3) for n, name in enumerate(asked)]
 
@@ -100,33 +100,33 @@ def test_a_speaker_in_two_folds_is_refused(data: Path, tmp_path: Path, oracle: A
     mine = json.loads((run / "fold-0" / "fold.json").read_text(encoding="utf-8"))["emodb"]
     path.write_text(json.dumps({**listed, "emodb": mine}), encoding="utf-8")
     with pytest.raises(ProtocolError, match="is tested in fold-0 and in fold-1"):
-        assess(run, data, tmp_path, oracle.open)
+        assess(run, data, tmp_path)
     path.write_text(json.dumps({**listed, "emodb": ["nobody"]}), encoding="utf-8")
     with pytest.raises(DataError, match="'nobody' and 0 more"):
-        assess(run, data, tmp_path, oracle.open)
+        assess(run, data, tmp_path)
 
 
 def test_a_folder_without_folds_says_what_makes_them(data: Path, tmp_path: Path, oracle: Any) -> None:
     with pytest.raises(DataError, match=r"python -m studies\.starter train"):
-        assess(tmp_path, data, tmp_path, oracle.open)
+        assess(tmp_path, data, tmp_path)
 
 
 def test_a_model_of_one_corpus_is_tested_on_the_other(data: Path, tmp_path: Path, oracle: Any) -> None:
     run = write_folds(tmp_path / "run")
     (run / "only-emodb" / "model").mkdir(parents=True)
     (run / "only-emodb" / "model" / "card.json").write_text("{}")
-    figures = assess(run, data, tmp_path / "out", oracle.open)
+    figures = assess(run, data, tmp_path / "out")
     assert list(figures["cross_corpus"]) == ["emodb → ravdess"]
     assert figures["cross_corpus"]["emodb → ravdess"]["n"] == 20
 
 
 def test_pairs_join_a_clip_with_new_words_of_its_class(data: Path, run: Path) -> None:
     from studies.starter import clips, sentences
-    from studies.starter.assess.run import sides
+    from studies.starter.assess.run import parts
 
-    side = sides(run, clips.read(data), sentences.four(sentences.read(data, "dev")))["fold-0"]
-    labels = {sentence.text: sentence.label for sentence in side.sentences}
-    pairs = list(CONDITIONS["pairs"](side))
+    part = parts(run, clips.read(data), sentences.four(sentences.read(data, "dev")))["fold-0"]
+    labels = {sentence.text: sentence.label for sentence in part.sentences}
+    pairs = list(CONDITIONS["pairs"](part))
     assert len(pairs) == 18 * PAIRINGS
     assert all(labels[str(pair.text)] == pair.truth for pair in pairs)
     drawn = [[str(p.text) for p in pairs if p.facts["draw"] == n] for n in range(PAIRINGS)]

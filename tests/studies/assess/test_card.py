@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from studies.starter.assess.card import card
-from studies.starter.assess.pages import CARD, FIGURES, RESULTS, results, write_pages
+from studies.starter.assess.pages import CARD, METRICS, RESULTS, results, write_pages
 from studies.starter.assess.words import bar_rows, spread
 
 ROOT = Path(__file__).parents[3]
@@ -23,9 +23,9 @@ MODEL = BOX / "src" / "undertone_starter" / "model"
 @pytest.fixture
 def committed() -> dict[str, Any]:
     """The figures of the model that is shipped."""
-    if not (DOCS / FIGURES).is_file():
-        pytest.skip(f"{FIGURES} is not there: `python -m studies.starter evaluate --pages docs` writes it")
-    figures: dict[str, Any] = json.loads((DOCS / FIGURES).read_text(encoding="utf-8"))
+    if not (DOCS / METRICS).is_file():
+        pytest.skip(f"{METRICS} is not there: `python -m studies.starter evaluate --pages docs` writes it")
+    figures: dict[str, Any] = json.loads((DOCS / METRICS).read_text(encoding="utf-8"))
     return figures
 
 
@@ -85,7 +85,7 @@ def test_all_pages_are_written_at_once(assessed: tuple[dict[str, Any], Path], tm
     figures, _ = assessed
     write_pages(figures, tmp_path)
     assert (tmp_path / CARD).read_text(encoding="utf-8") == card(figures)
-    assert json.loads((tmp_path / FIGURES).read_text(encoding="utf-8"))["bars"] == figures["bars"]
+    assert json.loads((tmp_path / METRICS).read_text(encoding="utf-8"))["bars"] == figures["bars"]
 
 
 def test_no_line_of_prose_is_too_wide(assessed: tuple[dict[str, Any], Path]) -> None:

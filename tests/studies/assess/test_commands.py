@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from studies.starter.__main__ import app
-from studies.starter.assess.pages import CARD, FIGURES, RESULTS
+from studies.starter.assess.pages import CARD, METRICS, RESULTS
 from studies.starter.assess.run import assess
-from trees.oracle import open_oracle
+from studies.starter.build import card, save, system
+from studies.starter.recipe import StarterRecipe
+from trees.oracle import Oracle
 from undertone.errors import ConfigError
+from undertone.features.subword import Subword
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +42,27 @@ def test_an_unknown_condition_is_refused_with_those_there_are(starter: Any, run:
 
 
 def test_evaluating_writes_figures_card_and_page(
-    starter: Any, run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    starter: Any, run: Path, data: Path, tmp_path: Path, oracle: Oracle
 ) -> None:
-    monkeypatch.setattr("studies.starter.__main__._open", open_oracle)
     docs, out = tmp_path / "docs", tmp_path / "out"
     done = starter("evaluate", run, "--data", data, "-o", out, "--pages", docs)
     assert done.exit_code == 0, done.output
     assert "RAVDESS, 4 classes, UA" in done.stdout
-    for page in (CARD, FIGURES, RESULTS):
+    for page in (CARD, METRICS, RESULTS):
         assert (docs / page).read_bytes() == (out / page).read_bytes()
 
 
-def test_several_processes_find_the_same(
-    assessed: tuple[dict[str, Any], Path], run: Path, data: Path, tmp_path: Path
-) -> None:
-    assess(run, data, tmp_path, open_oracle, conditions=["clean", "raw"], jobs=2)
+def test_several_processes_predict_the_same(run: Path, data: Path, tmp_path: Path) -> None:
+    own = Path(copytree(run, tmp_path / "run"))
+    recipe = StarterRecipe.parse({"acoustic": {"stack": 2, "mels": 16}, "judges": {"hidden": 8, "axes": 3}})
+    pieces = Subword.fit(["what a wonderful happy day", "the meeting starts at nine"], 60)
+    for fold in ("fold-0", "fold-1"):
+        save(own / fold / "model", system(recipe, pieces.size).eval(), pieces, card(recipe, {}))
+    for jobs in (1, 2):
+        assess(own, data, tmp_path / str(jobs), conditions=["clean", "raw"], jobs=jobs)
     for name in ("fold-0/raw", "fold-1/clean"):
-        ours, alone = (out / "scores" / f"{name}.jsonl" for out in (tmp_path, assessed[1]))
-        assert ours.read_text(encoding="utf-8") == alone.read_text(encoding="utf-8")
+        alone, beside = (tmp_path / jobs / "scores" / f"{name}.jsonl" for jobs in ("1", "2"))
+        assert alone.read_text(encoding="utf-8") == beside.read_text(encoding="utf-8")
 
 
 def test_a_real_model_is_asked_through_its_public_face(
@@ -71,7 +78,7 @@ def test_a_real_model_is_asked_through_its_public_face(
             heard.extend(clips)
             return super().predict(clips, explain)
 
-    monkeypatch.setattr("undertone.judging.predictor.load_model", lambda path: Listening())
+    monkeypatch.setattr("studies.starter.assess.scores.load_model", lambda path: Listening())
     done = starter("evaluate", run, "--data", data, "-o", tmp_path, "--only", "pairs")
     assert done.exit_code == 0, done.output
     assert len(heard) == 360

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies.starter.assess.questions import FOUR
+from studies.starter.assess.cases import FOUR
 from studies.starter.assess.scores import Row
 from studies.starter.assess.tables import calibration, gap, product, score, share, table
 

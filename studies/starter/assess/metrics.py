@@ -1,4 +1,4 @@
-"""Every figure of the card, from the answers: one JSON object, fractions throughout."""
+"""Every metric of the card, from the predictions: one JSON object, fractions throughout."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from studies.starter.assess.questions import CROPS, FOUR, PAIRINGS
+from studies.starter.assess.cases import CROPS, FOUR, PAIRINGS
 from studies.starter.assess.scores import Row
 from studies.starter.assess.sounds import KINDS
 from studies.starter.assess.tables import Table, calibration, gap, product, score, share, table
 
-__all__ = ["Answers", "figures"]
+__all__ = ["Answers", "summary"]
 
 Answers = Mapping[str, Mapping[str, Sequence[Row]]]
 """Condition → fold → rows."""
 ACTED = ("ravdess", "emodb")
 
 
-def figures(answers: Answers) -> dict[str, Any]:
-    """All figures that need the folds' models alone."""
+def summary(answers: Answers) -> dict[str, Any]:
+    """All metrics that need the folds' models alone."""
     return {
         "speech": speech(answers),
         "breakdown": breakdown(_pooled(answers, "clean")),
@@ -62,7 +62,7 @@ def _seconds(answers: Answers, corpus: str) -> dict[str, Any]:
 
 
 def _stacked(tables: Sequence[Table]) -> Table:
-    """Several models' or draws' answers to the same questions as one table."""
+    """Several models' or draws' answers to the same cases as one table."""
     first = tables[0]
     assert all(list(t.units) == list(first.units) and (t.truth == first.truth).all() for t in tables)
     return Table(first.truth, np.stack([t.posteriors for t in tables]), first.units)

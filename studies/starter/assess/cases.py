@@ -1,7 +1,6 @@
-"""What a fold's model is asked: recordings and sentences it has never met, as they are and made worse.
+"""What a fold's model is tested on: recordings and sentences of its test part, as they are and made worse.
 
-One condition is one way of asking; each yields its questions one by one, so that waves are held only
-while they are asked.
+Each condition yields its cases one by one, so that few waves are in memory at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from studies.starter.clips import Spoken
     from undertone.types import Wave
 
-__all__ = ["CONDITIONS", "CROPS", "EIGHT", "FOUR", "ONCE", "PAIRINGS", "Question", "Side"]
+__all__ = ["CONDITIONS", "CROPS", "EIGHT", "FOUR", "ONCE", "PAIRINGS", "Case", "Part"]
 
 FOUR = labels.label_set("ravdess4").classes
 EIGHT = labels.label_set("ravdess8").classes
@@ -31,8 +30,8 @@ CROPS, PAIRINGS, SOUNDS = 5, 10, 40
 
 
 @dataclass(frozen=True)
-class Side:
-    """What one model has not met in training."""
+class Part:
+    """The test part of one model."""
 
     clips: Sequence[Spoken]
     sentences: Sequence[Sentence] = ()
@@ -40,14 +39,14 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Question:
+class Case:
     """One thing to judge, and what is known of it."""
 
     id: str
     group: str
     """The corpus, or the kind of sound."""
     unit: str
-    """Whom an interval counts as one: the speaker; of texts and sounds each its own."""
+    """What an interval counts as one: the speaker; of texts and sounds each its own."""
     truth: str | None
     """One of the four classes; None: none of them."""
     wave: Wave | None = None
@@ -62,13 +61,13 @@ def truth_of(clip: Spoken) -> str | None:
     return label if label in FOUR else None
 
 
-def _of(clip: Spoken, wave: Wave, **more: Any) -> Question:
-    return Question(clip.id, clip.corpus, clip.speaker, truth_of(clip), wave, **more)
+def _of(clip: Spoken, wave: Wave, **more: Any) -> Case:
+    return Case(clip.id, clip.corpus, clip.speaker, truth_of(clip), wave, **more)
 
 
-def _clean(side: Side) -> Iterator[Question]:
+def _clean(part: Part) -> Iterator[Case]:
     """Every clip as it was recorded, RAVDESS with all of its eight emotions."""
-    for clip in side.clips:
+    for clip in part.clips:
         wave = audio.load(clip.path, rate=RATE)
         first, last = active_span(wave, RATE)
         facts = {
@@ -82,19 +81,19 @@ def _clean(side: Side) -> Iterator[Question]:
         yield _of(clip, wave, facts=facts)
 
 
-def _changed(change: Callable[[Wave, str], Wave], side: Side) -> Iterator[Question]:
+def _changed(change: Callable[[Wave, str], Wave], part: Part) -> Iterator[Case]:
     """Acted clips of the four classes, each changed."""
-    for clip in _acted(side):
+    for clip in _acted(part):
         yield _of(clip, change(audio.load(clip.path, rate=RATE), clip.id))
 
 
-def _acted(side: Side) -> list[Spoken]:
-    return [clip for clip in side.clips if clip.corpus != "timit" and truth_of(clip)]
+def _acted(part: Part) -> list[Spoken]:
+    return [clip for clip in part.clips if clip.corpus != "timit" and truth_of(clip)]
 
 
-def _sentences(rewrite: Callable[[str], str], side: Side) -> Iterator[Question]:
-    for sentence in side.sentences:
-        yield Question(
+def _sentences(rewrite: Callable[[str], str], part: Part) -> Iterator[Case]:
+    for sentence in part.sentences:
+        yield Case(
             sentence.id,
             "goemotions",
             sentence.id,
@@ -103,24 +102,24 @@ def _sentences(rewrite: Callable[[str], str], side: Side) -> Iterator[Question]:
         )
 
 
-def _pairs(side: Side) -> Iterator[Question]:
+def _pairs(part: Part) -> Iterator[Case]:
     """Each acted clip with sentences of its class, one a draw; none comes twice before all were used."""
-    clips = _acted(side)
+    clips = _acted(part)
     decks: dict[tuple[int, str], list[Sentence]] = {}
     for clip in clips:
         label, wave = str(truth_of(clip)), audio.load(clip.path, rate=RATE)
         for draw in range(PAIRINGS):
             if not decks.get((draw, label)):
-                known = [sentence for sentence in side.sentences if sentence.label == label]
+                known = [sentence for sentence in part.sentences if sentence.label == label]
                 order = worse.drawn("pairs", draw, label, clips[0].id).permutation(len(known))
                 decks[draw, label] = [known[place] for place in order]
             yield _of(clip, wave, text=decks[draw, label].pop().text, facts={"draw": draw})
 
 
-def _sounds(_side: Side) -> Iterator[Question]:
+def _sounds(_part: Part) -> Iterator[Case]:
     for kind in KINDS:
         for name, wave in sounds(kind, SOUNDS):
-            yield Question(name, kind, name, None, wave)
+            yield Case(name, kind, name, None, wave)
 
 
 def _noisy(wave: Wave, name: str) -> Wave:
@@ -139,7 +138,7 @@ def _same(text: str) -> str:
     return text
 
 
-CONDITIONS: dict[str, Callable[[Side], Iterator[Question]]] = {
+CONDITIONS: dict[str, Callable[[Part], Iterator[Case]]] = {
     "clean": _clean,
     "gain": partial(_changed, worse.gained),
     "noise": partial(_changed, _noisy),
@@ -150,6 +149,6 @@ CONDITIONS: dict[str, Callable[[Side], Iterator[Question]]] = {
     "pairs": _pairs,
     "sounds": _sounds,
 }
-"""Every way of asking, by name."""
+"""Every condition by name."""
 ONCE = ("raw", "plain")
-"""Of words alone the first fold's model is asked: the networks that read are the same in all of them."""
+"""Words alone are tested in the first fold only: the text networks are the same in all folds."""
