@@ -31,10 +31,10 @@ Run = Annotated[Path, typer.Argument(help="The run, as `python -m studies.starte
 
 def data_folder(given: Path | None) -> Path:
     """The folder of the real recordings: the option's, else the environment's."""
-    found = given or Path(os.environ.get(DATA) or "")
-    if found == Path() or not found.is_dir():
-        raise ConfigError(f"the real recordings are wanted: name their folder by --data or {DATA}")
-    return found
+    folder = given or Path(os.environ.get(DATA) or "")
+    if folder == Path() or not folder.is_dir():
+        raise ConfigError(f"the recordings are missing: name their folder by --data or {DATA}")
+    return folder
 
 
 @app.command()
@@ -92,13 +92,13 @@ def evaluate(
         raise ConfigError(f"no condition '{unknown.pop()}'; there are: {', '.join(CONDITIONS)}")
     place = out or run / "assessment"
     with _bar() as tell:
-        found = assess(run, data_folder(data), place, tell, only or tuple(CONDITIONS), jobs)
-    if not found:
+        values = assess(run, data_folder(data), place, tell, only or tuple(CONDITIONS), jobs)
+    if not values:
         return
-    write_pages(found, place)
+    write_pages(values, place)
     if pages is not None:
-        write_pages(found, pages)
-    _print_bars(found["bars"])
+        write_pages(values, pages)
+    _print_bars(values["bars"])
     print(f"metrics and card: {place}", file=sys.stderr)
 
 
@@ -143,7 +143,7 @@ def _print_bars(bars: list[dict[str, object]]) -> None:
 
     from studies.starter.assess.words import bar_rows
 
-    table = Table("figure", "measured", "wanted", "met", box=None, padding=(0, 2, 0, 0))
+    table = Table("metric", "measured", "wanted", "met", box=None, padding=(0, 2, 0, 0))
     for row in bar_rows(bars):
         table.add_row(*row)
     Console(soft_wrap=True).print(table)

@@ -1,7 +1,7 @@
-"""What recordings meet on their way: another pace, a room, a narrow line, noise.
+"""Variants of recordings: another pace, a room, a narrow line, noise.
 
 Everything is drawn from the generator that is handed in, so that a seed and a clip always give the same
-variant. Level is left alone: what learns from these clips is told to ignore it.
+variant. The level stays: the features do not depend on it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class AugmentConfig(Config):
     colours: tuple[Colour, ...] = get_args(Colour)
     """One of them is drawn for each noise; one that is named twice comes twice as often."""
     cut_share: float = Field(0.2, ge=0.0, le=1.0)
-    """How often only a stretch of the speech is heard."""
+    """How often only a stretch of the speech is kept."""
     cut: tuple[float, float] = (1.0, 2.0)
     """Its seconds."""
     margin: float = Field(0.5, ge=0.0, le=2.0)
@@ -58,7 +58,7 @@ class AugmentConfig(Config):
 
 
 def vary(wave: Wave, config: AugmentConfig, rng: np.random.Generator) -> Wave:
-    """The clip ``(N,)`` after what the dice said; its length changes with the pace and the margins."""
+    """A random variant of the clip ``(N,)``; its length changes with the pace and the margins."""
     if rng.random() < config.cut_share:
         wave = _stretch(wave, rng.uniform(*config.cut), rng)
     else:
@@ -100,8 +100,7 @@ def room(wave: Wave, seconds: float, rng: np.random.Generator) -> Wave:
     times = np.arange(round(seconds * RATE)) / RATE
     echo = rng.normal(size=len(times)) * 10 ** (-3 * times / seconds) * rng.uniform(0.05, 0.3)
     echo[0] = 1.0 * np.sqrt(max(1, len(times)) / 100)
-    heard = fftconvolve(wave, echo)[: len(wave)]
-    return _as_loud(heard, wave)
+    return _same_energy(fftconvolve(wave, echo)[: len(wave)], wave)
 
 
 def through_band(wave: Wave, low: float, high: float) -> Wave:
@@ -109,7 +108,7 @@ def through_band(wave: Wave, low: float, high: float) -> Wave:
     from scipy.signal import butter, sosfiltfilt
 
     sections = butter(4, [low, high], "bandpass", fs=RATE, output="sos")
-    return _as_loud(sosfiltfilt(sections, wave, padlen=min(len(wave) - 1, 100)), wave)
+    return _same_energy(sosfiltfilt(sections, wave, padlen=min(len(wave) - 1, 100)), wave)
 
 
 def coloured(count: int, colour: Colour, rng: np.random.Generator) -> Wave:
@@ -121,8 +120,8 @@ def coloured(count: int, colour: Colour, rng: np.random.Generator) -> Wave:
     return scaled
 
 
-def _as_loud(heard: Wave, wave: Wave) -> Wave:
-    """``heard`` at the energy of ``wave``."""
-    gain = np.sqrt(np.square(wave).sum() / max(float(np.square(heard).sum()), 1e-12))
-    scaled: Wave = (heard * gain).astype(np.float32)
+def _same_energy(changed: Wave, wave: Wave) -> Wave:
+    """``changed`` at the energy of ``wave``."""
+    gain = np.sqrt(np.square(wave).sum() / max(float(np.square(changed).sum()), 1e-12))
+    scaled: Wave = (changed * gain).astype(np.float32)
     return scaled

@@ -40,13 +40,13 @@ def read(root: Path) -> list[Spoken]:
     """Every clip of RAVDESS, EmoDB and the TIMIT sample below a folder, in a stable order."""
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; the one with ravdess, emodb, timit_sample is wanted")
-    found = [_spoken("ravdess", u) for u in Ravdess(root / "ravdess").read()]
+    clips = [_spoken("ravdess", u) for u in Ravdess(root / "ravdess").read()]
     labels = {"anger": "angry", "happiness": "happy", "sadness": "sad", "neutral": "neutral"}
     acted = [
         u for u in Emodb(root / "emodb").read() if (u.label or "") in labels or u.label in labels.values()
     ]
-    found += [_spoken("emodb", u, labels.get(str(u.label), str(u.label))) for u in acted]
-    return found + _timit(root / "timit_sample")
+    clips += [_spoken("emodb", u, labels.get(str(u.label), str(u.label))) for u in acted]
+    return clips + _timit(root / "timit_sample")
 
 
 def _spoken(corpus: str, utterance: Utterance, label: str | None = None) -> Spoken:

@@ -36,7 +36,7 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Variants:
-    """Frames of many items in several variants each, read from disk as they are asked for."""
+    """Frames of many items in several variants each, read from disk when they are used."""
 
     frames: NDArray[np.float16]
     """(all frames, D)"""
@@ -98,9 +98,9 @@ def _kept(
         parts: list[NDArray[np.float16]] = []
         lengths: list[list[int]] = []
         for item in range(items):
-            found = [acoustic_frames(wave, acoustic).astype(np.float16) for wave in waves(item)]
-            parts += found
-            lengths.append([len(frames) for frames in found])
+            made = [acoustic_frames(wave, acoustic).astype(np.float16) for wave in waves(item)]
+            parts += made
+            lengths.append([len(frames) for frames in made])
             if tell is not None:
                 tell(item + 1, items)
         ends = np.cumsum(np.concatenate(lengths)).reshape(items, -1)

@@ -1,4 +1,4 @@
-"""Sounds that nobody speaks: what a model must meet in training to know that it knows nothing of them."""
+"""Sounds that nobody speaks: trained on, a model learns to give them no label."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["KINDS", "sound"]
 
 
 def sound(rng: np.random.Generator, kind: str | None = None, seconds: float | None = None) -> Wave:
-    """One sound ``(N,)`` of a kind of ``KINDS``, any if none is named, 1 to 4 s long if not said."""
+    """One sound ``(N,)`` of a kind of ``KINDS``, of any if none is named; of 1 to 4 s by default."""
     kind = kind or list(KINDS)[rng.integers(len(KINDS))]
     count = round((seconds or rng.uniform(1.0, 4.0)) * RATE)
     made = KINDS[kind](count, rng)

@@ -37,7 +37,7 @@ class StarterRecipe(Config):
     sounds: PositiveInt = 1000
     """Generated sounds that nobody speaks."""
     acoustic: AcousticConfig = AcousticConfig(stack=2, mels=64)
-    """The frames that the speech side hears."""
+    """The frames of the speech side."""
     augment: AugmentConfig = AugmentConfig()
     """How variants of the recordings are made."""
     noisy: int = Field(10, ge=0)

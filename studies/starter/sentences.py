@@ -44,14 +44,14 @@ def read(root: Path, split: str) -> list[Sentence]:
     """Every sentence of ``train`` or ``dev``, labelled or not."""
     known = names(root)
     path = root / "goemotions" / f"{split}.tsv"
-    found = []
+    rows = []
     for number, line in enumerate(_lines(path), 1):
         parts = line.split("\t")
         if len(parts) != 3:
             raise CorpusError(f"{path}:{number}: text, labels and id are wanted, with tabs between them")
         emotions = tuple(int(index) for index in parts[1].split(","))
-        found.append(Sentence(parts[2], parts[0], emotions, _label([known[i] for i in emotions])))
-    return found
+        rows.append(Sentence(parts[2], parts[0], emotions, _label([known[i] for i in emotions])))
+    return rows
 
 
 def _lines(path: Path) -> list[str]:
@@ -75,8 +75,8 @@ def four(sentences: Sequence[Sentence]) -> list[Sentence]:
 
 def counts(sentences: Sequence[Sentence]) -> dict[str, int]:
     """Sentences of each class, and how many were dropped."""
-    found = Counter(sentence.label for sentence in sentences)
-    return {**{label: found[label] for label in MAPPING}, "dropped": found[None]}
+    tally = Counter(sentence.label for sentence in sentences)
+    return {**{label: tally[label] for label in MAPPING}, "dropped": tally[None]}
 
 
 def plain(text: str) -> str:

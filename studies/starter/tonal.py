@@ -118,5 +118,5 @@ def _pauses(count: int, rng: np.random.Generator) -> Course:
     times = np.arange(count) / RATE + rng.uniform(0, period)
     since = times - np.concatenate([[0.0], beats])[np.searchsorted(beats, times, side="right")]
     edge = max(1, round(rng.uniform(0.001, 0.02) * RATE))
-    heard = (since < part * period).astype(np.float64)
-    return np.convolve(heard, np.ones(edge) / edge, "same")
+    sounding = (since < part * period).astype(np.float64)
+    return np.convolve(sounding, np.ones(edge) / edge, "same")

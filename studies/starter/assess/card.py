@@ -40,21 +40,21 @@ GROUPS = {
 }
 
 
-def card(found: Figures) -> str:
+def card(values: Figures) -> str:
     """The whole card as Markdown."""
     parts = [
-        _head(found["model"]),
+        _head(values["model"]),
         INTENDED,
-        _training(found["model"].get("training", {})),
-        "## What it reaches\n\n" + _how(found["data"]),
-        _speech(found["speech"]),
-        _breakdown(found["breakdown"]),
-        _words(found),
-        _pairs(found["pairs"]),
-        _calibration(found["calibration"]),
-        _abstention(found["abstention"]),
-        _cross(found["cross_corpus"]),
-        "### What it was built to reach\n\n" + bar_lines(found["bars"]),
+        _training(values["model"].get("training", {})),
+        "## What it reaches\n\n" + _how(values["data"]),
+        _speech(values["speech"]),
+        _breakdown(values["breakdown"]),
+        _words(values),
+        _pairs(values["pairs"]),
+        _calibration(values["calibration"]),
+        _abstention(values["abstention"]),
+        _cross(values["cross_corpus"]),
+        "### What it was built to reach\n\n" + bar_lines(values["bars"]),
         FAILURES,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -83,47 +83,48 @@ def _training(training: Figures) -> str:
 
 
 def _flat(values: Figures, prefix: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for name, value in values.items():
         inner = isinstance(value, Mapping)
-        found += _flat(value, f"{prefix}{name} ") if inner else [(f"{prefix}{name}", str(value))]
-    return found
+        pairs += _flat(value, f"{prefix}{name} ") if inner else [(f"{prefix}{name}", str(value))]
+    return pairs
 
 
 def _how(data: Figures) -> str:
     speakers = " and ".join(f"{data[c]['speakers']} of {t.split()[0]}" for c, t in CORPORA.items())
+    count = sum(data["goemotions"].values())
     return filled(
-        f"Of the {data['folds']} models of a cross-validation over speakers ({speakers}), each asked only",
-        "about speakers whom it never met; temperatures, fusion and threshold come from the other folds'",
-        "speakers and from sentences of the training split. Words: the development split of GoEmotions",
-        f"({sum(data['goemotions'].values())} sentences). The shipped model was trained in the same way on",
-        "all speakers, so that it cannot itself be tested on these corpora. UA is the mean of the classes'",
-        "recalls, chance 25.0. In brackets 95 % intervals, over speakers (t) or sentences (bootstrap). Every",
-        "clip was judged alone.",
+        f"Of the {data['folds']} models of a cross-validation over speakers ({speakers}), each tested",
+        "only on speakers that it was not trained on; temperatures, fusion and threshold come from the other",
+        "folds' speakers and from sentences of the training split. Words: the development split of",
+        f"GoEmotions ({count} sentences). The shipped model was trained in the same way on all speakers, so",
+        "that it cannot itself be tested on these corpora. UA is the mean of the classes' recalls, chance",
+        "25.0. In brackets 95 % intervals, over speakers (t) or sentences (bootstrap). Every clip was judged",
+        "alone.",
     )
 
 
-def _speech(found: Figures) -> str:
+def _speech(values: Figures) -> str:
     rows = [
-        [title, *(spread(found[corpus][condition]) for corpus in CORPORA)]
+        [title, *(spread(values[corpus][condition]) for corpus in CORPORA)]
         for condition, title in CONDITIONS.items()
     ]
     recalls = [
         f"{title.split()[0]}: "
-        + ", ".join(f"{n} {points(r)}" for n, r in zip(FOUR, found[c]["clean"]["recalls"], strict=True))
+        + ", ".join(f"{n} {points(r)}" for n, r in zip(FOUR, values[c]["clean"]["recalls"], strict=True))
         + "."
         for c, title in CORPORA.items()
     ]
-    eight = f"RAVDESS in its eight classes (chance 12.5): UA {spread(found['ravdess8'])}."
+    eight = f"RAVDESS in its eight classes (chance 12.5): UA {spread(values['ravdess8'])}."
     table = grid(["", *CORPORA.values()], rows)
     return f"### Speech alone, four classes (UA)\n\n{table}\n\n{filled('Recall,', *recalls, eight)}"
 
 
-def _breakdown(found: Figures) -> str:
+def _breakdown(values: Figures) -> str:
     rows = [
         [title, names.get(kind, kind), spread(one), str(one["n"]), str(one["units"])]
         for fact, (title, names) in FACTS.items()
-        for kind, one in found.get(fact, {}).items()
+        for kind, one in values.get(fact, {}).items()
     ]
     table = grid(["", "", "UA", "clips", "speakers"], rows)
     note = filled(
@@ -133,39 +134,39 @@ def _breakdown(found: Figures) -> str:
     return f"### The same by group (both corpora, as recorded)\n\n{table}\n\n{note}"
 
 
-def _words(found: Figures) -> str:
+def _words(values: Figures) -> str:
     titles = {"raw": "as written", "plain": "lower case, no punctuation, no emoji"}
     rows = [
-        [title, spread(found["text"][form]["macro_f1"]), spread(found["rival"][form]["macro_f1"])]
+        [title, spread(values["text"][form]["macro_f1"]), spread(values["rival"][form]["macro_f1"])]
         for form, title in titles.items()
     ]
     table = grid(["GoEmotions, development split", "starter", "n-grams and logistic regression"], rows)
     return f"### Words alone, four classes (macro-F1)\n\n{table}"
 
 
-def _pairs(found: Figures) -> str:
-    asked = {"both corpora": found} | {t: found["by_corpus"][c] for c, t in CORPORA.items()}
+def _pairs(values: Figures) -> str:
+    groups = {"both corpora": values} | {t: values["by_corpus"][c] for c, t in CORPORA.items()}
     rows = [
         [title, *(spread(one[side]) for side in ("speech", "text", "product", "fused"))]
-        for title, one in asked.items()
+        for title, one in groups.items()
     ]
-    drawn = found["fused"]["pairings"]
+    drawn = values["fused"]["pairings"]
     how = filled(
         f"Each clip paired with a sentence of its class, {len(drawn)} times; paired data, not a corpus: real",
         "speech says what it says for a reason, and its two sides are less independent than these.",
     )
     table = grid(["", "speech", "words", "product rule", "fusion"], rows)
     note = filled(
-        f"The fusion is {points(found['gain']['value'])} points above the better side; over the pairings",
+        f"The fusion is {points(values['gain']['value'])} points above the better side; over the pairings",
         "it lies",
         f"between {points(min(drawn))} and {points(max(drawn))}.",
     )
     return f"### Speech and words together (UA)\n\n{how}\n\n{table}\n\n{note}"
 
 
-def _calibration(found: Figures) -> str:
+def _calibration(values: Figures) -> str:
     rows = []
-    for name, one in found.items():
+    for name, one in values.items():
         line = [name, str(one["n"]), f"{one['ece']:.3f}", f"{one['floor']:.3f}"]
         for score in ("brier", "nll"):
             rivals = [one.get(f"{score}{rival}") for rival in ("", "_uncalibrated", "_prior")]
@@ -181,15 +182,15 @@ def _calibration(found: Figures) -> str:
     return f"### How far its probabilities can be trusted\n\n{how}\n\n{table}"
 
 
-def _abstention(found: Figures) -> str:
-    silent = found["abstained"]
+def _abstention(values: Figures) -> str:
+    silent = values["abstained"]
     rows = [[t, str(silent[n]["n"]), spread(silent[n])] for n, t in GROUPS.items() if n in silent]
     notes = []
-    if "timit" in found:
-        neutral, either = found["timit"]["neutral"], found["timit"]["neutral_or_abstained"]
+    if "timit" in values:
+        neutral, either = values["timit"]["neutral"], values["timit"]["neutral_or_abstained"]
         notes.append(f"Read speech (TIMIT) is called neutral in {spread(neutral)} % were it not to abstain,")
         notes.append(f"neutral or nothing in {spread(either)} %.")
-    for corpus, one in found.get("answered", {}).items():
+    for corpus, one in values.get("answered", {}).items():
         notes.append(f"UA where it answers, {CORPORA[corpus].split()[0]}: {spread(one)}.")
     how = filled(
         "Below a confidence that was chosen on speakers kept aside it gives no label (`--abstain` sets",
@@ -197,16 +198,16 @@ def _abstention(found: Figures) -> str:
         "probabilities are given all the same).",
     )
     table = grid(["", "n", "% without a label"], rows)
-    return f"### When it says nothing\n\n{how}\n\n{table}\n\n{filled(*notes)}"
+    return f"### When it gives no label\n\n{how}\n\n{table}\n\n{filled(*notes)}"
 
 
-def _cross(found: Figures) -> str:
-    if not found:
+def _cross(values: Figures) -> str:
+    if not values:
         return ""
     how = filled(
         "Another language, other actors, other rooms: nearer to what a stranger's recording gets than",
         "the rows",
         "above.",
     )
-    table = grid(["", "UA", "clips"], [[name, spread(one), str(one["n"])] for name, one in found.items()])
+    table = grid(["", "UA", "clips"], [[name, spread(one), str(one["n"])] for name, one in values.items()])
     return f"### Trained on one corpus, tested on the other (UA)\n\n{how}\n\n{table}"

@@ -42,7 +42,7 @@ def _pooled(answers: Answers, condition: str) -> list[Row]:
 def speech(answers: Answers) -> dict[str, Any]:
     """By corpus: as recorded and made worse. RAVDESS' eight classes beside."""
     clean = _pooled(answers, "clean")
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for corpus in ACTED:
         as_is = table(clean, "speech", groups=[corpus])
         mine: dict[str, Any] = {"clean": score(as_is)}
@@ -50,9 +50,9 @@ def speech(answers: Answers) -> dict[str, Any]:
             changed = table(_pooled(answers, condition), "speech", groups=[corpus])
             mine[condition] = score(changed) | {"drop": gap(as_is, changed)}
         mine["second"] = _seconds(answers, corpus)
-        found[corpus] = mine
-    found["ravdess8"] = score(table(clean, "eight"))
-    return found
+        values[corpus] = mine
+    values["ravdess8"] = score(table(clean, "eight"))
+    return values
 
 
 def _seconds(answers: Answers, corpus: str) -> dict[str, Any]:
@@ -71,10 +71,10 @@ def _stacked(tables: Sequence[Table]) -> Table:
 def breakdown(clean: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """UA of the four classes by sex, language, length of the speech and signal-to-noise ratio."""
     acted = [row for row in clean if row.group in ACTED and row.truth]
-    found: dict[str, dict[str, Any]] = {}
+    values: dict[str, dict[str, Any]] = {}
     for fact in ("sex", "language"):
         kinds = sorted({str(row.facts[fact]) for row in acted})
-        found[fact] = {kind: _part(acted, fact, kind) for kind in kinds}
+        values[fact] = {kind: _part(acted, fact, kind) for kind in kinds}
     for fact, unit in (("seconds", "s"), ("snr", "dB")):
         low, high = np.quantile([row.facts[fact] for row in acted], [1 / 3, 2 / 3])
         parts = {
@@ -82,8 +82,8 @@ def breakdown(clean: Sequence[Row]) -> dict[str, dict[str, Any]]:
             f"{low:.3g} to {high:.3g} {unit}": [r for r in acted if low <= r.facts[fact] < high],
             f"from {high:.3g} {unit}": [r for r in acted if r.facts[fact] >= high],
         }
-        found[fact] = {name: score(table(rows, "speech")) for name, rows in parts.items() if rows}
-    return found
+        values[fact] = {name: score(table(rows, "speech")) for name, rows in parts.items() if rows}
+    return values
 
 
 def _part(rows: Sequence[Row], fact: str, kind: str) -> dict[str, Any]:
@@ -95,8 +95,8 @@ def _part(rows: Sequence[Row], fact: str, kind: str) -> dict[str, Any]:
 
 def text(folds: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
     """Macro-F1 and UA of words alone, the mean of the folds' models on the same sentences."""
-    found = _stacked([table(rows, "text") for rows in folds.values()])
-    return {"macro_f1": score(found, "macro_f1"), "ua": score(found)}
+    values = _stacked([table(rows, "text") for rows in folds.values()])
+    return {"macro_f1": score(values, "macro_f1"), "ua": score(values)}
 
 
 # ---- both --------------------------------------------------------------------------------------------
@@ -116,11 +116,11 @@ def _pairs(drawn: Sequence[Sequence[Row]], groups: Sequence[str]) -> dict[str, A
     sides: dict[str, list[Table]] = {name: [] for name in ("speech", "text", "product", "fused")}
     for rows in drawn:
         one, other, fused = (table(rows, side, groups=groups) for side in ("speech", "text", "fused"))
-        for side, asked in zip(sides, (one, other, product(one, other), fused), strict=True):
-            sides[side].append(asked)
-    scores = {name: score(_stacked(found)) for name, found in sides.items()}
-    for name, found in sides.items():
-        scores[name]["pairings"] = [score(one)["value"] for one in found]
+        for side, scored in zip(sides, (one, other, product(one, other), fused), strict=True):
+            sides[side].append(scored)
+    scores = {name: score(_stacked(values)) for name, values in sides.items()}
+    for name, values in sides.items():
+        scores[name]["pairings"] = [score(one)["value"] for one in values]
     best = max(("speech", "text"), key=lambda side: scores[side]["value"])
     return {
         **scores,
@@ -136,7 +136,7 @@ def _pairs(drawn: Sequence[Sequence[Row]], groups: Sequence[str]) -> dict[str, A
 def calibrations(answers: Answers) -> dict[str, Any]:
     """Of all folds pooled: speech, words (one fold's model: the sentences are the same), and both."""
     clean, first = _pooled(answers, "clean"), next(iter(answers["raw"]))
-    asked = {
+    inputs = {
         "speech": (clean, "speech", ACTED),
         "speech, RAVDESS": (clean, "speech", ("ravdess",)),
         "speech, EmoDB": (clean, "speech", ("emodb",)),
@@ -146,7 +146,7 @@ def calibrations(answers: Answers) -> dict[str, Any]:
     }
     return {
         name: calibration(table(rows, side, groups=groups), table(rows, side, groups=groups, raw=True))
-        for name, (rows, side, groups) in asked.items()
+        for name, (rows, side, groups) in inputs.items()
     }
 
 
@@ -158,24 +158,24 @@ def abstention(answers: Answers) -> dict[str, Any]:
     other = [r for r in clean if r.group == "ravdess" and not r.truth]
     sounds = _pooled(answers, "sounds")
     silent = {name: share(rows, lambda row: row.label is None) for name, rows in groups.items() if rows}
-    found: dict[str, Any] = {"abstained": silent}
-    found["answered"] = {
+    values: dict[str, Any] = {"abstained": silent}
+    values["answered"] = {
         corpus: score(table(groups[corpus], "speech", when=lambda row: row.label is not None))
         for corpus in ACTED
         if any(row.label for row in groups[corpus])
     }
     if other:
-        found["abstained"]["ravdess, other emotions"] = share(other, lambda row: row.label is None)
+        values["abstained"]["ravdess, other emotions"] = share(other, lambda row: row.label is None)
     for kind in KINDS:
         rows = [row for row in sounds if row.group == kind]
-        found["abstained"][kind] = share(rows, lambda row: row.label is None)
+        values["abstained"][kind] = share(rows, lambda row: row.label is None)
     read = groups["timit"]
     if read:
-        found["timit"] = {
+        values["timit"] = {
             "neutral": share(read, lambda row: _best(row) == "neutral"),
             "neutral_or_abstained": share(read, lambda row: row.label in (None, "neutral")),
         }
-    return found
+    return values
 
 
 def _best(row: Row) -> str:

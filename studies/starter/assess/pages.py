@@ -22,31 +22,31 @@ __all__ = ["CARD", "METRICS", "RESULTS", "results", "write_pages"]
 CARD, METRICS, RESULTS = Path("model-card.md"), Path("results/starter.json"), Path("results/starter.md")
 
 
-def write_pages(found: Mapping[str, Any], docs: Path) -> None:
+def write_pages(values: Mapping[str, Any], docs: Path) -> None:
     """The card, the metrics and the results page below a folder."""
     pages = {
-        CARD: card(found),
-        METRICS: json.dumps(found, ensure_ascii=False, indent=1) + "\n",
-        RESULTS: results(found),
+        CARD: card(values),
+        METRICS: json.dumps(values, ensure_ascii=False, indent=1) + "\n",
+        RESULTS: results(values),
     }
     for name, text in pages.items():
         write_whole(docs / name, text)
 
 
-def results(found: Mapping[str, Any]) -> str:
+def results(values: Mapping[str, Any]) -> str:
     """The results page: bars first, then how they were measured."""
-    met = sum(bar["met"] for bar in found["bars"])
-    training = found["model"].get("training", {})
+    met = sum(bar["met"] for bar in values["bars"])
+    training = values["model"].get("training", {})
     commands = [
         training.get("command", "python -m studies.starter train"),
         "python -m studies.starter evaluate --pages docs",
     ]
-    how = filled(f"{met} of {len(found['bars'])} figures reach what was asked of them.", SEE)
+    how = filled(f"{met} of {len(values['bars'])} figures reach their bars.", SEE)
     lines = "\n".join(commands)
     return (
         "# The starter: what the model in the box reaches\n\n"
         "<!-- written by `python -m studies.starter evaluate`: do not edit -->\n\n"
-        f"{how}\n\n```sh\n{lines}\n```\n\n{bar_lines(found['bars'])}\n\n"
+        f"{how}\n\n```sh\n{lines}\n```\n\n{bar_lines(values['bars'])}\n\n"
         f"{MEASURED}\n\n"
-        f"Machine: {found['machine']}. Code: {found['code']}.\n"
+        f"Machine: {values['machine']}. Code: {values['code']}.\n"
     )

@@ -1,4 +1,4 @@
-"""What the model card says that no figure can."""
+"""The model card's prose."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ TRAINED = """\
 - Generated sounds that nobody speaks, other ones than those of the tests below.
 
 Trained from scratch: nothing in it was pretrained elsewhere. How common a class is in these corpora counts by
-half in what is said of speech."""
+half in the speech side's probabilities."""
 
 FAILURES = """\
 ## Where it fails
 
 - **Spontaneous speech.** Everything here was acted by adults in a quiet room. Expect much less on calls,
   meetings, films; the rows on corpora that were not trained on say how fast it falls.
-- **Other languages.** Two were heard, both Germanic; words are read in English only.
-- **Children, elderly people, and voices altered by illness** were not heard at all.
+- **Other languages.** Speech of two was trained on, both Germanic; words count in English only.
+- **Children, elderly people, and voices altered by illness** are not in the training data at all.
 - **Sarcasm, irony, quotation.** Voice and words are multiplied as if they were independent; where they
   contradict each other, `agree` is false, and the answer is not worth much.
 - **Fear, disgust, surprise, boredom** have no label here: they are called something else, unless it abstains.
@@ -59,9 +59,9 @@ Intervals, breakdowns and where the model fails are in the [card](../model-card.
 MEASURED = """\
 ## How it was measured
 
-Five folds over speakers, one jointly trained model each, asked about the speakers it never met. A fold's
-temperatures, fusion and threshold are fitted on what the other folds' judges say of the speakers that those
-keep aside, and on sentences of GoEmotions' training split. Every clip is judged alone, by the public
+Five folds over speakers, one model each, tested on the speakers it was not trained on. A fold's temperatures,
+fusion and threshold are fitted on the other folds' scores of their own test speakers, and on sentences of
+GoEmotions' training split. Every clip is judged alone, by the public
 predictor. Level, noise, telephone band and crops are applied to the test clips, with random numbers drawn
 from each clip's name. The n-gram regression (words 1 to 2, characters 2 to 5 within words, tf-idf, balanced
 classes) is fitted in the same command on the same sentences in the same form. For pairs, the product rule

@@ -1,6 +1,6 @@
 """What words must beat: a logistic regression on tf-idf of word and character n-grams, same sentences.
 
-Trained on the same rows with the same four labels, once for each form of the text it is asked in.
+Trained on the same rows with the same four labels, once for each spelling of the text.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def n_grams(
 
     words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=3, sublinear_tf=True)
-    judge = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=400)
-    whole = make_pipeline(make_union(words, letters), judge)
+    regression = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=400)
+    whole = make_pipeline(make_union(words, letters), regression)
     whole.fit(train[0], train[1])
     columns = [list(whole.classes_).index(label) for label in FOUR]
     truth = np.array([FOUR.index(label) for label in test[1]], np.intp)
     units = [str(index) for index in range(len(truth))]
-    found = Table(truth, whole.predict_proba(test[0])[:, columns], units)
-    return {"macro_f1": score(found, "macro_f1"), "ua": score(found)}
+    tested = Table(truth, whole.predict_proba(test[0])[:, columns], units)
+    return {"macro_f1": score(tested, "macro_f1"), "ua": score(tested)}

@@ -67,7 +67,7 @@ def assess(
     answers: dict[str, dict[str, list[Row]]] = {name: {} for name in conditions}
     for one in work[:count]:
         answers[one.condition][one.fold] = rows[one]
-    found = {
+    values = {
         "schema": SCHEMA,
         "data": counts(folds),
         **summary(answers),
@@ -80,9 +80,9 @@ def assess(
         "code": code_version(),
         "machine": this_machine(),
     }
-    found["bars"] = bars(found)
-    write_json(out / FILE, found, indent=1)
-    return found
+    values["bars"] = bars(values)
+    write_json(out / FILE, values, indent=1)
+    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ def _counted(results: Iterable[list[Row]], work: Sequence[Work], tell: Tell | No
 
 
 def parts(run: Path, known: Sequence[Spoken], texts: Sequence[sentences.Sentence]) -> dict[str, Part]:
-    """What each fold's model is tested on, as its ``fold.json`` says; no clip in two folds."""
+    """What each fold's model is tested on, by its ``fold.json``; no clip in two folds."""
     tested: dict[str, Part] = {}
     by_id = {(clip.corpus, clip.id): clip for clip in known}
     used: dict[Spoken, str] = {}
@@ -162,7 +162,7 @@ def _crossed(run: Path, known: Sequence[Spoken]) -> dict[str, Part]:
 def counts(folds: Mapping[str, Part]) -> dict[str, Any]:
     """Clips and speakers of each corpus that were tested, and sentences of each class."""
     clips = [clip for part in folds.values() for clip in part.clips]
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         corpus: {
             "clips": sum(clip.corpus == corpus for clip in clips),
             "speakers": len({clip.speaker for clip in clips if clip.corpus == corpus}),
@@ -170,8 +170,8 @@ def counts(folds: Mapping[str, Part]) -> dict[str, Any]:
         for corpus in recordings.CORPORA
     }
     texts = next(iter(folds.values())).sentences
-    found["goemotions"] = {label: n for label, n in sentences.counts(texts).items() if label != "dropped"}
-    return found | {"folds": len(folds)}
+    values["goemotions"] = {label: n for label, n in sentences.counts(texts).items() if label != "dropped"}
+    return values | {"folds": len(folds)}
 
 
 def _rival(data: Path) -> dict[str, Any]:

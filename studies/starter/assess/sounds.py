@@ -1,7 +1,7 @@
-"""Sounds that are not speech, made here: a model of speech should have nothing to say of them.
+"""Generated sounds that are not speech: a model of speech should give them no label.
 
 None of these generators is used in any training. Each kind varies from sound to sound in level, length,
-pitch and colour; laughter is a caricature of laughter, and its figure is to be read as such.
+pitch and colour; laughter is a caricature of laughter, and its score is to be read as such.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows of answers as arrays, and the small figures that everything else is put together from."""
+"""Rows of predictions as arrays, and the scores that everything else is put together from."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def _shares(rows: Sequence[Sequence[float]], classes: int) -> NDArray[np.float64
     return np.asarray(values / values.sum(-1, keepdims=True))
 
 
-def score(found: Table, name: str = "ua") -> dict[str, Any]:
+def score(tested: Table, name: str = "ua") -> dict[str, Any]:
     """A score with its interval over units, and each class's recall."""
-    tallies = significance.tally(found.truth, found.predicted, found.units, found.classes)
+    tallies = significance.tally(tested.truth, tested.predicted, tested.units, tested.classes)
     interval = significance.interval(tallies, name)
-    said = np.atleast_2d(found.predicted)
-    recalls = np.mean([metrics.recalls(found.truth, one, found.classes) for one in said], axis=0)
-    return {**_plain(interval), "n": len(found.truth), "recalls": [round(float(r), 4) for r in recalls]}
+    predicted = np.atleast_2d(tested.predicted)
+    recalls = np.mean([metrics.recalls(tested.truth, one, tested.classes) for one in predicted], axis=0)
+    return {**_plain(interval), "n": len(tested.truth), "recalls": [round(float(r), 4) for r in recalls]}
 
 
 def gap(one: Table, other: Table) -> dict[str, Any]:
@@ -88,27 +88,27 @@ def gap(one: Table, other: Table) -> dict[str, Any]:
 
 def share(rows: Sequence[Row], right: Callable[[Row], bool]) -> dict[str, Any]:
     """How many of the rows are right, with an interval over their units."""
-    said = np.array([0 if right(row) else 1 for row in rows], np.intp)
-    tallies = significance.tally(np.zeros(len(rows), np.intp), said, [r.unit for r in rows], 2)
+    wrong = np.array([0 if right(row) else 1 for row in rows], np.intp)
+    tallies = significance.tally(np.zeros(len(rows), np.intp), wrong, [r.unit for r in rows], 2)
     return {**_plain(significance.interval(tallies, "wa")), "n": len(rows)}
 
 
-def calibration(found: Table, raw: Table) -> dict[str, Any]:
+def calibration(tested: Table, raw: Table) -> dict[str, Any]:
     """ECE over ten bins of equal mass beside that of a perfectly calibrated model with these confidences;
     Brier score and NLL beside those of the prior (the shares in this very table) and before calibration."""
-    prior = np.bincount(found.truth, minlength=found.classes) / len(found.truth)
-    rivals = {"": found.posteriors, "_prior": np.broadcast_to(prior, found.posteriors.shape)}
+    prior = np.bincount(tested.truth, minlength=tested.classes) / len(tested.truth)
+    rivals = {"": tested.posteriors, "_prior": np.broadcast_to(prior, tested.posteriors.shape)}
     if len(raw.posteriors):
         rivals["_uncalibrated"] = raw.posteriors
-    floor = metrics.ece_floor(found.posteriors, BINS)
+    floor = metrics.ece_floor(tested.posteriors, BINS)
     return {
-        "n": len(found.truth),
-        "ece": metrics.ece(found.truth, found.posteriors, BINS),
+        "n": len(tested.truth),
+        "ece": metrics.ece(tested.truth, tested.posteriors, BINS),
         "floor": floor,
-        "bound": 0.05 if len(found.truth) > ENOUGH else floor + 0.04,
-        **{f"brier{name}": metrics.brier(found.truth, values) for name, values in rivals.items()},
-        **{f"nll{name}": metrics.nll(found.truth, values) for name, values in rivals.items()},
-        "bins": metrics.reliability(found.truth, found.posteriors, BINS),
+        "bound": 0.05 if len(tested.truth) > ENOUGH else floor + 0.04,
+        **{f"brier{name}": metrics.brier(tested.truth, values) for name, values in rivals.items()},
+        **{f"nll{name}": metrics.nll(tested.truth, values) for name, values in rivals.items()},
+        "bins": metrics.reliability(tested.truth, tested.posteriors, BINS),
     }
 
 
