@@ -53,6 +53,18 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     assert undertone("divine").returncode == 2
 
 
+def test_a_gpu_that_is_not_there_is_one_line_and_status_1(tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    (tmp_path / "m.jsonl").write_text('{"id": "a", "audio": "a.wav"}\n')
+    done = undertone("extract", str(tmp_path / "m.jsonl"), "--speech", "acoustic", "--device", "cuda")
+    assert done.returncode == 1
+    assert done.stderr.startswith("undertone: device 'cuda': PyTorch on this machine ")
+    assert done.stderr.count("\n") == 1 and done.stdout == ""
+
+
 def test_a_users_error_is_one_line_and_status_1() -> None:
     done = undertone("list", "wishes")
     assert done.returncode == 1

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,16 +21,31 @@ from undertone.errors import ModelError
 __all__ = [
     "Pretrained",
     "architecture",
+    "determining",
     "fresh",
     "load_recogniser",
     "load_speech",
     "load_text",
     "locate",
-    "weights_hash",
 ]
 
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
 """The files fetched from a repository: settings, safetensors, vocabularies; no pickles, no code."""
+VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt")
+FEATURE_EXTRACTOR = ("preprocessor_config.json", "processor_config.json")
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "*.model"),
+    *VOCABULARIES,
+)
+"""Patterns of what a feature extractor and a tokenizer are made from."""
+SETTINGS = ("config.json", "adapter_config.json", "tokenizer_config.json", *FEATURE_EXTRACTOR)
+IDLE = frozenset(
+    "_commit_hash _name_or_path architectures auto_map chat_template dtype feature_extractor_type"
+    " finetuning_task gradient_checkpointing id2label label2id name_or_path problem_type processor_class"
+    " special_tokens_map_file task_specific_params tokenizer_file torch_dtype torchscript use_cache"
+    " transformers_version".split()
+)
+"""Keys of these settings that change no number: weights are always read as fp32, and no head is loaded."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +55,8 @@ class Pretrained:
     name: str
     revision: str | None
     """The commit of the hub's repository; None for a folder."""
-    weights: str
-    """Hash of the weights and every setting beside them."""
+    files: Mapping[str, str]
+    """Hash of each file that determines the numbers, by its name: see ``determining``."""
     model: Any
     """A ``torch.nn.Module``, typed loosely: each architecture names its parts in its own way."""
     processor: Any
@@ -53,6 +68,11 @@ class Pretrained:
         return str(self.settings.model_type)
 
     @property
+    def weights(self) -> str:
+        """One hash of all its files."""
+        return _hash_of(self.files)
+
+    @property
     def settings(self) -> Any:
         """The architecture's own config."""
         return self.model.config
@@ -62,14 +82,14 @@ def load_speech(name: str, revision: str | None = None) -> Pretrained:
     """A speech network and its feature extractor, by folder or hub name, in fp32, ready to run."""
     from transformers import AutoFeatureExtractor
 
-    return _load(name, revision, AutoFeatureExtractor.from_pretrained)
+    return _load(name, revision, AutoFeatureExtractor.from_pretrained, FEATURE_EXTRACTOR)
 
 
 def load_text(name: str, revision: str | None = None) -> Pretrained:
     """A text network and its fast tokenizer, by folder or hub name, in fp32, ready to run."""
     from transformers import AutoTokenizer
 
-    pretrained = _load(name, revision, AutoTokenizer.from_pretrained)
+    pretrained = _load(name, revision, AutoTokenizer.from_pretrained, TOKENIZER)
     if not getattr(pretrained.processor, "is_fast", False):
         raise ModelError(f"{name}: its tokenizer is not a fast one, so tokens cannot be matched with words")
     return pretrained
@@ -98,8 +118,32 @@ def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED)))
     except Exception as error:  # a dozen kinds: offline, unknown, gated, no space …
-        raise ModelError(f"{name}: cannot be fetched from the hub ({_first_line(error)})") from error
+        raise ModelError(f"{name}: {_why_not_fetched(name, revision, error)}") from error
     return folder, folder.name
+
+
+def _why_not_fetched(name: str, revision: str | None, error: Exception) -> str:
+    """What went wrong at the hub, and the way out."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):  # a kind of RepositoryNotFoundError
+        page = f"https://huggingface.co/{name}"
+        return f"is gated: accept its terms at {page}, then `hf auth login` (or set HF_TOKEN)"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
+            "neither a folder here nor a public model of the hub: check the name; "
+            "for a private one `hf auth login` (or set HF_TOKEN)"
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"the hub has this model, but no branch, tag or commit '{revision}' of it"
+    elsewhere = f"`hf download {name}` where there is a network and give the folder it prints"
+    if isinstance(error.__cause__, errors.OfflineModeIsEnabled):
+        why = "HF_HUB_OFFLINE=1 forbids fetching: unset it"
+        return f"no folder here, not in the hub's cache on this machine, and {why}, or {elsewhere}"
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        why = f"the hub cannot be reached ({_line(error.__cause__ or error)})"
+        return f"no folder here, not in the hub's cache on this machine, and {why}: {elsewhere}"
+    return f"cannot be fetched from the hub: {_line(error)}"
 
 
 def fresh(settings: Mapping[str, Any]) -> Any:
@@ -110,30 +154,47 @@ def fresh(settings: Mapping[str, Any]) -> Any:
     try:
         return AutoModel.from_config(AutoConfig.for_model(str(settings["model_type"]), **values))
     except (KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"the settings of an encoder make no network: {_first_line(error)}") from error
+        raise ModelError(f"the settings of an encoder make no network: {_line(error)}") from error
 
 
-def weights_hash(folder: Path) -> str:
-    """A hash of everything that makes a pretrained model what it is: weights, settings, vocabulary."""
-    stamps = tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _determining(folder))
-    return _weights_hash(folder, stamps)
+def determining(folder: Path, processor: Sequence[str]) -> dict[str, str]:
+    """Hash of each file that determines a model's numbers: weights, settings, and what its processor reads.
+
+    Of settings, ``IDLE`` are left out. Nothing else that lies in the folder counts: no card, no licence, no
+    settings of text generation, no vocabulary that ``tokenizer.json`` already holds.
+    """
+    paths = [
+        p for pattern in (*_weight_files(folder), "config.json", *processor) for p in folder.glob(pattern)
+    ]
+    if (folder / "tokenizer.json").is_file():
+        paths = [p for p in paths if p.name not in VOCABULARIES and p.suffix != ".model"]
+    stamps = ((p, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(set(paths)))
+    return {path.name: _file_hash(path, size, changed) for path, size, changed in stamps}
 
 
-@lru_cache(maxsize=32)
-def _weights_hash(folder: Path, _stamps: tuple[tuple[str, int, int], ...]) -> str:
-    total = hashlib.sha256()
-    for path in _determining(folder):
-        with path.open("rb") as file:
-            total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()[:32]
+def _weight_files(folder: Path) -> tuple[str, ...]:
+    """Patterns of the weights that transformers loads: one file, or the parts that an index names."""
+    adapter = ("adapter_config.json", "adapter_model.safetensors")
+    return ("model.safetensors" if (folder / "model.safetensors").is_file() else "*.safetensors", *adapter)
 
 
-def _determining(folder: Path) -> list[Path]:
-    paths: Iterable[Path] = (path for pattern in WANTED for path in folder.glob(pattern))
-    return sorted(path for path in paths if path.name != "README.md")
+@lru_cache(maxsize=256)
+def _file_hash(path: Path, _size: int, _changed: int) -> str:
+    if path.name in SETTINGS:
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ModelError(f"{path}: not valid JSON: {error}") from None
+        return _hash_of({key: value for key, value in values.items() if key not in IDLE})
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _load(name: str, revision: str | None, make_processor: Any) -> Pretrained:
+def _hash_of(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _load(name: str, revision: str | None, make_processor: Any, files: Sequence[str]) -> Pretrained:
     import torch
     from transformers import AutoModel
 
@@ -146,13 +207,14 @@ def _load(name: str, revision: str | None, make_processor: Any) -> Pretrained:
             processor = make_processor(folder, **options)
             model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **options)
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            raise ModelError(f"{name}: cannot be loaded ({_first_line(error)})") from error
+            raise ModelError(f"{name}: cannot be loaded ({_line(error)})") from error
     model.eval().requires_grad_(False)
-    return Pretrained(name, commit, weights_hash(folder), model, processor)
+    return Pretrained(name, commit, determining(folder, files), model, processor)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+def _line(error: BaseException) -> str:
+    """The whole message of another library in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager
@@ -188,4 +250,4 @@ def load_recogniser(name: str, revision: str | None = None) -> Any:
                 model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            raise ModelError(f"{name}: cannot be loaded as a recogniser ({_first_line(error)})") from error
+            raise ModelError(f"{name}: cannot be loaded as a recogniser ({_line(error)})") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from undertone.features.config import SpeechConfig
 from undertone.features.frontends import Convolutions
 from undertone.features.neural import FAMILIES, PretrainedSpeech
 from undertone.features.speech import build, speech_encoder
+from undertone.features.text import text_encoder
 
 Made = Callable[[str], Path]
 RATE = 16_000
@@ -238,6 +241,61 @@ def test_other_weights_are_another_encoder(checkpoint: Made, tmp_path: Path) -> 
     torch.manual_seed(8)
     checkpoints.hubert(tmp_path)
     assert encoder(tmp_path).identity != encoder(checkpoint("hubert")).identity
+
+
+def _changed(folder: Path, name: str, **values: object) -> None:
+    """Other values in a settings file, which is also laid out otherwise."""
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | values, indent=None))
+
+
+def _copy(folder: Path, place: Path) -> Path:
+    shutil.copytree(folder, place)
+    return place
+
+
+def test_what_changes_no_number_changes_no_identity(checkpoint: Made, tmp_path: Path) -> None:
+    folder = _copy(checkpoint("hubert"), tmp_path / "hubert")
+    known = encoder(folder).identity
+    (folder / "generation_config.json").write_text("{}")
+    (folder / "README.md").write_text("A card.")
+    (folder / "LICENSE.txt").write_text("As you like.")
+    (folder / "trainer_state.json").write_text("{}")
+    (folder / "vocab.json").write_text("{}")
+    _changed(folder, "config.json", transformers_version="1.0", architectures=["HubertForCTC"])
+    _changed(folder, "preprocessor_config.json", processor_class="Wav2Vec2Processor")
+    assert encoder(folder).identity == known
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("config.json", {"layer_norm_eps": 0.1}),
+        ("config.json", {"hidden_act": "relu"}),
+        ("preprocessor_config.json", {"do_normalize": False}),
+    ],
+)
+def test_a_setting_that_changes_numbers_is_another_encoder(
+    checkpoint: Made, tmp_path: Path, file: str, values: dict[str, object]
+) -> None:
+    folder = _copy(checkpoint("hubert"), tmp_path / "hubert")
+    before = encoder(folder)
+    _changed(folder, file, **values)
+    after = encoder(folder)
+    assert after.identity != before.identity
+    assert {name for name in after.files if after.files[name] != before.files[name]} == {file}
+
+
+def test_a_device_that_is_not_there_is_refused_in_one_line(checkpoint: Made) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    message = r"device 'cuda': PyTorch on this machine .*use --device cpu$"
+    for build_one in (speech_encoder, text_encoder):
+        with pytest.raises(ConfigError, match=message) as raised:
+            build_one(str(checkpoint("bert")), device="cuda")
+        assert "\n" not in str(raised.value)
+    with pytest.raises(ConfigError, match="device 'gpu': there are cpu, cuda"):
+        speech_encoder("acoustic", device="gpu")
 
 
 def test_an_encoder_travels_to_another_process_as_its_config(checkpoint: Made) -> None:

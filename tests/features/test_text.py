@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,20 @@ def test_bf16_is_near(checkpoint: Made, name: str) -> None:
     (full,) = encoder(checkpoint(name)).encode([SAID])
     (half,) = encoder(checkpoint(name), precision="bf16").encode([SAID])
     assert error(half.vectors, full.vectors) < 0.1
+
+
+def test_only_what_the_tokenizer_reads_is_part_of_the_identity(checkpoint: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "bert"
+    shutil.copytree(checkpoint("bert"), folder)
+    known = encoder(folder).identity
+    assert "tokenizer.json" in encoder(folder).files
+    (folder / "vocab.txt").write_text("what tokenizer.json holds already")
+    (folder / "generation_config.json").write_text("{}")
+    (folder / "requirements.txt").write_text("torch")
+    assert encoder(folder).identity == known
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": 32}))
+    assert encoder(folder).identity != known
 
 
 def test_identity_and_layers_are_checked(checkpoint: Made) -> None:

@@ -21,6 +21,7 @@ from undertone.experiment.networks import described
 from undertone.experiment.recipe import Recipe
 from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
+from undertone.features.config import CODE
 from undertone.features.extract import extract, recording_key, speech_key, text_key
 from undertone.files import write_json
 from undertone.labels import in_order
@@ -136,10 +137,10 @@ def gather_features(
         extract(written, store, text=text, jobs=jobs)
     encoders: dict[str, Any] = {}
     if speech is not None:
-        encoders["speech"] = _identity(speech, recipe.speech.encoder)
+        encoders["speech"] = described_encoder(speech, recipe.speech.encoder)
         encoders["speech"]["functionals"] = recipe.speech.functionals
     if text is not None:
-        encoders["text"] = _identity(text, recipe.text.encoder)
+        encoders["text"] = described_encoder(text, recipe.text.encoder)
         encoders["text"]["functionals"] = recipe.text.functionals
     elif recipe.uses_text and not recipe.text.tuned:
         encoders["text"] = {"name": recipe.text.name, "identity": f"fitted in the fold, {_subword(recipe)}"}
@@ -160,11 +161,13 @@ def gather_features(
     return replace(features, encoders={**encoders, **learning}, **sizes)
 
 
-def _identity(encoder: Any, wanted: Config) -> dict[str, Any]:
+def described_encoder(encoder: Any, wanted: Config) -> dict[str, Any]:
     """A model's card of an encoder, with what ``auto`` and a branch's name came to on this machine: the model
     asks for the same features on a machine where they would come to something else."""
     settings = getattr(encoder, "config", wanted).plain()
     values = {"name": encoder.name, "identity": encoder.identity, "settings": settings}
+    if files := getattr(encoder, "files", None):
+        values |= {"files": dict(files), "code": CODE}
     if revision := getattr(encoder, "revision", None):
         values["revision"] = revision
     return values

@@ -24,6 +24,7 @@ __all__ = [
     "SpeechConfig",
     "TextConfig",
     "PrecisionOption",
+    "check_device",
     "choose_precision",
 ]
 
@@ -136,6 +137,23 @@ class Precision:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.why}"
+
+
+def check_device(device: str) -> None:
+    """ConfigError where this machine has no such device."""
+    if device == "cpu":
+        return
+    import torch
+
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or not (number or "0").isdigit():
+        raise ConfigError(f"device '{device}': there are cpu, cuda, cuda:1 …")
+    there = torch.cuda.device_count()
+    if not there:
+        built = "finds no GPU" if torch.version.cuda else "is built without CUDA"
+        raise ConfigError(f"device '{device}': PyTorch on this machine {built}; use --device cpu")
+    if int(number or 0) >= there:
+        raise ConfigError(f"device '{device}': this machine's GPUs are cuda:0 to cuda:{there - 1}")
 
 
 def choose_precision(wanted: PrecisionOption, device: str = "cpu", runtime: Runtime = "torch") -> Precision:

@@ -86,6 +86,7 @@ class PretrainedSpeech:
         self.group = 1 if self.device.type == "cpu" else GROUP
         self.rate = int(pretrained.processor.sampling_rate)
         self.dim, self.layers, self.clock = self.body.dim, self.body.layers, self.frontend.clock
+        self.files = pretrained.files
         self.identity = fingerprint(self._determining(pretrained.weights))
 
     def _determining(self, weights: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from undertone.features.acoustic import Acoustic
-from undertone.features.config import SpeechConfig
+from undertone.features.config import SpeechConfig, check_device
 from undertone.features.smile import Egemaps
 from undertone.types import SpeechEncoder
 
@@ -25,6 +25,7 @@ def speech_encoder(
 
 def build(config: SpeechConfig) -> SpeechEncoder:
     """The encoder that a config describes."""
+    check_device(config.device)
     if config.name == "acoustic":
         return Acoustic(config)
     if config.name == "egemaps":

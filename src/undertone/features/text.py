@@ -15,7 +15,7 @@ from undertone.config import fingerprint
 from undertone.errors import ConfigError
 from undertone.features.assemble import checked_frames
 from undertone.features.batching import plan, windows
-from undertone.features.config import CODE, TextConfig, choose_precision
+from undertone.features.config import CODE, TextConfig, check_device, choose_precision
 from undertone.pretrained import load_text
 from undertone.types import EncodedText, TextEncoder
 
@@ -34,6 +34,7 @@ def text_encoder(name: str, layer: int | str = "last", precision: str = "auto", 
 
 def build(config: TextConfig) -> TextEncoder:
     """The encoder that a config describes."""
+    check_device(config.device)
     return PretrainedText(config)
 
 
@@ -79,6 +80,7 @@ class PretrainedText:
         self.padding = int(getattr(self.tokenizer, "pad_token_id", None) or 0)
         self.batch_tokens = 1 if self.device.type == "cpu" else BATCH_TOKENS
         self.group = 1 if self.device.type == "cpu" else 256
+        self.files = pretrained.files
         self.identity = fingerprint(
             {
                 "code": CODE,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from undertone.alignment.transcript import normalise
 from undertone.errors import ModelError
 from undertone.features.assemble import assemble, functionals, token_words
+from undertone.features.config import CODE
 from undertone.features.subword import Subword
 from undertone.judging.clip import Clip
 from undertone.models.example import Example
@@ -168,7 +169,8 @@ def _speech(described: Mapping[str, Any] | None) -> SpeechEncoder | None:
     from undertone.features.config import SpeechConfig
     from undertone.features.speech import build
 
-    encoder = build(SpeechConfig.parse(described.get("settings", {"name": described["name"]}), "card.json"))
+    settings = described.get("settings", {"name": described["name"]})
+    encoder = build(SpeechConfig.parse({**settings, "device": "cpu"}, "card.json"))
     _check_identity(described, encoder)
     return encoder
 
@@ -183,7 +185,7 @@ def _text(described: Mapping[str, Any] | None, tokenizer: Path | None) -> TextEn
     from undertone.features.config import TextConfig
     from undertone.features.text import build
 
-    encoder = build(TextConfig.parse(described["settings"], "card.json"))
+    encoder = build(TextConfig.parse({**described["settings"], "device": "cpu"}, "card.json"))
     _check_identity(described, encoder)
     return encoder
 
@@ -193,6 +195,28 @@ def _check_identity(described: Mapping[str, Any], encoder: SpeechEncoder | TextE
     known = described.get("identity")
     if known and known != encoder.identity:
         raise ModelError(
-            f"the model was trained on {described['name']} as {known}, here it is {encoder.identity}: "
-            "other weights, settings or code; train again or install the version on its card"
+            f"{described['name']} is not the encoder that the model was trained with: "
+            + _difference(described, encoder)
         )
+
+
+def _difference(described: Mapping[str, Any], encoder: SpeechEncoder | TextEncoder) -> str:
+    """What of the encoder is other than the card has it."""
+    known, files = described.get("files"), getattr(encoder, "files", None)
+    if files is None:
+        return (
+            f"undertone computes it otherwise (as {encoder.identity}, not as {described['identity']}); "
+            "train again, or install the version on the model's card"
+        )
+    if known is None:
+        return "an older undertone made the card, which does not list its files; train the model again"
+    changed = sorted(name for name in {**known, **files} if known.get(name) != files.get(name))
+    if changed:
+        where = f" (revision {described['revision']})" if described.get("revision") else ""
+        verb = "differs" if len(changed) == 1 else "differ"
+        return f"{', '.join(changed)} {verb}; give it the same files again{where}, or train again"
+    if described.get("code") != CODE:
+        return (
+            "undertone's own code for it has changed; train again, or install the version on the model's card"
+        )
+    return "the settings on the card (layer, precision, keep …) are not those of its identity"
