@@ -24,6 +24,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from undertone.types import Alignment
 
 __all__ = [
     "AlignmentError",
@@ -91,7 +95,12 @@ class AlignmentError(DataError):
 
 
 class TranscriptMismatch(AlignmentError):
-    """The transcript is of another text than the recording."""
+    """The transcript is of another text than the recording; with the best alignment all the same."""
+
+    def __init__(self, message: str, alignment: Alignment | None = None, confidence: float = 0.0) -> None:
+        super().__init__(message)
+        self.alignment = alignment
+        self.confidence = confidence
 
 
 class StoreError(DataError):

@@ -7,7 +7,7 @@ Times are seconds from the start of the *utterance* unless a name says otherwise
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ Seconds: TypeAlias = float
 Tier = Literal["word", "syllable", "phone"]
 TIERS: tuple[Tier, ...] = ("word", "syllable", "phone")
 """From coarse to fine; each tier's segments nest in those of the tier before it."""
+DOUBT = "doubtful_alignment"
+"""The key of ``Utterance.extra`` with the confidence of an alignment kept below the aligner's gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,16 @@ class Utterance:
     def duration(self) -> Seconds | None:
         """Length by the manifest's own times; None where the recording decides."""
         return None if self.end is None else self.end - (self.start or 0.0)
+
+    @property
+    def doubt(self) -> float | None:
+        """The alignment's confidence where it was kept though it is below the aligner's gate, else None."""
+        return None if self.alignment is None else self.extra.get(DOUBT)
+
+    def without_alignment(self) -> Utterance:
+        """The utterance without tiers, and without the mark of doubtful ones."""
+        extra = {key: value for key, value in self.extra.items() if key != DOUBT}
+        return replace(self, alignment=None, extra=extra)
 
 
 @dataclass(frozen=True, slots=True)

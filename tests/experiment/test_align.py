@@ -16,8 +16,8 @@ from undertone.cli.app import load
 from undertone.errors import ConfigError
 from undertone.experiment import align as stage
 from undertone.experiment.align import align, reasons
-from undertone.experiment.aligned import AlignmentRequest, Outcome
-from undertone.types import Alignment, Segment, Utterance
+from undertone.experiment.aligned import AlignmentRequest, Journal, Outcome
+from undertone.types import DOUBT, Alignment, Segment, Utterance
 
 TIERS = Alignment(word=(Segment("yes", 0.1, 0.4),), phone=(Segment("Y", 0.1, 0.2), Segment("EH1", 0.2, 0.4)))
 
@@ -139,6 +139,36 @@ def test_sphinx_aligns_what_can_be_and_says_what_cannot(spoken: Path) -> None:
         assert part in summary.failed[name]
 
 
+def test_doubtful_times_are_kept_on_request_and_marked(spoken: Path) -> None:
+    request = AlignmentRequest("sphinx", keep_doubtful=True)
+    out = spoken.with_name("kept.jsonl")
+    summary = align(spoken, out, request)
+    assert set(summary.failed) == {"silent", "german", "gone", "hasty"}
+    assert summary.kept == ("wrong",) and summary.refused == () and "wrong" in summary.doubtful
+    held = manifests.read(out)
+    kept = held.resolved()
+    marked = {u.id: u.doubt for u in kept}
+    assert {name for name, doubt in marked.items() if doubt is not None} == {"wrong"}
+    wrong = next(u for u in kept if u.id == "wrong")
+    assert wrong.alignment is not None and wrong.alignment.word[0].text == "basketball"
+    assert wrong.extra == {DOUBT: wrong.doubt} and wrong.doubt is not None and 0 <= wrong.doubt < 0.5
+    assert held.meta.provenance[-1]["kept_doubtful"] == 1
+    assert request.stamp() != AlignmentRequest("sphinx").stamp()
+
+    journal = Journal(out, request)  # a run that was stopped after it
+    journal.path = spoken.with_name("kept.journal")
+    with journal:
+        journal.add(Outcome(wrong))
+    source = manifests.read(spoken).resolved()
+    assert journal.read(source)["wrong"].utterance.doubt == wrong.doubt
+
+    align(out, spoken.with_name("given.jsonl"), AlignmentRequest("given"))
+    assert sum(u.doubt is not None for u in manifests.read(spoken.with_name("given.jsonl")).utterances) == 1
+    align(out, spoken.with_name("again.jsonl"), AlignmentRequest("sphinx"))
+    again = {u.id: u for u in manifests.read(spoken.with_name("again.jsonl")).utterances}
+    assert again["wrong"].alignment is None and again["wrong"].extra == {}
+
+
 def test_two_processes_do_the_same_as_one(spoken: Path) -> None:
     align(spoken, spoken.with_name("alone.jsonl"), AlignmentRequest("sphinx"))
     done = []
@@ -158,6 +188,11 @@ def test_the_command_closes_with_an_account(spoken: Path) -> None:
     run = CliRunner().invoke(load(), ["align", str(spoken), "--with", "sphinx", "--out", str(out)])
     assert run.exit_code == 0, run.output
     assert "3 of 8 aligned" in run.output and "times real time" in run.output and "wrong: " in run.output
+    assert "1 seem another text; --keep-doubtful" in run.output
+    run = CliRunner().invoke(
+        load(), ["align", str(spoken), "--with", "sphinx", "--out", str(out), "--keep-doubtful"]
+    )
+    assert "4 of 8 aligned" in run.output and "1 kept below the gate: wrong" in run.output
     run = CliRunner().invoke(load(), ["align", str(spoken), "--with", "given", "--out", str(out), "--json"])
     assert json.loads(run.output)["aligned"] == 0
     run = CliRunner().invoke(

@@ -15,7 +15,7 @@ from undertone.errors import ConfigError, DataError, UndertoneError
 from undertone.judging import inputs, outputs
 from undertone.judging.clip import Recording, Transcript, joined
 from undertone.judging.inputs import beside
-from undertone.types import Alignment, Prediction, Segment, TimelineSegment, WordScore
+from undertone.types import DOUBT, Alignment, Prediction, Segment, TimelineSegment, WordScore
 
 CELLS = tuple(
     TimelineSegment(float(at), at + 2.0, label, share, {label: share, "x": 1 - share})
@@ -164,6 +164,23 @@ def test_a_manifest_brings_ids_spans_words_and_boundaries(tmp_path: Path, clip: 
     assert (recording.id, recording.start, recording.end) == ("u1", 0.5, 2.0)
     assert words is not None and words.alignment is not None
     assert [w.chars for w in words.alignment.word] == [(0, 5), (6, 11)]
+
+
+def test_a_manifests_doubtful_times_are_used_only_on_request(tmp_path: Path, clip: bytes) -> None:
+    (tmp_path / "a.wav").write_bytes(clip)
+    spans = [{"text": "hello", "start": 0.1, "end": 0.5}]
+    line = {
+        "id": "u1",
+        "audio": "a.wav",
+        "text": "Hello",
+        "alignment": {"word": spans},
+        "extra": {DOUBT: 0.2},
+    }
+    (tmp_path / "m.jsonl").write_text(json.dumps(line) + "\n")
+    for doubtful in (False, True):
+        (recording,) = inputs.find([str(tmp_path / "m.jsonl")], doubtful=doubtful)
+        words = recording.transcript()
+        assert words is not None and words.text == "Hello" and (words.alignment is not None) == doubtful
 
 
 def test_timed_words_are_joined_with_their_places() -> None:

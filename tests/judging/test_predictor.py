@@ -280,6 +280,21 @@ def test_words_are_aligned_when_first_needed_and_failing_is_no_error() -> None:
     assert made == [1]
 
 
+def test_doubtful_times_are_used_only_on_request() -> None:
+    from undertone.errors import TranscriptMismatch
+
+    class Stub:
+        name = "stub"
+
+        def align(self, wave: Any, rate: int, text: str) -> Alignment:
+            raise TranscriptMismatch("another text", Alignment(word=(Segment(text, 0.0, 0.5),)), 0.1)
+
+    wave, words = np.zeros(16_000, np.float32), Transcript("Hello", "given")
+    assert Words(Stub).align(wave, words).alignment is None
+    timed = Words(Stub, doubtful=True).align(wave, words).alignment
+    assert timed is not None and timed.word[0].chars == (0, 5)
+
+
 # ---- which model ------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ from undertone.scale.results import check_folder, finished, read_results, result
 from undertone.scale.stage import staged
 from undertone.scale.workers import Workers
 from undertone.store import Store
+from undertone.types import Alignment, Segment
 
 SETTINGS = {"name": "acoustic"}
 
@@ -208,6 +209,32 @@ def test_alignments_are_the_local_ones_and_shards_keep_their_recordings(
     for part in open_source(str(tmp_path / "out-shards"), 3).parts:
         with staged(part) as rows:
             assert all(one.recording for one in rows)
+
+
+def test_doubtful_times_are_marked_and_counted_as_locally(
+    make_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from undertone.errors import TranscriptMismatch
+    from undertone.experiment import align as stage
+
+    class Stub:
+        name = "stub"
+
+        def align(self, wave: Any, rate: int, text: str) -> Alignment:
+            alignment = Alignment(word=(Segment(text, 0.0, 0.1),))
+            if "number 1 " in text:
+                raise TranscriptMismatch("another text", alignment, 0.25)
+            return alignment
+
+    monkeypatch.setattr(stage, "_build", lambda request: Stub())
+    manifest = make_corpus(3)
+    request = AlignmentRequest("sphinx", keep_doubtful=True)
+    here = align_here(manifest, tmp_path / "here.jsonl", request)
+    out, source = str(tmp_path / "out"), open_source(str(manifest), 2)
+    do(aligning.Aligning("a", out, request), source)
+    there = aligning._summary(out, out, SimpleNamespace(utterances=3, resumed=0, seconds=0.0))
+    assert here.kept == there.kept == ("u001",) and not there.failed and not there.refused
+    assert [u.doubt for u in aligning._utterances(out)] == [None, 0.25, None]
 
 
 # ---- the folder of results, and the account ----------------------------------------------------------

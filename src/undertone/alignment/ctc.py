@@ -192,7 +192,9 @@ class CtcAligner:
         confidence, gate = float(np.mean([word.score or 0.0 for word in alignment.word])), self.config.gate
         if confidence < gate:
             raise TranscriptMismatch(
-                f"what is spoken is not the transcript (confidence {confidence:.2f} < gate {gate:.2f})"
+                f"what is spoken is not the transcript (confidence {confidence:.2f} < gate {gate:.2f})",
+                alignment,
+                confidence,
             )
         return alignment
 

@@ -38,6 +38,13 @@ def align(
     option: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, a setting of the aligner: gate=0 …")
     ] = None,
+    keep_doubtful: Annotated[
+        bool,
+        typer.Option(
+            "--keep-doubtful",
+            help="Keep, marked with its confidence, the alignment of a transcript that seems another text.",
+        ),
+    ] = False,
     engine: Engine = "local",
     address: Address = None,
     ray: Ray = None,
@@ -60,7 +67,8 @@ def align(
     if method not in ALIGNERS:
         raise ConfigError(f"no aligner '{method}'; there are: {', '.join(ALIGNERS)}")
     settings = apply_overrides({}, option or [])
-    request = AlignmentRequest(method, model, str(source) if source else None, settings)  # type: ignore[arg-type]
+    given = str(source) if source else None
+    request = AlignmentRequest(method, model, given, settings, keep_doubtful)  # type: ignore[arg-type]
     workers = workers_of(engine, address, ray)
     with bar("aligning") as watch:
         if workers is not None:
@@ -91,5 +99,9 @@ def _print(summary: Summary) -> None:
         print(f"    {identity}: {reason}")
     if len(summary.failed) > SHOWN:
         print(f"    … {len(summary.failed) - SHOWN} more, in the manifest's .meta.json")
+    if summary.kept:
+        print(f"  {len(summary.kept)} kept below the gate: {', '.join(summary.kept[:SHOWN])}")
+    elif summary.refused:
+        print(f"  {len(summary.refused)} seem another text; --keep-doubtful keeps their times, marked")
     if summary.doubtful:
         print(f"  {len(summary.doubtful)} of low confidence: {', '.join(summary.doubtful[:SHOWN])}")

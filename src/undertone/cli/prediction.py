@@ -27,7 +27,12 @@ Model = Annotated[
     typer.Option("--model", "-m", help="A model folder, a run, or 'starter'; default: the best at hand."),
 ]
 Align = Annotated[
-    str, typer.Option("--align", help="auto | sphinx | none: word times for transcripts that have none.")
+    str,
+    typer.Option(
+        "--align",
+        help="auto | sphinx | doubtful | none: word times for transcripts that have none;"
+        " doubtful: also times that fit badly.",
+    ),
 ]
 
 
@@ -87,7 +92,7 @@ def predict(
             )
         return _on_cluster(paths, model, form, out, (explain, abstain, align), address, workers, skip_bad)
     file = Path(out) if out is not None else None
-    recordings = inputs.find(paths, text, _recogniser(asr))
+    recordings = inputs.find(paths, text, _recogniser(asr), doubtful=align == "doubtful")
     if text is not None and len(recordings) > 1:
         raise ConfigError(f"--text is for one recording, not {len(recordings)}")
     judge = _predictor(model, align)

@@ -21,7 +21,7 @@ from undertone.alignment.sources import open_source
 from undertone.errors import AlignmentError, AudioError, ConfigError, TranscriptMismatch
 from undertone.experiment.aligned import AlignmentRequest, Journal, Outcome
 from undertone.files import spawned_pool
-from undertone.types import Aligner, Utterance
+from undertone.types import DOUBT, Aligner, Utterance
 
 __all__ = ["ALIGNERS", "Summary", "after_aligning", "align", "reasons", "start_aligner"]
 
@@ -45,6 +45,8 @@ class Summary:
     """Ids, of the failed, whose recording holds other words than the transcript."""
     doubtful: tuple[str, ...]
     """Ids that were aligned, but of low confidence."""
+    kept: tuple[str, ...]
+    """Ids, of the aligned, that are below the gate and were kept on request."""
     resumed: int
     """How many an earlier run had done."""
     audio_s: float
@@ -98,6 +100,7 @@ def after_aligning(meta: manifests.Meta, request: AlignmentRequest, summary: Sum
         settings=dict(request.settings),
         aligned=summary.aligned,
         failed=dict(summary.failed),
+        **({"kept_doubtful": len(summary.kept)} if request.keep_doubtful else {}),
     )
 
 
@@ -111,6 +114,7 @@ def _summary(out: Path, outcomes: Sequence[Outcome], resumed: int, seconds: floa
         failed=failed,
         refused=tuple(o.utterance.id for o in outcomes if o.refused),
         doubtful=tuple(o.utterance.id for o in doubtful),
+        kept=tuple(o.utterance.id for o in outcomes if o.utterance.doubt is not None),
         resumed=resumed,
         audio_s=sum(o.audio_s for o in outcomes),
         work_s=sum(o.work_s for o in outcomes),
@@ -137,7 +141,7 @@ def start_aligner(request: AlignmentRequest) -> Callable[[Utterance], Outcome]:
         lookup = open_source(Path(request.source) if request.source else None)
         return lambda utterance: _given(utterance, lookup)
     aligner = _build(request)
-    return lambda utterance: _aligned(utterance, aligner)
+    return lambda utterance: _aligned(utterance, aligner, request.keep_doubtful)
 
 
 def _outcomes(utterances: Sequence[Utterance], request: AlignmentRequest, jobs: int) -> Iterator[Outcome]:
@@ -149,14 +153,15 @@ def _outcomes(utterances: Sequence[Utterance], request: AlignmentRequest, jobs: 
 
 
 def _given(utterance: Utterance, lookup: Callable[[Utterance], Any]) -> Outcome:
-    bare = replace(utterance, alignment=None)
+    bare = utterance.without_alignment()
     try:
         alignment = lookup(utterance)
     except AlignmentError as error:
         return Outcome(bare, str(error))
     if alignment is None or not alignment.tiers:
         return Outcome(bare, "no boundaries are given for it")
-    return Outcome(replace(utterance, alignment=alignment))
+    kept = utterance if alignment == utterance.alignment else bare  # a doubtful one keeps its mark
+    return Outcome(replace(kept, alignment=alignment))
 
 
 def _build(request: AlignmentRequest) -> Aligner:
@@ -171,9 +176,9 @@ def _build(request: AlignmentRequest) -> Aligner:
     return CtcAligner(CtcConfig.parse({**request.settings, "model": request.model}, "ctc"))
 
 
-def _aligned(utterance: Utterance, aligner: Aligner) -> Outcome:
+def _aligned(utterance: Utterance, aligner: Aligner, keep_doubtful: bool = False) -> Outcome:
     """The outcome of one utterance; whatever is wrong with it becomes a reason."""
-    bare = replace(utterance, alignment=None)
+    bare = utterance.without_alignment()
     language = getattr(aligner, "language", None)
     if not (utterance.text or "").strip():
         return Outcome(bare, "it has no transcript")
@@ -185,15 +190,18 @@ def _aligned(utterance: Utterance, aligner: Aligner) -> Outcome:
         seconds = len(wave) / audio.RATE
         alignment = aligner.align(wave, audio.RATE, utterance.text or "")
     except (AlignmentError, AudioError) as error:
-        refused = isinstance(error, TranscriptMismatch)
-        return Outcome(bare, str(error), refused, seconds, time.process_time() - began)
-    aligned = replace(utterance, alignment=alignment)
+        mismatch = error if isinstance(error, TranscriptMismatch) else None
+        if mismatch is None or mismatch.alignment is None or not keep_doubtful:
+            return Outcome(bare, str(error), mismatch is not None, seconds, time.process_time() - began)
+        bare = replace(bare, extra={**bare.extra, DOUBT: mismatch.confidence})
+        alignment = mismatch.alignment
+    aligned = replace(bare, alignment=alignment)
     return Outcome(aligned, None, False, seconds, time.process_time() - began)
 
 
 _AT_A_TIME = 8
 """Utterances a process takes at once: enough to make sending them cheap, few enough to lose."""
-_aligner: Aligner | None = None
+_align_one: Callable[[Utterance], Outcome] | None = None
 """Of a spawned process."""
 
 
@@ -206,10 +214,10 @@ def _spawned(utterances: Sequence[Utterance], request: AlignmentRequest, jobs: i
 
 
 def _start(request: AlignmentRequest) -> None:
-    global _aligner
-    _aligner = _build(request)
+    global _align_one
+    _align_one = start_aligner(request)
 
 
 def _work(utterances: Iterable[Utterance]) -> list[Outcome]:
-    assert _aligner is not None  # the initializer has run
-    return [_aligned(utterance, _aligner) for utterance in utterances]
+    assert _align_one is not None  # the initializer has run
+    return [_align_one(utterance) for utterance in utterances]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,10 +28,13 @@ class AlignmentRequest:
     """given: where the boundaries are; None: in the manifest or beside the recordings."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the aligner's config."""
+    keep_doubtful: bool = False
+    """Keep the alignment, marked, of an utterance that is below the gate."""
 
     def stamp(self) -> str:
         """Changes when results would."""
-        return fingerprint([self.method, self.model, self.source, dict(self.settings), __version__])
+        kept = [self.keep_doubtful] if self.keep_doubtful else []
+        return fingerprint([self.method, self.model, self.source, dict(self.settings), *kept, __version__])
 
 
 @dataclass(frozen=True)
@@ -113,5 +116,5 @@ def _outcome(values: Mapping[str, Any]) -> Outcome:
 
 
 def _identity(utterance: Utterance) -> str:
-    """Everything of an utterance but its tiers."""
-    return fingerprint(to_plain(replace(utterance, alignment=None)))
+    """Everything of an utterance but its tiers and their mark."""
+    return fingerprint(to_plain(utterance.without_alignment()))

@@ -30,12 +30,18 @@ Recognise = Callable[[str], Transcript | None]
 
 
 def find(
-    places: Iterable[str], text: str | None = None, recognise: Recognise | None = None
+    places: Iterable[str],
+    text: str | None = None,
+    recognise: Recognise | None = None,
+    doubtful: bool = False,
 ) -> list[Recording]:
-    """Every recording behind the places, in order, none twice; DataError where a place holds none."""
+    """Every recording behind the places, in order, none twice; DataError where a place holds none.
+
+    ``doubtful`` as for ``recording_of``.
+    """
     recordings: dict[tuple[str, str], Recording] = {}
     for place in places:
-        behind = list(_behind(place, text, recognise))
+        behind = list(_behind(place, text, recognise, doubtful))
         if not behind:
             raise DataError(f"{place}: holds no recordings")
         for where, recording in behind:
@@ -43,7 +49,9 @@ def find(
     return list(recordings.values())
 
 
-def _behind(place: str, text: str | None, recognise: Recognise | None) -> Iterator[tuple[str, Recording]]:
+def _behind(
+    place: str, text: str | None, recognise: Recognise | None, doubtful: bool
+) -> Iterator[tuple[str, Recording]]:
     """Each recording with where it is."""
     path = Path(place)
     if place == "-":
@@ -54,7 +62,7 @@ def _behind(place: str, text: str | None, recognise: Recognise | None) -> Iterat
                 yield _file(str(file), file.relative_to(path).as_posix(), text, recognise)
     elif path.suffix.lower() in MANIFESTS:
         for utterance in manifests.read(path).resolved():
-            yield utterance.audio, recording_of(utterance)
+            yield utterance.audio, recording_of(utterance, doubtful)
     elif not path.exists() and glob.has_magic(place):
         for match in sorted(glob.glob(place, recursive=True)):  # noqa: PTH207
             if Path(match).is_file() and Path(match).suffix.lower() not in COMPANIONS:
@@ -76,11 +84,15 @@ def _file(reference: str, name: str, text: str | None, recognise: Recognise | No
     return str(Path(reference).absolute()), Recording(name, reference, words)
 
 
-def recording_of(utterance: Utterance) -> Recording:
-    """An utterance as something to judge: its stretch of the recording, its words with their times."""
+def recording_of(utterance: Utterance, doubtful: bool = False) -> Recording:
+    """An utterance as something to judge: its stretch of the recording, its words with their times.
+
+    Times that the manifest marks as doubtful are used where ``doubtful`` is true.
+    """
     words = None
     if utterance.text:
-        known = attached(utterance.alignment, utterance.text) if utterance.alignment else None
+        usable = utterance.alignment if doubtful or utterance.doubt is None else None
+        known = attached(usable, utterance.text) if usable else None
         words = Transcript(utterance.text, utterance.text_source or "given", known)
     return Recording(utterance.id, utterance.audio, words, utterance.start, utterance.end)
 

@@ -27,7 +27,7 @@ from undertone.types import Utterance
 
 __all__ = ["Aligning", "align"]
 
-ACCOUNT = ["id", "reason", "refused", "confidence", "audio_s", "work_s"]
+ACCOUNT = ["id", "reason", "refused", "confidence", "doubt", "audio_s", "work_s"]
 """The columns of the outcome."""
 
 
@@ -62,10 +62,10 @@ def _outcome(one: Staged, align_one: Callable[[Utterance], Outcome]) -> Outcome:
     """The local aligner's outcome, with the source's paths."""
     local, error = attempt(one, lambda one: align_one(one.local))
     if error is not None:
-        return Outcome(replace(one.utterance, alignment=None), error)
+        return Outcome(one.utterance.without_alignment(), error)
     outcome: Outcome = replace(
         local,
-        utterance=replace(one.utterance, alignment=local.utterance.alignment),
+        utterance=replace(one.utterance, alignment=local.utterance.alignment, extra=local.utterance.extra),
         reason=None if local.reason is None else one.with_source_path(local.reason),
     )
     return outcome
@@ -77,6 +77,7 @@ def _columns(outcomes: Sequence[Outcome]) -> dict[str, tuple[Any, list[Any]]]:
         "reason": (pa.string(), [o.reason for o in outcomes]),
         "refused": (pa.bool_(), [o.refused for o in outcomes]),
         "confidence": (pa.float64(), [o.confidence for o in outcomes]),
+        "doubt": (pa.float64(), [o.utterance.doubt for o in outcomes]),
         "audio_s": (pa.float64(), [o.audio_s for o in outcomes]),
         "work_s": (pa.float64(), [o.work_s for o in outcomes]),
     }
@@ -125,6 +126,7 @@ def _summary(out: str, folder: str, account: Account) -> Summary:
     failed: dict[str, str] = {}
     refused: list[str] = []
     doubtful: list[str] = []
+    kept: list[str] = []
     audio_s = work_s = 0.0
     for row in read_results(folder, ACCOUNT):
         audio_s, work_s = audio_s + row["audio_s"], work_s + row["work_s"]
@@ -134,6 +136,8 @@ def _summary(out: str, folder: str, account: Account) -> Summary:
             refused.append(row["id"])
         if row["confidence"] is not None and row["confidence"] < DOUBTFUL:
             doubtful.append(row["id"])
+        if row["doubt"] is not None:
+            kept.append(row["id"])
     return Summary(
         manifest=str(Path(out)) if not places.is_url(out) else out,
         utterances=account.utterances,
@@ -141,6 +145,7 @@ def _summary(out: str, folder: str, account: Account) -> Summary:
         failed=failed,
         refused=tuple(refused),
         doubtful=tuple(doubtful),
+        kept=tuple(kept),
         resumed=account.resumed,
         audio_s=audio_s,
         work_s=work_s,

@@ -74,8 +74,10 @@ class Predicting:
 
     def _judge(self, judge: Any, one: Staged) -> Prediction:
         from undertone.judging.inputs import recording_of
+        from undertone.judging.words import DOUBTFUL
 
-        prediction: Prediction = judge.judge(recording_of(one.local), self.explain, self.threshold)
+        recording = recording_of(one.local, doubtful=self.align == DOUBTFUL)
+        prediction: Prediction = judge.judge(recording, self.explain, self.threshold)
         return replace(prediction, id=one.utterance.id)
 
 

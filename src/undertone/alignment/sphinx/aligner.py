@@ -71,12 +71,14 @@ class SphinxAligner:
         words = normalise(text)
         path = self.find(wave, rate, words)
         confidence = _logistic(self.evidence(wave, rate, words, path) - EVIDENCE_MIDDLE)
-        gate = self.config.gate
+        alignment, gate = tiers(path, words), self.config.gate
         if confidence < gate:
             raise TranscriptMismatch(
-                f"what is spoken is not the transcript (confidence {confidence:.2f} < gate {gate:.2f})"
+                f"what is spoken is not the transcript (confidence {confidence:.2f} < gate {gate:.2f})",
+                alignment,
+                confidence,
             )
-        return tiers(path, words)
+        return alignment
 
     def find(self, wave: Wave, rate: int, words: Sequence[SpokenWord]) -> PhonePath:
         """The best path, however bad."""
