@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from undertone.errors import OutputError
-from undertone.files import one_thread, spawned_pool, whole, write_json, write_lines, write_whole
+from undertone.files import (
+    LOCK,
+    locked,
+    one_thread,
+    spawned_pool,
+    whole,
+    write_json,
+    write_lines,
+    write_whole,
+)
 
 
 def test_text_and_bytes_arrive_as_they_are(tmp_path: Path) -> None:
@@ -73,3 +85,55 @@ def test_one_thread_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (torch.get_num_threads(), os.environ["MKL_NUM_THREADS"]) == (1, "1")
     finally:
         torch.set_num_threads(before)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from undertone.files import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_while_the_first_one_lives_and_not_after(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        try:
+            assert first.stdout and first.stdout.readline() == "locked\n"
+            with pytest.raises(OutputError, match=f"process {first.pid} on this machine"), locked(tmp_path):
+                pass
+        finally:
+            first.kill()  # its lock stays behind
+    assert (tmp_path / LOCK).exists()
+    with locked(tmp_path):
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_process_does_not_lock_a_folder_twice(tmp_path: Path) -> None:
+    with locked(tmp_path / "new"), pytest.raises(OutputError, match="in use"), locked(tmp_path / "new"):
+        pass
+
+
+def test_an_error_unlocks(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
+        _ = 1 // 0
+    with locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("left", ["", "{half", json.dumps({"pid": os.getpid(), "host": platform.node()})])
+def test_a_lock_that_nobody_holds_is_taken_over(tmp_path: Path, left: str) -> None:
+    """Of a process that was killed while it wrote, or of one that had our number before us."""
+    (tmp_path / LOCK).write_text(left)
+    with locked(tmp_path):
+        assert "token" in (tmp_path / LOCK).read_text()
+
+
+def test_a_lock_of_another_host_is_kept_and_named(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
+    with pytest.raises(OutputError, match=r"process 1 on elsewhere \(delete .*\.lock if"), locked(tmp_path):
+        pass
+    assert (tmp_path / LOCK).exists()

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import secrets
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +24,10 @@ from typing import Any
 
 from undertone.errors import OutputError
 
-__all__ = ["one_thread", "spawned_pool", "whole", "write_json", "write_lines", "write_whole"]
+__all__ = ["locked", "one_thread", "spawned_pool", "whole", "write_json", "write_lines", "write_whole"]
+
+LOCK = ".lock"
+"""In a locked folder: the process that has it, and its host."""
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -69,6 +74,100 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write JSON lines, as they come."""
     with whole(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The folder for this process alone: a second one is refused as long as the first one lives.
+
+    The lock of a process that has ended is stale, and taken over; of one on another host that is not known.
+    """
+    path = folder.absolute() / LOCK
+    own = json.dumps({"pid": os.getpid(), "host": platform.node(), "token": secrets.token_hex(8)})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while not _created(path, own):
+            if holder := _living(path):
+                raise OutputError(f"{folder}: {holder}; wait for it, or use another name")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    _OWN.add(own)
+    try:
+        yield
+    finally:
+        _OWN.discard(own)
+        if _text(path) == own:
+            _remove(path)
+
+
+_OWN: set[str] = set()
+"""The locks of this process; others under its number are of one that had the number before."""
+
+
+def _created(path: Path, text: str) -> bool:
+    """Whether the file was made; not where one is there."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _living(path: Path) -> str:
+    """Who holds a lock, in words; a stale one is taken out of the way, and nobody does."""
+    text = _text(path)
+    if not text:  # being written, unless its process was killed just then
+        time.sleep(0.5)
+        text = _text(path)
+    try:
+        values = json.loads(text or "{}")
+        pid, host = int(values["pid"]), str(values["host"])
+    except (KeyError, TypeError, ValueError):
+        pid, host = 0, ""
+    if host and host != platform.node():
+        return f"in use by process {pid} on {host} (delete {path} if nothing runs there any more)"
+    if text in _OWN or (pid and pid != os.getpid() and _runs(pid)):
+        return f"in use by process {pid} on this machine"
+    aside = path.with_name(f"{LOCK}.{secrets.token_hex(4)}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return ""
+    if (_text(aside)) != text and _created(path, _text(aside)):  # another process was quicker: it is its lock
+        _remove(aside)
+        return "in use by another process"
+    _remove(aside)
+    return ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process of this machine lives; asked without a signal, which would end it on Windows."""
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
+        if not handle:
+            return ctypes.get_last_error() == 5  # it is there, and not ours
+        code = ctypes.c_ulong()
+        kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+        kernel.CloseHandle(handle)
+        return code.value == 259  # STILL_ACTIVE
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def one_thread(threads: int = 1) -> None:

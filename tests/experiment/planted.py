@@ -95,7 +95,7 @@ def recipe(manifest: Path, system: str = "concat", *overrides: str) -> Recipe:
 
 
 def planned(folder: Path, made: Recipe, features: Planted | None = None) -> Plan:
-    return plan(made, folder / "runs", features or Planted(folder))
+    return plan(made, folder / "runs" / made.title, features or Planted(folder))
 
 
 def done(folder: Path, made: Recipe, features: Planted | None = None, fold: int = 0) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from planted import LABELS, WORDS, Planted, corpus, done, planned, recipe, relabelled, retold
 
 from undertone import manifest as manifests
-from undertone.errors import ProtocolError
+from undertone.errors import ConfigError, OutputError, ProtocolError
 from undertone.evaluation import card as cards
 from undertone.evaluation.results import evaluate
 from undertone.experiment import examples
@@ -18,6 +18,7 @@ from undertone.experiment.crossval import crossval
 from undertone.experiment.material import Features, open_material, read_corpus
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import run_job
+from undertone.experiment.single import train_one
 from undertone.models import folder as models
 from undertone.store import Store
 from undertone.training.jobs import finished
@@ -310,6 +311,109 @@ def test_a_whole_crossval_over_processes(tmp_path: Path, monkeypatch: pytest.Mon
     assert "again" not in seen and again.runs == ran.runs
     assert evaluate(ran.runs[0]).seeds["ua"].mean > 0.8
     assert WORDS["sad"] in path.read_text()
+
+
+@pytest.fixture
+def whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """A cross-validation in ``runs/speech`` that is finished; features need no encoder."""
+    features = Planted(tmp_path)
+    monkeypatch.setattr("undertone.experiment.crossval._Shared.of", lambda self, r, c: features(r, c))
+    monkeypatch.setattr(
+        "undertone.experiment.single.gather_features",
+        lambda made, found, store: features(made, read_corpus(made.manifest)),
+    )
+    made = recipe(corpus(tmp_path), "speech", "training.epochs=2")
+    assert not crossval([made], tmp_path / "runs").failures
+    return made
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_train_writes_beside_a_finished_crossval_and_never_into_its_folds(
+    tmp_path: Path, whole_run: Recipe
+) -> None:
+    run = tmp_path / "runs" / "speech"
+    before, result = contents(run), evaluate(run)
+    other = whole_run.but(["training.epochs=1", "protocol.split=lospo"])
+    folder, metrics = train_one(other, tmp_path / "runs", Store(tmp_path / "store"))
+    assert folder.parents[1] == run / "trial" and metrics["n"] > 0
+    after = {name: data for name, data in contents(run).items() if not name.startswith("trial/")}
+    assert after == before
+    again = evaluate(run)
+    assert again.plain() == result.plain() and again.run.headline == "3 folds"
+    trial = evaluate(run / "trial")
+    assert trial.name == "speech trial" and trial.run.headline.startswith("1 of 6 folds, unfinished: ")
+
+
+def test_a_name_in_use_with_other_settings_is_refused_unless_it_is_to_be_replaced(
+    tmp_path: Path, whole_run: Recipe
+) -> None:
+    run = tmp_path / "runs" / "speech"
+    (run / "stress.json").write_text("{}")
+    before = contents(run)
+    other = whole_run.but(["training.rate=0.02", "protocol.split=kfold-speaker", "protocol.folds=3"])
+    with pytest.raises(ConfigError, match=r"other settings \(protocol.split = loso, .*--over replaces"):
+        crossval([other], tmp_path / "runs")
+    assert contents(run) == before
+    assert not crossval([other], tmp_path / "runs", over=True).failures
+    assert evaluate(run).fold_names == ("fold-1", "fold-2", "fold-3")
+    assert not (run / "session-0").exists() and not (run / "stress.json").exists()
+
+
+def test_another_corpus_under_a_name_in_use_is_refused_but_one_that_moved_is_not(
+    tmp_path: Path, whole_run: Recipe
+) -> None:
+    for name in ("moved", "other"):
+        (tmp_path / name).mkdir()
+    moved = whole_run.but([f"manifest={corpus(tmp_path / 'moved')}"])
+    started: list[str] = []
+    crossval([moved], tmp_path / "runs", watch=lambda job, failure: started.append(job.name))
+    assert started == []
+    other = whole_run.but([f"manifest={corpus(tmp_path / 'other', seed=5)}"])
+    with pytest.raises(ConfigError, match="other settings"):
+        crossval([other], tmp_path / "runs")
+
+
+def test_a_trial_with_other_settings_is_refused_too(tmp_path: Path, whole_run: Recipe) -> None:
+    store = Store(tmp_path / "store")
+    train_one(whole_run, tmp_path / "runs", store)
+    other = whole_run.but(["training.epochs=1"])
+    with pytest.raises(ConfigError, match=r"training.epochs = 2"):
+        train_one(other, tmp_path / "runs", store)
+    train_one(other, tmp_path / "runs", store, over=True)
+
+
+def test_a_run_is_locked_while_it_is_made(
+    tmp_path: Path, whole_run: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def within(jobs, work, **more):  # type: ignore[no-untyped-def]
+        with pytest.raises(OutputError, match=r"runs.speech: in use by process \d+ on this machine"):
+            crossval([whole_run], tmp_path / "runs")
+        return []
+
+    crossval([whole_run], tmp_path / "runs", runner=within)
+    assert not crossval([whole_run], tmp_path / "runs").failures, "unlocked at the end"
+
+
+def test_a_run_that_was_killed_after_one_fold_names_the_others(tmp_path: Path) -> None:
+    plan = planned(tmp_path, recipe(corpus(tmp_path), "speech"))
+    run_job(plan.jobs[1])
+    result = evaluate(plan.folder)
+    assert result.run.headline == "1 of 3 folds, unfinished: session-0, session-2"
+    assert not result.intervals["ua"].known
+
+
+def test_folds_of_another_code_or_corpus_do_not_count_beside_new_ones(tmp_path: Path) -> None:
+    path = corpus(tmp_path)
+    plan = planned(tmp_path, recipe(path, "speech"))
+    for job in plan.jobs:
+        run_job(job)
+    assert not evaluate(plan.folder).run.missing
+    relabelled(path, {"u000": "sad"})
+    run_job(planned(tmp_path, recipe(path, "speech")).jobs[0])
+    assert evaluate(plan.folder).run.missing == ("session-1", "session-2")
 
 
 def test_a_store_that_was_given_is_the_one_that_is_used_though_it_is_empty(

@@ -27,6 +27,9 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the runs.")]
 StoreAt = Annotated[Path | None, typer.Option("--store", help="Folder of the features.")]
 Jobs = Annotated[int | None, typer.Option(help="Processes at once; default: one a core.")]
+Over = Annotated[
+    bool, typer.Option("--over", help="Replace a run of that name with other settings, instead of refusing.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Resolve, build, print sizes; train nothing.")]
 
 
@@ -38,12 +41,13 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of weights, order and dropout.")] = 0,
     out: Out = Path("runs"),
     store: StoreAt = None,
+    over: Over = False,
     dry_run: DryRun = False,
     engine: Engine = "local",
     address: Address = None,
     ray: Ray = None,
 ) -> None:
-    """Train and test one fold of a recipe, with a bar to look at; on a cluster, in one group of workers.
+    """Train and test one fold of a recipe into runs/NAME/trial; on a cluster, in one group of workers.
 
     Example: undertone train recipes/demo/unison.toml --set training.epochs=5
 
@@ -63,10 +67,11 @@ def train(
         from undertone.scale.group import fit_together
 
         do = partial(fit_together, address=address, workers=workers)
-        folder, metrics = train_one(loaded, out.absolute(), _store_at(store), fold=fold, seed=seed, do=do)
+        place = _store_at(store)
+        folder, metrics = train_one(loaded, out.absolute(), place, fold=fold, seed=seed, do=do, over=over)
     else:
         with EpochBar(loaded.training.epochs) as bar:
-            folder, metrics = train_one(loaded, out, Store(store), fold=fold, seed=seed, watch=bar)
+            folder, metrics = train_one(loaded, out, Store(store), fold=fold, seed=seed, watch=bar, over=over)
     print(f"WA {100 * metrics['wa']:.1f}  UA {100 * metrics['ua']:.1f}  on the test part of {folder}")
     return None
 
@@ -79,6 +84,7 @@ def crossval(
     out: Out = Path("runs"),
     store: StoreAt = None,
     jobs: Jobs = None,
+    over: Over = False,
     final: Annotated[bool, typer.Option(help="Also fit the model one deploys, on all data.")] = True,
     dry_run: DryRun = False,
     engine: Engine = "local",
@@ -121,6 +127,7 @@ def crossval(
             start=bar.start,
             watch=bar.ended,
             runner=runner,
+            over=over,
         )
     _print_failures(done.failures)
     _table([evaluate(folder) for folder in done.whole])

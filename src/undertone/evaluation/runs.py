@@ -24,6 +24,7 @@ no test part.
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -40,9 +41,13 @@ from undertone.evaluation import card as cards
 from undertone.evaluation import facts as known
 from undertone.files import write_json
 
-__all__ = ["FinishedJob", "Predictions", "Run", "read", "write_plan"]
+__all__ = ["FinishedJob", "Predictions", "Run", "clear", "read", "write_plan"]
 
 PLAN = "jobs.json"
+TRIAL = "trial"
+"""Inside a run's folder: the run of single folds that ``undertone train`` makes."""
+OF_ALL = ("stress.json", "example.json")
+"""Files that are made of all folds."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +143,25 @@ class Run:
 
 
 def write_plan(folder: Path, jobs: Iterable[tuple[str, int, str]]) -> None:
-    """Write the (fold, seed, fingerprint) of every job into a run's folder."""
-    rows = [{"fold": fold, "seed": seed, "fingerprint": mark} for fold, seed, mark in jobs]
+    """Write the (fold, seed, fingerprint) of every job into a run's folder.
+
+    What was made of all folds of another plan is removed.
+    """
+    planned = {(fold, seed): mark for fold, seed, mark in jobs}
+    if planned != _plan(folder):
+        for name in OF_ALL:
+            (folder / name).unlink(missing_ok=True)
+    rows = [{"fold": fold, "seed": seed, "fingerprint": mark} for (fold, seed), mark in planned.items()]
     write_json(folder / PLAN, rows, indent=1)
+
+
+def clear(folder: Path) -> None:
+    """Remove every fold and the final model of a run, and what was made of them."""
+    folds = {path.parent.parent for path in folder.glob("*/*/metrics.json")}
+    for path in [folder / PLAN, *(folder / name for name in OF_ALL)]:
+        path.unlink(missing_ok=True)
+    for path in [*folds, folder / "final"]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def read(folder: Path) -> Run:
@@ -153,7 +174,8 @@ def read(folder: Path) -> Run:
         raise DataError(f"{folder}: no finished fold (looked for <fold>/<seed>/predictions.jsonl)")
     card = cards.read(folder)
     missing = _missing(planned, jobs, card)
-    return Run(folder.name, folder, card, tuple(jobs), known.read(folder), _predictions(jobs), missing)
+    name = f"{folder.parent.name} {TRIAL}" if folder.name == TRIAL else folder.name
+    return Run(name, folder, card, tuple(jobs), known.read(folder), _predictions(jobs), missing)
 
 
 def _plan(folder: Path) -> dict[tuple[str, int], str]:

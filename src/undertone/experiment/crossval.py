@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 from undertone import audit, splits
 from undertone.code import code_mark
 from undertone.config import dump_toml, fingerprint
-from undertone.errors import ConfigError
+from undertone.errors import ConfigError, UndertoneError
 from undertone.evaluation import card as cards
 from undertone.evaluation import facts, runs
 from undertone.experiment.material import (
@@ -22,14 +23,14 @@ from undertone.experiment.material import (
     read_corpus,
     write_features,
 )
-from undertone.experiment.recipe import Recipe
+from undertone.experiment.recipe import Recipe, load_recipe
 from undertone.experiment.run import FINAL, Task, run_job
-from undertone.files import write_whole
+from undertone.files import locked, write_whole
 from undertone.models.table import SYSTEMS
 from undertone.store import Store
 from undertone.training.jobs import Failure, Job, Work, run_jobs
 
-__all__ = ["Crossval", "Plan", "Runner", "crossval", "plan"]
+__all__ = ["Crossval", "Plan", "Runner", "crossval", "plan", "reserved"]
 
 log = logging.getLogger(__name__)
 
@@ -81,27 +82,64 @@ def crossval(
     start: Callable[[Sequence[Job]], None] | None = None,
     watch: Watched | None = None,
     runner: Runner | None = None,
+    over: bool = False,
 ) -> Crossval:
     """Run every recipe into ``out/<name>``; what an earlier call finished is not done again.
 
-    ``runner`` does the jobs in place of this machine's processes.
+    ``runner`` does the jobs in place of this machine's processes. A name under which there is a run with
+    other settings is refused; ``over`` replaces that run.
     """
     run = runner or partial(run_jobs, processes=processes)
     titles = [recipe.title for recipe in recipes]
     if len(set(titles)) < len(titles):
         raise ConfigError(f"two recipes are called '{max(titles, key=titles.count)}': give one a name")
     features = _Shared(Store() if store is None else store, processes)  # an empty one is falsy
-    plans = [plan(recipe, out, features.of, final=final) for recipe in recipes]
-    jobs = [job for planned in plans for job in planned.jobs]
-    finals = [planned.final for planned in plans if planned.final is not None]
-    if start is not None:
-        start([*jobs, *finals])
-    # the longest first, so that no process is left alone with one at the end
-    failures = run(_longest_first(jobs), run_job, watch=watch)
-    lost = {failure.job.run for failure in failures}
-    ready = [job for job in finals if job.run not in lost]
-    failures += run(ready, run_job, watch=watch)
+    with ExitStack() as stack:
+        for recipe in recipes:
+            stack.enter_context(reserved(recipe, out / recipe.title, over))
+        plans = [plan(recipe, out / recipe.title, features.of, final=final) for recipe in recipes]
+        jobs = [job for planned in plans for job in planned.jobs]
+        finals = [planned.final for planned in plans if planned.final is not None]
+        if start is not None:
+            start([*jobs, *finals])
+        # the longest first, so that no process is left alone with one at the end
+        failures = run(_longest_first(jobs), run_job, watch=watch)
+        lost = {failure.job.run for failure in failures}
+        ready = [job for job in finals if job.run not in lost]
+        failures += run(ready, run_job, watch=watch)
     return Crossval(tuple(planned.folder for planned in plans), tuple(failures))
+
+
+@contextmanager
+def reserved(recipe: Recipe, folder: Path, over: bool = False) -> Iterator[None]:
+    """A run's folder for this process alone, and for this recipe.
+
+    One with finished folds of other settings or another corpus is refused, or cleared with ``over``.
+    """
+    with locked(folder):
+        if any(folder.glob("*/*/metrics.json")) and (other := _other(recipe, folder)):
+            if not over:
+                raise ConfigError(
+                    f"{folder}: there is a run with other settings ({other}): "
+                    "--set name=NAME makes another run, --over replaces this one"
+                )
+            runs.clear(folder)
+        yield
+
+
+def _other(recipe: Recipe, folder: Path) -> str:
+    """How the run in ``folder`` differs from what the recipe would train; empty where it does not."""
+    try:
+        before = load_recipe(folder / "recipe.toml")
+        data = cards.read(folder).data
+    except UndertoneError:
+        return "of another version, or damaged"
+    if before.mark() != recipe.mark():
+        return ", ".join(recipe.changes(before)[:3])
+    same = Path(before.manifest).absolute() == Path(recipe.manifest).absolute()
+    if same or data == read_corpus(recipe.manifest, everything=recipe.protocol.level == "dialogue").mark:
+        return ""
+    return f"manifest = {before.manifest}"
 
 
 @dataclass
@@ -124,16 +162,15 @@ class _Shared:
 
 def plan(
     recipe: Recipe,
-    out: Path,
+    folder: Path,
     features_of: Callable[[Recipe, LabelledCorpus], Features],
     *,
     final: bool = True,
 ) -> Plan:
-    """The jobs of a run; what is missing is encoded, and card, facts, folds and features are written."""
+    """The jobs of a run; what is missing is encoded, and its folder gets card, facts, folds, features."""
     protocol = recipe.protocol
     corpus = read_corpus(recipe.manifest, everything=protocol.level == "dialogue")
     split = protocol.split_of(corpus.utterances)
-    folder = out / recipe.title
     features = features_of(recipe, corpus)
     mark = fingerprint([recipe.mark(), corpus.mark, split.hash, features.mark, code_mark(run_job.__module__)])
     task = Task(recipe, folder)

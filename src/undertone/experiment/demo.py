@@ -78,7 +78,8 @@ def demo(
     recipes = demo_recipes(out, quick, overrides)
     utterances = _corpus(out, QUICK_SIZE if quick else SIZE, processes, say)
     say("extract and cross-validate: " + ", ".join(recipe.title for recipe in recipes))
-    done = crossval(recipes, out, store=Store(out / "store"), processes=processes, start=start, watch=watch)
+    store = Store(out / "store")
+    done = crossval(recipes, out, store=store, processes=processes, start=start, watch=watch, over=True)
     runs = done.whole
     if not runs:
         raise TrainingError(f"no system got through every fold, the first: {done.failures[0].why}")

@@ -14,7 +14,7 @@ A file in ``recipes/`` holds only what differs from the defaults::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -190,6 +190,11 @@ class Recipe(Config):
         bare = parse_recipe({"system": self.system, "manifest": self.manifest}).plain()
         return _differences(self.plain(), bare) | {"system": self.system, "manifest": self.manifest}
 
+    def changes(self, other: Recipe) -> list[str]:
+        """The settings of another recipe that differ from this one's: ``training.epochs = 5``."""
+        ours, theirs = self.plain(), other.plain()
+        return [f"{key} = {value}" for key, value in _flat(_differences(theirs, ours))]
+
     def but(self, overrides: Iterable[str]) -> Self:
         """This recipe with ``key=value`` laid over it."""
         changed = list(overrides)
@@ -280,3 +285,11 @@ def _differences(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
         elif value != default and value is not None:
             differing[key] = value
     return differing
+
+
+def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value

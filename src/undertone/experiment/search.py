@@ -40,7 +40,9 @@ class ValidationScore:
     def __call__(self, values: Mapping[str, Any], out: Path, store: Store, report: Report) -> float:
         """The mean validation UA with these settings; ``report`` is called after each fold."""
         tried = self.recipe.but([f"{key}={json.dumps(value)}" for key, value in values.items()])
-        planned = plan(tried, out, lambda r, c: gather_features(r, c.utterances, store), final=False)
+        planned = plan(
+            tried, out / tried.title, lambda r, c: gather_features(r, c.utterances, store), final=False
+        )
         dialogue = tried.protocol.level == "dialogue"
         material = open_material(planned.folder, tried.manifest, everything=dialogue)
         score = partial(unweighted, classes=len(material.corpus.labels))

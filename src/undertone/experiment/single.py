@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from undertone.errors import ConfigError
-from undertone.experiment.crossval import plan
+from undertone.errors import ConfigError, nearest
+from undertone.evaluation.runs import TRIAL
+from undertone.experiment.crossval import plan, reserved
 from undertone.experiment.material import gather_features, read_corpus
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import run_job
@@ -31,18 +32,24 @@ def train_one(
     seed: int = 0,
     watch: Watch | None = None,
     do: Callable[[Job], None] | None = None,
+    over: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
-    """The folder and the metrics of one fold, trained and tested in this process unless ``do`` does it."""
+    """The folder and the metrics of one fold, trained and tested in this process unless ``do`` does it.
+
+    It lies in ``out/<name>/trial``, beside the folds of a cross-validation and never among them.
+    """
     seeded = recipe.but([f"protocol.seeds={max(seed + 1, recipe.protocol.seeds)}"])
-    planned = plan(seeded, out, lambda r, corpus: gather_features(r, corpus.utterances, store))
-    names = [f.name for f in planned.split.folds]
-    wanted = fold or names[0]
-    if wanted not in names:
-        raise ConfigError(f"no fold '{wanted}'; there are: {', '.join(names)}")
-    job = next(j for j in planned.jobs if (j.fold, j.seed) == (wanted, seed))
-    if not finished(job):
-        run_job(job, watch) if do is None else do(job)
-    metrics: dict[str, Any] = json.loads((job.folder / "metrics.json").read_text(encoding="utf-8"))
+    folder = out / recipe.title / TRIAL
+    with reserved(seeded, folder, over):
+        planned = plan(seeded, folder, lambda r, corpus: gather_features(r, corpus.utterances, store))
+        names = [f.name for f in planned.split.folds]
+        wanted = fold or names[0]
+        if wanted not in names:
+            raise ConfigError(f"no fold '{wanted}'{nearest(wanted, names)}")
+        job = next(j for j in planned.jobs if (j.fold, j.seed) == (wanted, seed))
+        if not finished(job):
+            run_job(job, watch) if do is None else do(job)
+        metrics: dict[str, Any] = json.loads((job.folder / "metrics.json").read_text(encoding="utf-8"))
     return job.folder, metrics
 
 
