@@ -149,7 +149,7 @@ def _text(path: Path) -> str:
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process of this machine lives; asked without a signal, which would end it on Windows."""
+    """Whether a process of this machine lives; without a signal, which would end it on Windows."""
     if sys.platform == "win32":
         import ctypes
 
