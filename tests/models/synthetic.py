@@ -51,6 +51,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     },
     "perspective textbook": ("perspective", SMALL | {"perspective_inputs": "logits", "reduction": "mean"}),
     "perspective single": ("perspective", SMALL | {"loss": "single", "stage": "middle"}),
+    "perspective early single": ("perspective", SMALL | {"loss": "single", "stage": "early"}),
+    "perspective hidden": (
+        "perspective",
+        SMALL | {"hidden": True, "activation": "tanh", "heads": 4, "normalise": "training",
+                 "attention_dropout": 0.0, "speech_dropout": 0.2, "text_dropout": 0.2},
+    ),
     "mgcma": ("mgcma", SMALL | {"entropy": 0.1}),
     "mgcma tokens": ("mgcma", SMALL | {"distribution": 0.0, "instance": 0.0, "match": 0.0}),
     "mgcma distribution": ("mgcma", SMALL | {"token": False, "instance": 0.0, "match": 0.0}),

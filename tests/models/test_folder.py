@@ -67,7 +67,7 @@ def test_each_kind_of_damage_is_one_line_that_names_the_file(folder: Path) -> No
         ("config.toml", config.replace("width", "widht").encode(), ConfigError, "did you mean 'width'"),
         (
             "config.toml",
-            config.replace("schema_version = 1", "schema_version = 9").encode(),
+            config.replace("schema_version = 2", "schema_version = 9").encode(),
             ModelError,
             "newer",
         ),

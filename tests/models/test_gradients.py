@@ -70,6 +70,41 @@ def test_the_mean_of_attention_is_the_same_with_and_without_a_gradient() -> None
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
+def test_dropped_attention_has_the_gradient_of_the_weights_that_were_dropped() -> None:
+    torch.manual_seed(0)
+    q, k = (torch.randn(2, 5, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    lengths = torch.tensor([5, 3])
+
+    def dropped(q: Tensor, k: Tensor) -> Tensor:
+        torch.manual_seed(1)
+        return mean_attention(q, k, lengths, 0.5)
+
+    assert torch.autograd.gradcheck(dropped, [q, k])
+    whole = mean_attention(q, k, lengths)
+    draws = torch.stack([mean_attention(q, k, lengths, 0.5) for _ in range(4000)])
+    assert not torch.allclose(draws[0], draws[1])
+    torch.testing.assert_close(draws.mean(0), whole, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_attention_drops_weights_in_training_alone(mean: bool) -> None:
+    torch.manual_seed(0)
+    layer, mask = Attention(8, 2, dropout=0.5), mask_from(torch.tensor([5, 2]), 5)
+    nn.init.normal_(layer.value.bias)
+    x = torch.randn(2, 5, 8)
+
+    def output() -> Tensor:
+        result: Tensor = layer.mean(x, mask) if mean else layer(x, x, mask)
+        return result.detach()
+
+    draws = torch.stack([output() for _ in range(4000)])
+    layer.eval()
+    assert torch.equal(output(), output()) and not torch.allclose(draws[0], draws[1])
+    torch.testing.assert_close(
+        draws.mean(0)[mask if not mean else ...], output()[mask if not mean else ...], atol=0.06, rtol=0
+    )
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_a_recurrence_is_the_same_with_and_without_a_gradient(causal: bool) -> None:
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ import torch
 from undertone.errors import ConfigError
 from undertone.models.batch import Batch, collate
 from undertone.models.example import IGNORE, Dimensions, Example
-from undertone.models.perspective import LateFusion, PerspectiveConfig
+from undertone.models.perspective import OPERATORS, Operation, PerspectiveConfig
 from undertone.models.system import Output, System
 from undertone.models.table import build
 
@@ -108,9 +108,57 @@ def test_an_absent_side_has_no_term() -> None:
 def test_an_absent_branch_adds_nothing_and_multiplies_by_one() -> None:
     speech, text = torch.randn(2, 4), torch.zeros(2, 4)
     only_speech = torch.tensor([[True, False]] * 2)
-    for operator in ("add", "product", "attention"):
-        fused = LateFusion(operator, 4)(speech, text, only_speech)  # type: ignore[arg-type]
-        torch.testing.assert_close(fused, speech)
+    for operator in ("add", "product", "gate"):
+        fuse = Operation(PerspectiveConfig(operator=operator), 4)  # type: ignore[arg-type]
+        torch.testing.assert_close(fuse(speech, text, only_speech), speech)
+
+
+def test_attention_over_one_side_gives_it_all_the_weight() -> None:
+    fuse = Operation(PerspectiveConfig(operator="attention"), 4).eval()
+    speech, only_speech = torch.randn(2, 4), torch.tensor([[True, False]] * 2)
+    assert fuse.shared is not None
+    torch.testing.assert_close(fuse(speech, torch.zeros(2, 4), only_speech), fuse.shared(speech))
+
+
+def test_the_vector_of_attention_is_random_fixed_and_saved() -> None:
+    system = _system(operator="attention")
+    assert "late.omega" in system.state_dict() and "late.omega" not in dict(system.named_parameters())
+    many = Operation(PerspectiveConfig(operator="attention"), 5000).omega
+    assert many.std().item() == pytest.approx(0.01, rel=0.05) and abs(many.mean().item()) < 1e-3
+
+
+@pytest.mark.parametrize("level", ["utterance", "dialogue"])
+def test_early_fusion_trains_three_terms(level: str) -> None:
+    system = _system(level=level, stage="early")
+    assert set(system.weights) == {"fused", "speech", "text"}
+    assert set(_system(level=level, stage="early", loss="single").weights) == {"fused"}
+
+
+def test_an_utterance_is_classified_by_one_map_of_its_pooled_vector() -> None:
+    system = _system().eval()
+    output = system(_batch([0, 1]))
+    v_speech, v_text = output.vectors["fused"].chunk(2, -1)
+    state = system.state_dict()
+    for side, vector in (("speech", v_speech), ("text", v_text)):
+        names = {k for k in state if k.startswith(f"{side}_classifier")}
+        assert names == {f"{side}_classifier.last.weight", f"{side}_classifier.last.bias"}
+        logits = vector @ state[f"{side}_classifier.last.weight"].T + state[f"{side}_classifier.last.bias"]
+        torch.testing.assert_close(output.sides()[side], logits)
+    assert _system(level="dialogue").state_dict().keys() >= {"speech_classifier.hidden.0.weight"}
+
+
+def test_late_concatenation_has_no_bias() -> None:
+    assert "late.join.bias" not in _system(operator="concat").state_dict()
+    assert "late.join.bias" in _system(operator="concat", concat_bias=True).state_dict()
+
+
+def test_frames_are_relative_to_their_own_utterance() -> None:
+    """Louder or shifted frames give the same logits, unless the training part alone sets the scale."""
+    batch = _batch([0, 1])
+    moved = replace(batch, speech=batch.speech * torch.tensor([2.0, 0.5])[:, None, None] + 3.0)
+    for normalise, same in (("utterance", True), ("training", False)):
+        system = _system(normalise=normalise).eval()
+        assert torch.allclose(system(batch).logits, system(moved).logits, atol=1e-4) is same
 
 
 @pytest.mark.parametrize(
@@ -119,6 +167,7 @@ def test_an_absent_branch_adds_nothing_and_multiplies_by_one() -> None:
         ({"stage": "middle", "operator": "product"}, "stage"),
         ({"context": "past"}, "level"),
         ({"width": 10, "heads": 4}, "heads"),
+        ({"level": "dialogue", "normalise": "utterance"}, "normalise"),
     ],
 )
 def test_contradictions_are_refused_by_name(settings: dict[str, Any], names: str) -> None:
@@ -146,8 +195,7 @@ def _dialogues(lengths: list[int], seed: int = 0) -> list[Example]:
     ]
 
 
-STAGES = [("early", "add"), ("early", "concat"), ("early", "attention"), ("middle", "add"),
-          ("late", "add"), ("late", "concat"), ("late", "attention"), ("late", "product")]  # fmt: skip
+STAGES = [(stage, operator) for stage, operators in OPERATORS.items() for operator in operators]
 each_stage = pytest.mark.parametrize(("stage", "operator"), STAGES)
 
 

@@ -63,17 +63,15 @@ class Codes(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of a query sequence over a memory, by the fused kernel: space linear in length.
+    """Multi-head attention of a query sequence over a memory, by the fused kernel: space linear in length."""
 
-    Dropout is left to the caller: dropping attention weights would need all of them in memory.
-    """
-
-    def __init__(self, width: int, heads: int, matching: bool = False) -> None:
+    def __init__(self, width: int, heads: int, matching: bool = False, dropout: float = 0.0) -> None:
         """``matching``: the query and key maps start equal, so that positions of equal codes match from the
-        first step."""
+        first step. ``dropout``: of the attention weights, in training; on a processor only ``mean`` has it
+        in linear space."""
         super().__init__()
         assert width % heads == 0, f"{heads} heads do not divide a width of {width}"
-        self.heads = heads
+        self.heads, self.dropout = heads, dropout
         self.query, self.key = nn.Linear(width, width), nn.Linear(width, width, bias=False)
         self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
         if matching:
@@ -99,7 +97,7 @@ class Attention(nn.Module):
             times = torch.arange(memory.shape[1], device=mask.device)
             # a query that is masked itself may have no key before it: its own keeps the softmax finite
             allowed = allowed & (times[None, :] <= times[:, None]) | (times[None, :] == times[:, None])
-        values = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        values = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=self._dropped)
         B, Q, D = query.shape
         output: Tensor = self.out(values.transpose(1, 2).reshape(B, Q, D))
         return output * nonempty[:, None, None]
@@ -112,10 +110,13 @@ class Attention(nn.Module):
         split = (B, T, self.heads, D // self.heads)
         q, k = self.query(x).reshape(split), self.key(x).reshape(split)
         # the mean comes before the other maps, which are then needed once, not at every position
-        means = mean_attention(q, k, mask.sum(1)).to(x.dtype) @ x  # (B, H, D)
+        weights = mean_attention(q, k, mask.sum(1), self._dropped).to(x.dtype)  # (B, H, T)
         maps = self.value.weight.reshape(self.heads, D // self.heads, D)
-        values = torch.einsum("bhi,hoi->bho", means, maps).reshape(B, D) + self.value.bias
-        output: Tensor = self.out(values)
+        values = torch.einsum("bhi,hoi->bho", weights @ x, maps).reshape(B, D)
+        bias: Tensor = self.value.bias
+        if self._dropped:  # weights then sum to 1 in the mean over draws only
+            bias = (weights.sum(-1, keepdim=True) * bias.reshape(self.heads, -1)).reshape(B, D)
+        output: Tensor = self.out(values + bias)
         return output * mask.any(1, keepdim=True)
 
     def weights(
@@ -131,6 +132,10 @@ class Attention(nn.Module):
         weights = masked_softmax(scores, masks[1][:, None, None].expand_as(scores)).mean(1)
         return masked_mean(weights, masks[0])
 
+    @property
+    def _dropped(self) -> float:
+        return self.dropout if self.training else 0.0
+
     def _queries_keys(
         self, query: Tensor, memory: Tensor, codes: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
@@ -143,45 +148,67 @@ class Attention(nn.Module):
         return x.reshape(B, S, self.heads, D // self.heads).transpose(1, 2)
 
 
-def mean_attention(query: Tensor, key: Tensor, lengths: Tensor) -> Tensor:
+def mean_attention(query: Tensor, key: Tensor, lengths: Tensor, dropout: float = 0.0) -> Tensor:
     """(B, H, T): attention weights, averaged over the real queries; zeros on padding. From queries and keys
-    (B, T, H, d).
+    (B, T, H, d). ``dropout``: share of the weights that are set to 0 before the mean.
 
     Nothing of size T × T is kept (the gradient computes it again), and each sequence is computed at its own
     length, not at the batch's longest.
     """
-    weights: Tensor = _MeanAttention.apply(query, key, lengths.tolist())  # type: ignore[no-untyped-call]
+    seed = int(torch.randint(2**62, ())) if dropout else 0
+    weights: Tensor = _MeanAttention.apply(query, key, lengths.tolist(), dropout, seed)  # type: ignore[no-untyped-call]
     return weights
 
 
 class _MeanAttention(torch.autograd.Function):
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
-    def forward(ctx: Any, query: Tensor, key: Tensor, lengths: list[int]) -> Tensor:
-        ctx.lengths = lengths
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, lengths: list[int], dropout: float, seed: int
+    ) -> Tensor:
+        ctx.lengths, ctx.dropout, ctx.seed = lengths, dropout, seed
         ctx.save_for_backward(query, key)
         B, T, H, _ = query.shape
         weights = query.new_zeros(B, H, T)
+        factors = _Factors(dropout, seed)
         for b, t in enumerate(lengths):
             if t:
-                torch.mean(_softmax(query[b, :t], key[b, :t]), 1, out=weights[b, :, :t])
+                p = _softmax(query[b, :t], key[b, :t])
+                torch.mean(factors.like(p).mul_(p) if dropout else p, 1, out=weights[b, :, :t])
         return weights
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         query, key = ctx.saved_tensors
         for_query, for_key = torch.zeros_like(query), torch.zeros_like(key)
+        factors = _Factors(ctx.dropout, ctx.seed)
         for b, t in enumerate(ctx.lengths):
             if not t:
                 continue
             q, k = query[b, :t].transpose(0, 1), key[b, :t].transpose(0, 1)  # (H, t, d)
             p = _softmax(query[b, :t], key[b, :t])
             row = grad[b, :, None, :t] / (t * math.sqrt(q.shape[-1]))  # the same for every query
-            slope = (row - p @ row.transpose(1, 2)).mul_(p)
+            if ctx.dropout:
+                by_weight = factors.like(p).mul_(row)
+                slope = (by_weight - (p * by_weight).sum(-1, keepdim=True)).mul_(p)
+            else:
+                slope = (row - p @ row.transpose(1, 2)).mul_(p)
             for_query[b, :t] = (slope @ k).transpose(0, 1)
             for_key[b, :t] = (slope.transpose(1, 2) @ q).transpose(0, 1)
-        return for_query, for_key, None
+        return for_query, for_key, None, None, None
+
+
+class _Factors:
+    """Dropout's factors, 0 or 1 / (1 - dropout): drawn again for the gradient, they need not be kept."""
+
+    def __init__(self, dropout: float, seed: int) -> None:
+        self.left = 1.0 - dropout
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def like(self, x: Tensor) -> Tensor:
+        """As many as ``x`` has values, the same in every run through the sequences in order."""
+        return torch.empty_like(x).bernoulli_(self.left, generator=self.generator).div_(self.left)
 
 
 def _softmax(query: Tensor, key: Tensor) -> Tensor:

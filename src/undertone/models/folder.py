@@ -30,8 +30,9 @@ from undertone.models.tuned import Tuned
 
 __all__ = ["FILES", "SCHEMA", "LoadedModel", "Tokenizer", "load", "name_of", "read_card", "save"]
 
-SCHEMA = 1
-"""Of the folder; a newer one is refused, an older one is upgraded on reading."""
+SCHEMA = 2
+"""Of the folder; a newer one is refused, an older one is upgraded on reading. Since 2 the settings of
+``perspective`` and ``mgcma`` have more keys, with other defaults than these systems had."""
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.toml", "model.safetensors", "card.json", "tokenizer.json"
 ENCODERS = "encoders.json"
 FILES = (CONFIG, WEIGHTS, CARD, TOKENIZER, ENCODERS)
@@ -121,7 +122,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
     folder = _Folder.parse(load_toml(path / CONFIG), str(path / CONFIG))
     _check_schema(folder.schema_version, path)
     dimensions = Dimensions(**folder.dimensions.model_dump())
-    system = build(folder.system, folder.settings, dimensions, str(path / CONFIG))
+    system = build(folder.system, _settings(folder), dimensions, str(path / CONFIG))
     if (path / ENCODERS).is_file():
         system = Tuned.rebuild(system, json.loads((path / ENCODERS).read_text(encoding="utf-8")))
     _load_weights(system, path / WEIGHTS)
@@ -157,6 +158,11 @@ def _check_schema(version: int, path: Path) -> None:
         raise ModelError(
             f"{path}: written by a newer undertone (schema {version}, this one knows {SCHEMA}): update"
         )
+
+
+def _settings(folder: _Folder) -> dict[str, Any]:
+    old = folder.schema_version < SCHEMA and folder.system in SYSTEMS
+    return SYSTEMS[folder.system][1].upgraded(folder.settings) if old else folder.settings
 
 
 def _load_weights(system: System, path: Path) -> None:

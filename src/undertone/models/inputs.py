@@ -46,12 +46,19 @@ class SpeechInput(nn.Module):
     """Speech of a batch as (B, T, width), zeros on padding."""
 
     def __init__(
-        self, dimensions: Dimensions, width: int, convolutions: int = 0, dropout: float = 0.0
+        self,
+        dimensions: Dimensions,
+        width: int,
+        convolutions: int = 0,
+        dropout: float = 0.0,
+        project: bool = True,
     ) -> None:
-        """``convolutions``: residual layers over five frames each, for features that contain no context."""
+        """``convolutions``: residual layers over five frames each, for features that contain no context.
+        ``project``: map features of that width too."""
         super().__init__()
         self.layers = LayerSum(dimensions.speech_layers) if dimensions.speech_layers else None
-        self.project = nn.Linear(dimensions.speech, width)
+        mapped = project or dimensions.speech != width
+        self.project = nn.Linear(dimensions.speech, width) if mapped else nn.Identity()
         self.convolutions = nn.ModuleList(_Neighbours(width, 2, dropout) for _ in range(convolutions))
 
     def forward(self, batch: Batch) -> Tensor:

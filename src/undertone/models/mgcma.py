@@ -14,7 +14,8 @@ published; the distribution encoder follows MAP, CVPR 2023, which the descriptio
 
 from __future__ import annotations
 
-from typing import Self, cast
+from collections.abc import Mapping
+from typing import Any, Self, cast
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -51,6 +52,9 @@ class MgcmaConfig(SystemConfig):
     """λ_i, weight of the instance alignment (R)."""
     match: float = Field(default=0.1, ge=0.0)
     """λ_m, weight of classifying matched pairs and hard negatives (R)."""
+    refine_ratio: PositiveInt = 4
+    """Width of the layer inside the maps that refine a distribution, as a multiple of ``width`` (R: 4 in the
+    template)."""
     entropy: float = Field(default=0.0, ge=0.0)
     """Weight of a floor under the distributions' entropy, against collapse (R: off)."""
     label_aware: bool = True
@@ -81,16 +85,20 @@ class MgcmaConfig(SystemConfig):
             raise ValueError("entropy needs distribution > 0: without it no distribution has an entropy")
         return self
 
+    @classmethod
+    def upgraded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {"refine_ratio": 1} | dict(values)
+
 
 class Distribution(nn.Module):
     """One side's sequence (B, S, D) as a diagonal Gaussian: its mean and log deviation, (B, D) each."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, ratio: int) -> None:
         super().__init__()
         self.bend = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
         self.attention = Attention(width, heads)
         self.mean, self.log_std = (nn.Linear(width // 2, width) for _ in range(2))
-        self.refine_mean, self.refine_log_std = (_refine(width) for _ in range(2))
+        self.refine_mean, self.refine_log_std = (_refine(width, ratio) for _ in range(2))
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         y = self.bend(x)
@@ -107,8 +115,10 @@ def _rows(codes: Tensor, rows: Tensor) -> Tensor:
     return codes if len(codes) == 1 else codes[rows]
 
 
-def _refine(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+def _refine(width: int, ratio: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width)
+    )
 
 
 class Tokens(nn.Module):
@@ -157,7 +167,9 @@ class Mgcma(System):
         self.text_input = TextInput(dimensions, width, dropout)
         self.codes = Codes(width, ordered=config.positions != "word")
         if config.distribution:
-            self.distributions = nn.ModuleList(Distribution(width, config.heads) for _ in range(2))
+            self.distributions = nn.ModuleList(
+                Distribution(width, config.heads, config.refine_ratio) for _ in range(2)
+            )
             self.log_temperature = nn.Parameter(torch.tensor(config.temperature).log())
         self.tokens = Tokens(width, config.layers, config.heads, dropout) if config.token else None
         if config.instance:

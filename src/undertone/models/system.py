@@ -41,6 +41,11 @@ class SystemConfig(Config):
     """Residual convolutions over five frames each, before everything else: for speech features that know
     nothing of their neighbours, as ``acoustic``. None of the published systems has any."""
 
+    @classmethod
+    def upgraded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of a model folder of schema 1 such that the system is the one of that time."""
+        return dict(values)
+
 
 @dataclass
 class Output:
