@@ -25,6 +25,7 @@ def test_the_model_table_is_of_the_systems_own_class() -> None:
         ({"system": "mgcm"}, "no system 'mgcm'; there are: speech"),
         ({"protocol": {"refit": True, "selection": "test"}}, "exclude each other"),
         ({"text": {"functionals": True}}, "not 'subword'"),
+        ({"protocol": {"context_turns": "all"}}, "needs protocol.level = .dialogue."),
     ],
 )
 def test_what_is_unknown_or_contradictory_is_refused(values: dict[str, object], message: str) -> None:

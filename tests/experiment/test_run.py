@@ -282,7 +282,7 @@ def test_turns_of_a_dialogue_are_predicted_one_by_one(tmp_path: Path) -> None:
         [
             *("protocol.level=dialogue", "model.level=dialogue", "text.name=vectors"),
             *("training.batch=4", "training.epochs=30", "training.patience=30"),
-            "model.perspective_inputs=logits",
+            *("model.perspective_inputs=logits", "model.width=16"),
         ]
     )
     folder = done(tmp_path, made, Vectors(tmp_path))
@@ -297,6 +297,25 @@ def test_turns_of_a_dialogue_are_predicted_one_by_one(tmp_path: Path) -> None:
     masks = [(e.ids, e.turn_present) for e in dialogues]
     without = [ids[i] for ids, mask in masks if mask is not None for i in np.flatnonzero(~mask.all(1))]
     assert without == [first.id], "a turn without speech is missing, not a vector of zeros"
+
+
+@pytest.mark.parametrize(("turns", "count"), [("labelled", 20), ("all", 30)])
+def test_a_dialogue_holds_the_turns_that_its_protocol_names(tmp_path: Path, turns: str, count: int) -> None:
+    """A third of the turns have no label; what is left out is in no part, and the card states which."""
+    path = corpus(tmp_path)
+    found = manifests.read(path)
+    several = [replace(u, label=None) if u.label == "sad" else u for u in found.utterances]
+    manifests.write(path, several, found.meta)
+    made = recipe(path, "perspective").but(
+        ["protocol.level=dialogue", f"protocol.context_turns={turns}", "model.level=dialogue", "text.name=v"]
+    )
+    plan = planned(tmp_path, made)
+    card = cards.read(plan.folder)
+    assert (card.context, card.context_turns) == ("full", turns)
+    assert sum(card.counts.values()) == 60
+    material = open_material(plan.folder, made.manifest, everything=made.every_turn)
+    parts = examples.fold_data(material, made, plan.split.folds[0].name)
+    assert sum(len(dialogue.ids) for dialogue in parts.train.examples) == count
 
 
 def test_a_whole_crossval_over_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,8 @@ class Card:
     """Whether the model was trained again on training + validation."""
     context: str = "none"
     """``none``, ``past`` or ``full``: what of the conversation a prediction may see."""
+    context_turns: str = ""
+    """``labelled`` or ``all``: which turns a conversation holds; of dialogues only."""
     transcripts: str = "gold"
     """``gold`` or the recogniser's name."""
     encoders: Mapping[str, str] = field(default_factory=dict)
@@ -96,6 +98,7 @@ INCOMPARABLE = (
     "search",
     "refit",
     "context",
+    "context_turns",
     "transcripts",
     "seeds",
 )

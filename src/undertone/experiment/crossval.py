@@ -137,7 +137,7 @@ def _other(recipe: Recipe, folder: Path) -> str:
     if before.mark() != recipe.mark():
         return ", ".join(recipe.changes(before)[:3])
     same = Path(before.manifest).absolute() == Path(recipe.manifest).absolute()
-    if same or data == read_corpus(recipe.manifest, everything=recipe.protocol.level == "dialogue").mark:
+    if same or data == read_corpus(recipe.manifest, everything=recipe.every_turn).mark:
         return ""
     return f"manifest = {before.manifest}"
 
@@ -169,7 +169,7 @@ def plan(
 ) -> Plan:
     """The jobs of a run; what is missing is encoded, and its folder gets card, facts, folds, features."""
     protocol = recipe.protocol
-    corpus = read_corpus(recipe.manifest, everything=protocol.level == "dialogue")
+    corpus = read_corpus(recipe.manifest, everything=recipe.every_turn)
     split = protocol.split_of(corpus.utterances)
     features = features_of(recipe, corpus)
     mark = fingerprint([recipe.mark(), corpus.mark, split.hash, features.mark, code_mark(run_job.__module__)])
@@ -243,7 +243,8 @@ def protocol_card(
         selection=recipe.protocol.selection,
         calibration=recipe.protocol.selection,
         refit=recipe.protocol.refit,
-        context=getattr(recipe.model, "sees", "none"),
+        context=getattr(recipe.model, "turns", "none"),
+        context_turns=recipe.protocol.context_turns if recipe.protocol.level == "dialogue" else "",
         transcripts=recipe.protocol.transcripts,
         encoders={side: _summary(encoder) for side, encoder in features.encoders.items()},
         audit=lines,

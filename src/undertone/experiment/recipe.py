@@ -118,6 +118,9 @@ class ProtocolConfig(Config):
     """Which groups validate."""
     level: Literal["utterance", "dialogue"] = "utterance"
     """``dialogue``: a sample is a conversation, and a turn one vector of each modality."""
+    context_turns: Literal["labelled", "all"] = "labelled"
+    """Which turns a conversation holds: those with a label, as published, or every turn of the manifest, the
+    others as context alone."""
     selection: Literal["validation", "test"] = "validation"
     """What chooses the epoch. ``test`` is what several published codes do: all but the test part trains, and
     the test part chooses the epoch, the temperature and the weights of members: optimistic, and stamped."""
@@ -176,6 +179,11 @@ class Recipe(Config):
     def uses_text(self) -> bool:
         """Whether transcripts are needed at all."""
         return "text" in SYSTEMS[self.system][0].sides
+
+    @property
+    def every_turn(self) -> bool:
+        """Whether utterances without a label are used, as context."""
+        return self.protocol.level == "dialogue" and self.protocol.context_turns == "all"
 
     def mark(self) -> str:
         """A hash of what determines one training: not how many there are, nor where the corpus lies."""
@@ -251,6 +259,8 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
         raise ConfigError(
             f"{prefix}protocol.level = 'dialogue' needs a text.name with vectors, not 'subword'"
         )
+    if recipe.protocol.context_turns == "all" and not dialogue:
+        raise ConfigError(f"{prefix}protocol.context_turns = 'all' needs protocol.level = 'dialogue'")
     if recipe.text.functionals and recipe.text.learned and recipe.uses_text:
         raise ConfigError(f"{prefix}text.functionals needs a text.name with vectors, not 'subword'")
     both: tuple[tuple[str, bool, SpeechSide | TextSide], ...] = (

@@ -53,8 +53,7 @@ def run_job(job: Job, watch: Watch | None = None) -> None:
     """Train and test one fold with one seed, or make the final model; its folder holds what comes of it."""
     task: Task = job.payload
     recipe = task.recipe
-    dialogue = recipe.protocol.level == "dialogue"
-    material = open_material(task.folder, recipe.manifest, everything=dialogue)
+    material = open_material(task.folder, recipe.manifest, everything=recipe.every_turn)
     job.folder.mkdir(parents=True, exist_ok=True)
     for stale in ("done.json", "metrics.json"):  # of other settings
         (job.folder / stale).unlink(missing_ok=True)

@@ -43,8 +43,7 @@ class ValidationScore:
         planned = plan(
             tried, out / tried.title, lambda r, c: gather_features(r, c.utterances, store), final=False
         )
-        dialogue = tried.protocol.level == "dialogue"
-        material = open_material(planned.folder, tried.manifest, everything=dialogue)
+        material = open_material(planned.folder, tried.manifest, everything=tried.every_turn)
         score = partial(unweighted, classes=len(material.corpus.labels))
         scores: list[float] = []
         for fold in planned.split.folds[: self.folds]:

@@ -72,7 +72,7 @@ def sizes(recipe: Recipe) -> Sizes:
 
     classes, utterances, folds = 4, 0, 0
     if Path(recipe.manifest).is_file():
-        corpus = read_corpus(recipe.manifest, everything=recipe.protocol.level == "dialogue")
+        corpus = read_corpus(recipe.manifest, everything=recipe.every_turn)
         split = recipe.protocol.split_of(corpus.utterances)
         classes, utterances, folds = len(corpus.labels), len(corpus.utterances), len(split.folds)
     acoustic = recipe.speech.name == "acoustic"
