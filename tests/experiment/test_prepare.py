@@ -159,6 +159,14 @@ def test_a_table_takes_its_labels_as_they_are_or_by_a_set(tmp_path: Path) -> Non
     assert done.labels == {"angry": 1, "happy": 0, "sad": 1, "neutral": 0} and done.utterances == 2
 
 
+def test_a_label_of_ones_own_that_looks_mistyped_is_noted(tmp_path: Path) -> None:
+    silence(tmp_path / "a.wav", 0.5)
+    rows = [f"u{i},a.wav,{label}" for i, label in enumerate(["happy"] * 5 + ["sad"] * 5 + ["hapy"])]
+    (tmp_path / "t.csv").write_text("\n".join(["id,path,label", *rows]) + "\n")
+    (note,) = prepare("table", tmp_path / "t.csv", tmp_path / "m.jsonl").notes
+    assert "typing errors" in note and "u10: label 'hapy' (1): did you mean 'happy' (5)?" in note
+
+
 def test_an_unlabelled_table_can_be_prepared_too(tmp_path: Path) -> None:
     silence(tmp_path / "1.wav", 0.2)
     (tmp_path / "c.csv").write_text("path\n1.wav\n")

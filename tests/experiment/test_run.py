@@ -10,7 +10,7 @@ import pytest
 from planted import LABELS, WORDS, Planted, corpus, done, planned, recipe, relabelled, retold
 
 from undertone import manifest as manifests
-from undertone.errors import ConfigError, OutputError, ProtocolError
+from undertone.errors import ConfigError, LabelError, OutputError, ProtocolError
 from undertone.evaluation import card as cards
 from undertone.evaluation.results import evaluate
 from undertone.experiment import examples
@@ -110,6 +110,13 @@ def test_a_run_is_the_same_wherever_its_corpus_and_its_features_lie(tmp_path: Pa
 def prints(folder: Path, path: Path, features: Planted | None = None) -> set[str]:
     """What each job of a run of this manifest is known by."""
     return {job.fingerprint for job in planned(folder, recipe(path), features).jobs}
+
+
+def test_a_label_that_the_set_does_not_know_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    path = corpus(tmp_path)
+    relabelled(path, {"u004": "hapy"})
+    with pytest.raises(LabelError, match=r"u004: unknown label 'hapy': did you mean 'happy'\?"):
+        planned(tmp_path, recipe(path))
 
 
 def test_random_labels_give_chance_within_the_interval(tmp_path: Path) -> None:

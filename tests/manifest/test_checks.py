@@ -59,7 +59,7 @@ FAULTS = {
     "unknown label": (
         {"label": "sadd"},
         "label",
-        "unknown label 'sadd'; the manifest's labels are sad, happy",
+        "unknown label 'sadd': did you mean 'sad'?",
     ),
     "unknown vote": ({"votes": {"joy": 1.0}}, "label", "unknown label 'joy'"),
     "overlap": (
@@ -116,6 +116,29 @@ def test_a_planted_fault_is_found_with_its_id(folder: Path, fault: str) -> None:
     found = problems(folder, good(id="before"), good(**changes), good(id="after"))
     assert [(p.id, p.kind) for p in found] == [("u", kind)], [str(p) for p in found]
     assert what in found[0].what
+
+
+def test_one_mistyped_label_among_labels_of_ones_own_is_found_with_the_nearest(folder: Path) -> None:
+    """As `prepare table` leaves it: the classes were taken from the labels, the wrong one among them."""
+    labels = ["happy"] * 6 + ["sad"] * 6 + ["hapy"]
+    utterances = tuple(good(id=f"u{i}", label=label) for i, label in enumerate(labels))
+    for meta in (Meta(classes=("happy", "sad", "hapy")), Meta()):
+        (problem,) = validate(Manifest(folder / "m.jsonl", utterances, meta))
+        assert (problem.id, problem.kind) == ("u12", "label")
+        assert "label 'hapy' (1): did you mean 'happy' (6)?" in problem.what
+    named = Meta(label_set="mine", classes=("happy", "sad", "hapy"))
+    assert validate(Manifest(folder / "m.jsonl", utterances, named)) == []
+
+
+def test_labels_that_differ_or_are_both_frequent_are_no_typing_errors(folder: Path) -> None:
+    labels = ["angry", "happy", "sad"] * 4 + ["calm", "unhappy"] + ["annoyed", "annoyd"] * 4
+    utterances = tuple(good(id=f"u{i}", label=label) for i, label in enumerate(labels))
+    assert validate(Manifest(folder / "m.jsonl", utterances, Meta())) == []
+
+
+def test_a_shipped_label_set_is_known_without_classes_in_the_sidecar(folder: Path) -> None:
+    held = Manifest(folder / "m.jsonl", (good(label="hapy"),), Meta(label_set="iemocap4"))
+    assert [p.what for p in validate(held)] == ["unknown label 'hapy': did you mean 'happy'?"]
 
 
 def test_all_faults_are_reported_together(folder: Path) -> None:

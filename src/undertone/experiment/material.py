@@ -16,7 +16,7 @@ from typing import Any
 from undertone import manifest as manifests
 from undertone import splits
 from undertone.config import Config, fingerprint
-from undertone.errors import ManifestError
+from undertone.errors import LabelError, ManifestError
 from undertone.experiment.networks import described
 from undertone.experiment.recipe import Recipe
 from undertone.features import speech as speech_encoders
@@ -104,6 +104,10 @@ def _read(path: Path, everything: bool, _as_it_is: tuple[tuple[int, int, int], .
     labelled = [u.label for u in manifest.utterances if u.label is not None]
     if not labelled:
         raise ManifestError(f"{path}: no utterance has a label to learn from")
+    strange = manifests.unknown_labels(manifest)
+    if wrong := [u for u in manifest.utterances if u.label in strange]:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise LabelError(f"{path}: {wrong[0].id}: {strange[str(wrong[0].label)]}{more}")
     labels = manifest.meta.classes or in_order(labelled)
     kept = tuple(u for u in manifest.resolved() if everything or u.label is not None)
     mark = fingerprint([list(labels), [_known(u) for u in kept]])

@@ -210,11 +210,13 @@ def _missing(space: LabelSet | None, counts: Mapping[str, int]) -> list[str]:
 
 
 def _refuse_problems(manifest: manifests.Manifest, notes: _Notes) -> None:
-    """Problems of the lines themselves are errors; those of alignments become notes."""
+    """Problems of the lines are errors; those of alignments and of labels of one's own become notes."""
     fatal = []
     for problem in manifests.validate(manifest, recordings=False):
         if problem.kind == "alignment":
             notes.add("oddities of alignments (listed by `undertone show --validate`)", str(problem))
+        elif problem.kind == "label" and manifest.meta.label_set is None:
+            notes.add("labels like typing errors, which training refuses (--label-map)", str(problem))
         else:
             fatal.append(problem)
     if fatal:

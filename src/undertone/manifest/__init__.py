@@ -1,6 +1,6 @@
 """Utterances as files: JSONL with a sidecar, Parquet at scale; checked and counted."""
 
-from undertone.manifest.checks import Problem, validate
+from undertone.manifest.checks import Problem, unknown_labels, validate
 from undertone.manifest.files import Manifest, read, refuse_name, write
 from undertone.manifest.meta import Meta
 from undertone.manifest.statistics import Statistics, statistics
@@ -13,6 +13,7 @@ __all__ = [
     "read",
     "refuse_name",
     "statistics",
+    "unknown_labels",
     "validate",
     "write",
 ]

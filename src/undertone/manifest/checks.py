@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import Literal
 
 from undertone import audio
-from undertone.errors import AudioError
+from undertone.errors import AudioError, nearest
+from undertone.labels import LABEL_SETS
 from undertone.manifest.files import Manifest
 from undertone.types import TIERS, Alignment, Seconds, Segment, Tier, Utterance
 
-__all__ = ["Problem", "validate"]
+__all__ = ["Problem", "unknown_labels", "validate"]
 
 ROUNDING: Seconds = 0.001
 """Times are often written with three places: what is nearer than this is taken as equal."""
@@ -47,6 +49,7 @@ def _problems(manifest: Manifest, recordings: bool) -> Iterator[Problem]:
     times = Counter(u.id for u in manifest.utterances)
     repeated = {name for name, n in times.items() if n > 1}
     lengths: dict[str, Seconds | AudioError] = {}
+    strange = unknown_labels(manifest)
     for utterance in manifest.resolved():
         if utterance.id in repeated:
             yield Problem(utterance.id, f"the id stands {times[utterance.id]} times", "id")
@@ -55,7 +58,7 @@ def _problems(manifest: Manifest, recordings: bool) -> Iterator[Problem]:
         if isinstance(length, AudioError):
             yield Problem(utterance.id, str(length), "audio")
             length = None
-        for kind, problems in _wrong(utterance, length, manifest.meta.classes):
+        for kind, problems in _wrong(utterance, length, strange):
             yield from (Problem(utterance.id, what, kind) for what in problems)
 
 
@@ -70,10 +73,11 @@ def _length(ref: str, known: dict[str, Seconds | AudioError]) -> Seconds | Audio
 
 
 def _wrong(
-    utterance: Utterance, length: Seconds | None, classes: tuple[str, ...]
+    utterance: Utterance, length: Seconds | None, strange: Mapping[str, str]
 ) -> Iterator[tuple[Kind, Iterator[str]]]:
     yield "time", _wrong_times(utterance, length)
-    yield "label", _wrong_labels(utterance, classes)
+    named = [utterance.label] if utterance.label is not None else []
+    yield "label", (strange[label] for label in [*named, *utterance.votes] if label in strange)
     if utterance.alignment is not None:
         end = utterance.duration
         if end is None and length is not None:
@@ -95,11 +99,39 @@ def _wrong_times(utterance: Utterance, length: Seconds | None) -> Iterator[str]:
         yield f"ends at {end:g} s, after the end of the recording at {length:.3f} s"
 
 
-def _wrong_labels(utterance: Utterance, classes: tuple[str, ...]) -> Iterator[str]:
-    named = [utterance.label] if utterance.label is not None else []
-    for label in [*named, *utterance.votes] if classes else []:
-        if label not in classes:
-            yield f"unknown label '{label}'; the manifest's labels are {', '.join(classes)}"
+def unknown_labels(manifest: Manifest) -> dict[str, str]:
+    """Label → what is wrong with it: one that the manifest's set does not know, or a typing error.
+
+    Labels of the user's own come from the utterances, and so do typing errors among them: a rare one that is
+    nearly a frequent one is taken for one. A set that is named in the sidecar is believed.
+    """
+    meta, utterances = manifest.meta, manifest.utterances
+    shipped = LABEL_SETS.get(meta.label_set or "")
+    classes = meta.classes or (shipped.classes if shipped else ())
+    counts = Counter(u.label for u in utterances if u.label is not None)
+    used = dict.fromkeys([*counts, *(vote for u in utterances for vote in u.votes)])
+    strange = {
+        label: f"unknown label '{label}'{nearest(label, classes)}"
+        for label in used
+        if classes and label not in classes
+    }
+    if meta.label_set is None:
+        strange |= {
+            label: what for label in counts if label not in strange and (what := _typo(label, counts))
+        }
+    return strange
+
+
+def _typo(label: str, counts: Counter[str]) -> str:
+    """What is wrong with a label that is used once or hardly, and is nearly one that is used often."""
+    for other, often in counts.items():
+        rare = counts[label] * 20 <= often or (counts[label] == 1 and often >= 3)
+        if rare and SequenceMatcher(None, label.lower(), other.lower()).ratio() > 0.85:
+            return (
+                f"label '{label}' ({counts[label]}): did you mean '{other}' ({often})? "
+                'Where both are meant, give the sidecar a "label_set" and "classes"'
+            )
+    return ""
 
 
 def _wrong_tiers(alignment: Alignment, end: Seconds | None, text: str | None) -> Iterator[str]:
