@@ -24,6 +24,7 @@ def build(name: str) -> tuple[System, Dataset]:
     kind, config = SYSTEMS[name]
     # a matched pair's rival is drawn at random among the process' own utterances: left out here
     small = {"width": 16, "heads": 2, "dropout": 0.0, "modality_dropout": 0.0, "match": 0.0}
+    small |= {"speech_dropout": 0.0, "attention_dropout": 0.0, "refine_ratio": 1}
     known = {key: value for key, value in small.items() if key in config.model_fields}
     system = kind(config.parse(known), DIMENSIONS)
     for module in system.modules():
