@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from fastapi.testclient import TestClient
 from planted import LABELS, corpus, recipe
 from transformers import (
     BertConfig,
@@ -20,14 +23,27 @@ from transformers import (
     Wav2Vec2Model,
 )
 
+from undertone import audio
 from undertone import manifest as manifests
 from undertone.errors import ConfigError
+from undertone.evaluation.results import evaluate
 from undertone.experiment.crossval import plan
+from undertone.experiment.example import write_example
 from undertone.experiment.examples import fold_data
 from undertone.experiment.material import gather_features, open_material, read_corpus
+from undertone.experiment.networks import own_tokens
+from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import run_job
+from undertone.experiment.stress import stress
 from undertone.features.subword import Subword
+from undertone.judging.clip import Clip
+from undertone.judging.inputs import recording_of
+from undertone.judging.predictor import Predictor, load, load_model
 from undertone.models import folder as models
+from undertone.scale.predict import pack_model, unpack
+from undertone.serving.export import export
+from undertone.serving.server.app import build as build_app
+from undertone.serving.server.settings import ServerSettings
 from undertone.store import Store
 from undertone.types import Utterance
 
@@ -73,6 +89,137 @@ def tuned(place: Path, how: str, *more: str):  # type: ignore[no-untyped-def]
     ]
     both = [f"speech.tune={how}", f"text.tune={how}"]
     return recipe(place / "corpus.jsonl", "concat", *names, *both, "training.epochs=1", *more)
+
+
+CASES = {
+    "top-k": ("speech.tune=top-k", "text.tune=top-k", "speech.top=1", "text.top=1"),
+    "lora": ("speech.tune=lora", "text.tune=lora"),
+    "full": ("speech.tune=full", "text.tune=full"),
+    "speech alone": ("speech.tune=top-k", "speech.layer=weighted", "text.name=subword"),
+    "text alone": ("text.tune=full", "speech.name=acoustic"),
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A run whose encoders learned, after the checkpoints that they began with were removed."""
+
+    recipe: Recipe
+    run: Path
+    utterances: tuple[Utterance, ...]
+
+    @property
+    def final(self) -> Path:
+        return self.run / "final"
+
+
+@pytest.fixture(scope="module", params=CASES)
+def made(request: pytest.FixtureRequest, place: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("made")
+    for name in ("wav2vec2", "bert"):
+        shutil.copytree(place / name, folder / "originals" / name)
+    names = [
+        f"speech.name={json.dumps(str(folder / 'originals' / 'wav2vec2'))}",
+        f"text.name={json.dumps(str(folder / 'originals' / 'bert'))}",
+    ]
+    settings = (*names, *CASES[request.param], "training.epochs=1", "name=tuned")
+    made = recipe(place / "corpus.jsonl", "concat", *settings)
+    planned = plan(
+        made, folder / "runs", lambda r, c: gather_features(r, c.utterances, Store(folder / "store"))
+    )
+    assert planned.final is not None
+    for job in (*planned.jobs, planned.final):
+        run_job(job)
+    shutil.rmtree(folder / "originals")
+    return Made(made, planned.folder, read_corpus(made.manifest).utterances)
+
+
+def test_a_model_judges_as_its_training_did(made: Made) -> None:
+    """Every tested utterance of a fold, through ``load`` and one by one, has the posteriors of training."""
+    job = next(path for path in sorted(made.run.glob("*/0")) if path.parent.name != "final")
+    rows = [json.loads(line) for line in (job / "predictions.jsonl").read_text().splitlines()]
+    predictor, by_id = load(job), {u.id: u for u in made.utterances}
+    assert len(rows) == 12
+    for row in rows:
+        prediction = predictor.judge(recording_of(by_id[row["id"]]), explain=False)
+        assert prediction.modalities == ("speech", "text")
+        assert prediction.probabilities == pytest.approx(row["probabilities"], abs=2e-5)
+
+
+def test_a_final_model_explains_words_alike_in_a_batch_and_alone(made: Made) -> None:
+    model = load_model(made.final)
+    clips = [
+        Clip(u.id, audio.load(u.audio, u.start, u.end, model.rate), recording_of(u).transcript())
+        for u in made.utterances[:3]
+    ]
+    clips += [Clip("speech", clips[0].wave), Clip("text", None, clips[0].words)]
+    together = model.predict(clips, explain=True)
+    assert [len(p.words) for p in together] == [4, 4, 4, 0, 4]
+    for clip, prediction in zip(clips, together, strict=True):
+        (alone,) = model.predict([clip], explain=True)
+        assert alone.probabilities == pytest.approx(prediction.probabilities, abs=1e-5)
+        for ours, theirs in zip(alone.words, prediction.words, strict=True):
+            assert ours.contribution == pytest.approx(theirs.contribution, abs=1e-4)
+    assert any(word.contribution != 0 for word in together[0].words)
+
+
+def test_a_tuned_model_travels_as_a_pack_of_files(made: Made, tmp_path: Path) -> None:
+    again = load_model(unpack(pack_model(made.final), tmp_path / "unpacked"))
+    sound, text = Path(made.utterances[0].audio), made.utterances[0].text
+    here, there = (Predictor(model).predict(sound, text) for model in (load_model(made.final), again))
+    assert replace(there, model=here.model) == here
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_a_tuned_model_is_exported_with_its_encoders(made: Made, to: str, tmp_path: Path) -> None:
+    done = export(made.final, to, tmp_path / "graphs")
+    card = json.loads((done.path / "card.json").read_text())
+    tuned = {side for side, encoder in card["encoders"].items() if "tuning" in encoder}
+    assert set(card["exported"]["encoders"]) == tuned
+    exported, original = load(done.path), load(made.final)
+    for utterance in made.utterances[:4]:
+        wanted = original.judge(recording_of(utterance))
+        prediction = exported.judge(recording_of(utterance))
+        assert prediction.probabilities == pytest.approx(wanted.probabilities, abs=1e-3)
+        assert [w.contribution for w in prediction.words] == pytest.approx(
+            [w.contribution for w in wanted.words], abs=1e-3
+        )
+
+
+def test_a_tuned_run_is_stressed_and_looked_at(made: Made) -> None:
+    if made.recipe.text.name != "subword" and not made.recipe.text.tuned:
+        pytest.skip("the text encoder's checkpoint would be needed for texts with errors")
+    sweeps = stress(made.run)
+    rows = {(sweep, row["at"]): row for sweep, found in sweeps.items() for row in found}
+    plain = evaluate(made.run).seeds["ua"].mean
+    assert rows["added noise", "none"]["ua"] == pytest.approx(plain)
+    assert rows["transcript", "40 % word errors"]["n"] == 36
+    path = write_example(made.recipe, made.run)
+    assert path is not None and len(json.loads(path.read_text())["words"]) == 4
+
+
+def test_a_tuned_model_is_served(made: Made) -> None:
+    model = load_model(made.final)
+    sound = Path(made.utterances[0].audio)
+    with TestClient(build_app(model, ServerSettings()), base_url="http://localhost") as client:
+        body = {"audio": base64.b64encode(sound.read_bytes()).decode(), "text": "furious boat"}
+        reply = client.post("/v1/predict", json=body)
+    assert reply.status_code == 200
+    wanted = Predictor(model).predict(sound, "furious boat")
+    assert reply.json()["probabilities"] == pytest.approx(wanted.probabilities, abs=1e-5)
+
+
+def test_a_texts_ids_are_those_of_its_own_tokenizer_and_cut_where_the_network_ends(place: Path) -> None:
+    from undertone.pretrained import load_text
+
+    tokens = own_tokens(tuned(place, "full"))
+    text = "furious boat on the river"
+    wanted = load_text(str(place / "bert")).processor(text, return_offsets_mapping=True)
+    ids, chars = tokens.encode(text)
+    assert ids.tolist() == wanted["input_ids"] and chars.tolist() == [
+        list(x) for x in wanted["offset_mapping"]
+    ]
+    assert len(tokens.encode("boat " * 2000)[0]) == 512
 
 
 @pytest.mark.parametrize("how", ["top-k", "lora"])

@@ -113,6 +113,40 @@ def test_a_batch_is_as_single_clips(folders: dict[str, Path]) -> None:
         torch.testing.assert_close(tuned(collate([item], RAW)).logits[0], together[i], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("layer", ["last", "weighted"])
+def test_clips_beside_their_variants_are_encoded_once_and_the_same(
+    folders: dict[str, Path], layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clip, itself without a word, without text, without speech: as each of them alone."""
+    tuned = _tuned(folders, "full", layer=layer).eval()
+    first, second = _examples([0.3, 0.4])
+    items = [first, first, replace(first, text=None), first, replace(second, speech=None), second, second]
+    batch = collate(items, tuned.layout)
+    gate = torch.ones(len(items), tuned.encoded(batch).speech.shape[-2])
+    gate[1, :4] = 0.0
+    gated = replace(batch, speech_gate=gate)
+    with torch.no_grad():
+        together = tuned(gated).logits
+        for index, item in enumerate(items):
+            alone = collate([item], tuned.layout)
+            frames = tuned.encoded(alone).speech.shape[-2]
+            one = tuned(replace(alone, speech_gate=gate[index : index + 1, :frames])).logits[0]
+            torch.testing.assert_close(one, together[index], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(together[0], together[1])
+    seen: list[int] = []
+    assert tuned.speech_tower is not None and tuned.text_tower is not None
+    for tower in (tuned.speech_tower, tuned.text_tower):
+        monkeypatch.setattr(tower, "forward", lambda x, n, f=tower.forward: (seen.append(len(x)), f(x, n))[1])
+    tuned(gated)
+    assert seen == [2, 3], "rows of speech, rows of text"
+
+
+def test_a_clip_shorter_than_the_convolutions_is_one_frame(folders: dict[str, Path]) -> None:
+    tuned = _tuned(folders, "full").eval()
+    batch = collate([replace(_examples([0.3])[0], speech=np.full(200, 0.1, np.float32))], tuned.layout)
+    assert tuned.encoded(batch).speech.shape[1] == 1 and torch.isfinite(tuned(batch).logits).all()
+
+
 def test_a_missing_side_is_legal(folders: dict[str, Path]) -> None:
     tuned = _tuned(folders, "full").train()
     items = _examples([0.3, 0.4, 0.5])

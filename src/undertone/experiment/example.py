@@ -25,9 +25,9 @@ __all__ = ["write_example"]
 def write_example(recipe: Recipe, run: Path, wanted: str | None = None) -> Path | None:
     """``example.json`` of a run: the wanted utterance, else the first whose stress turns its words' meaning.
 
-    None at the dialogue level, where a word is no part of a turn's vector, and where encoders learn.
+    None at the dialogue level, where a word is no part of a turn's vector.
     """
-    if recipe.protocol.level == "dialogue" or recipe.speech.tuned or recipe.text.tuned:
+    if recipe.protocol.level == "dialogue":
         return None
     material = open_material(run, recipe.manifest, everything=False)
     utterance = material.corpus.by_id[wanted] if wanted else _worth_a_look(material.corpus.utterances)

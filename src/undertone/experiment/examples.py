@@ -53,7 +53,7 @@ class FoldData:
     test: Sealed
     dimensions: Dimensions
     tokenizer: Subword | None
-    """Fitted on the training part's texts; None where text comes as vectors."""
+    """Of text that comes as ids; None where it comes as vectors."""
 
 
 def fold_data(material: Material, recipe: Recipe, fold: str) -> FoldData:
@@ -89,7 +89,10 @@ def dataset(
 
 
 def fit_tokenizer(recipe: Recipe, utterances: Sequence[Utterance]) -> Subword | None:
-    """The pieces of these utterances' texts, where text is learned in the fold."""
+    """What makes ids of texts: fitted to those of the utterances where text is learned in the fold, the text
+    network's own where that learns; None where text comes as vectors."""
+    if recipe.uses_text and recipe.text.tuned:
+        return networks.own_tokens(recipe)
     if not (recipe.uses_text and recipe.text.learned):
         return None
     return Subword.fit([u.text for u in utterances if u.text], recipe.text.vocabulary)
@@ -99,12 +102,13 @@ def dimensions(material: Material, recipe: Recipe, tokenizer: Subword | None) ->
     """The sizes a system is built for."""
     features = material.features
     wide = recipe.speech.functionals or recipe.protocol.level == "dialogue"
+    fitted = tokenizer is not None and recipe.text.learned
     return Dimensions(
         classes=len(material.corpus.labels),
         speech=features.speech_dim * (2 if wide else 1),
         speech_layers=features.speech_layers,
-        text=recipe.text.width if tokenizer else features.text_dim,
-        vocabulary=tokenizer.size if tokenizer else 0,
+        text=recipe.text.width if fitted else features.text_dim,
+        vocabulary=tokenizer.size if tokenizer and fitted else 0,
     )
 
 
@@ -130,26 +134,11 @@ def _example(
 ) -> Example:
     frames = stored_frames(features, utterance)
     text = stored_text(features, utterance, tokenizer)
-    if recipe.uses_text and recipe.text.tuned and utterance.text:
-        text = networks.token_ids(recipe, utterance.text)
     if recipe.uses_speech and recipe.speech.tuned:
-        return _sampled(recipe, utterance, features.clock, text, labels)
-    if frames is not None and features.clock is not None:
+        frames = networks.samples(utterance)
+    elif frames is not None and features.clock is not None:
         _check_times(utterance, frames, features.clock.hop)
     return example_of(recipe, utterance, frames, features.clock, text, labels)
-
-
-def _sampled(
-    recipe: Recipe,
-    utterance: Utterance,
-    clock: FrameClock | None,
-    text: Words | None,
-    labels: Mapping[str, int],
-) -> Example:
-    """Samples in place of frames; segments point at the frames that the network will make of them."""
-    wave = networks.samples(utterance)
-    silent = np.zeros((networks.frame_count(recipe, len(wave)), 1), np.float32)
-    return replace(example_of(recipe, utterance, silent, clock, text, labels), speech=wave)
 
 
 def example_of(

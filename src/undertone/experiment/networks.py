@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -9,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone import audio, pretrained
-from undertone.experiment.recipe import Recipe
+from undertone.audio import RATE
+from undertone.experiment.recipe import Recipe, SpeechSide, TextSide
+from undertone.features.subword import Subword
+from undertone.features.text import token_limit
 from undertone.models.system import System
 from undertone.models.tuned import SpeechTower, TextTower, Tuned
 from undertone.types import FrameClock, Utterance
 
-__all__ = ["described", "frame_count", "samples", "token_ids", "wrapped"]
-
-RATE = 16_000
+__all__ = ["described", "own_tokens", "samples", "wrapped"]
 
 
 def wrapped(recipe: Recipe, head: System) -> System:
@@ -39,23 +41,24 @@ def described(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
     if recipe.uses_speech and recipe.speech.tuned:
         network = pretrained.load_speech(recipe.speech.name, recipe.speech.revision)
         weighted = recipe.speech.layer == "weighted"
+        clock = _clock(network.settings)
         sizes |= {
-            "clock": _clock(network.settings),
+            "clock": clock,
             "speech_dim": int(network.settings.hidden_size),
             "speech_layers": int(network.settings.num_hidden_layers) + 1 if weighted else 0,
         }
-        encoders["speech"] = _identity(network, recipe.speech.encoder.plain(), recipe.speech.tuning.plain())
+        encoders["speech"] = _identity(network, recipe.speech) | {"clock": asdict(clock)}
     if recipe.uses_text and recipe.text.tuned:
         network = pretrained.load_text(recipe.text.name, recipe.text.revision)
         sizes["text_dim"] = int(network.settings.hidden_size)
-        encoders["text"] = _identity(network, recipe.text.encoder.plain(), recipe.text.tuning.plain())
+        encoders["text"] = _identity(network, recipe.text)
     return sizes, encoders
 
 
-def _identity(
-    network: pretrained.Pretrained, settings: dict[str, Any], tuning: dict[str, Any]
-) -> dict[str, Any]:
-    values = {"name": network.name, "identity": network.weights, "settings": settings, "tuning": tuning}
+def _identity(network: pretrained.Pretrained, side: SpeechSide | TextSide) -> dict[str, Any]:
+    """Where training began: the weights that it came to are the model's own."""
+    values = {"name": network.name, "identity": network.weights, "files": dict(network.files)}
+    values |= {"settings": side.encoder.plain(), "tuning": side.tuning.plain()}
     return values | ({"revision": network.revision} if network.revision else {})
 
 
@@ -68,31 +71,17 @@ def _clock(settings: Any) -> FrameClock:
     return FrameClock(hop=hop / RATE, offset=field / 2 / RATE)
 
 
-@lru_cache(maxsize=2)
-def _settings(name: str, revision: str | None) -> Any:
-    return pretrained.load_speech(name, revision).settings
-
-
-def frame_count(recipe: Recipe, length: int) -> int:
-    """How many frames the speech network makes of so many samples."""
-    settings = _settings(recipe.speech.name, recipe.speech.revision)
-    for kernel, stride in zip(settings.conv_kernel, settings.conv_stride, strict=True):
-        length = (length - kernel) // stride + 1
-    return max(1, length)
-
-
 def samples(utterance: Utterance) -> NDArray[np.float32]:
     """The utterance's wave (N,)."""
     return audio.load(utterance.audio, utterance.start, utterance.end, RATE)
 
 
+def own_tokens(recipe: Recipe) -> Subword:
+    """The tokenizer of a text network that learns: its ids go into the network."""
+    return _own_tokens(recipe.text.name, recipe.text.revision)
+
+
 @lru_cache(maxsize=2)
-def _tokenizer(name: str, revision: str | None) -> Any:
-    return pretrained.load_text(name, revision).processor
-
-
-def token_ids(recipe: Recipe, text: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The text network's own ids (L,), special ones included, and the characters (L, 2) each covers."""
-    coded = _tokenizer(recipe.text.name, recipe.text.revision)(text, return_offsets_mapping=True)
-    chars = np.array(coded["offset_mapping"], np.int32).reshape(-1, 2)
-    return np.array(coded["input_ids"], np.int64), chars
+def _own_tokens(name: str, revision: str | None) -> Subword:
+    network = pretrained.load_text(name, revision)
+    return Subword.of(network.processor, token_limit(network.processor, network.settings))

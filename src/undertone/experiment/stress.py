@@ -123,8 +123,6 @@ def stress(run: Path, *, transcripts: Path | None = None, watch: Callable[[str],
     recipe = load_recipe(run / "recipe.toml")
     if recipe.protocol.level == "dialogue":
         raise ConfigError(f"{run}: stress tests single utterances, this run is of whole dialogues")
-    if recipe.speech.tuned or recipe.text.tuned:
-        raise ConfigError(f"{run}: stress tests systems on stored features, this run's encoders learned")
     material = open_material(run, recipe.manifest, everything=False)
     encoders = _Encoders(recipe)
     sweeps: Sweeps = {}
@@ -167,7 +165,7 @@ def _fold(
         tokenizer = Subword.load(loaded.tokenizer) if loaded.tokenizer else None
         tested = [by_id[i] for i in parts.test]
         bench = _Bench(recipe, material, tested, tokenizer, encoders, words)
-        outputs = infer(loaded.system, Dataset(_worsened(bench, condition), loaded.dimensions))
+        outputs = infer(loaded.system, Dataset(_worsened(bench, condition), loaded.system.layout))
         results.append((outputs.labels, posteriors_of(loaded.system, outputs.logits)))
     return results
 
@@ -188,11 +186,7 @@ def _worsened(bench: _Bench, condition: Condition) -> list[Example]:
             changed = with_word_errors(utterance, condition.errors, bench.vocabulary)
         elif condition.transcripts:
             changed = _with_other_text(utterance, other)
-        frames = stored_frames(features, utterance)
-        if condition.snr is not None and frames is not None:
-            rate = bench.encoders.speech.rate
-            wave = audio.load(utterance.audio, utterance.start, utterance.end, rate)
-            frames = bench.encoders.speech.encode([noisy(wave, condition.snr, utterance.id, rate)])[0]
+        frames = _frames(bench, utterance, condition.snr)
         text = _text(bench, utterance, changed) if condition.text else None
         examples.append(
             example_of(
@@ -200,6 +194,20 @@ def _worsened(bench: _Bench, condition: Condition) -> list[Example]:
             )
         )
     return examples
+
+
+def _frames(bench: _Bench, utterance: Utterance, snr: float | None) -> Any:
+    """The utterance's frames, or its samples where these go into the network; ``snr`` adds noise."""
+    recipe = bench.recipe
+    sampled = recipe.uses_speech and recipe.speech.tuned
+    frames = None if sampled else stored_frames(bench.material.features, utterance)
+    if not sampled and (snr is None or frames is None):
+        return frames
+    rate = audio.RATE if sampled else bench.encoders.speech.rate
+    wave = audio.load(utterance.audio, utterance.start, utterance.end, rate)
+    if snr is not None:
+        wave = noisy(wave, snr, utterance.id, rate)
+    return wave if sampled else bench.encoders.speech.encode([wave])[0]
 
 
 def _text(bench: _Bench, utterance: Utterance, changed: Utterance) -> Words | None:

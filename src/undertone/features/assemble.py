@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from undertone.audio import RATE
 from undertone.errors import AudioError, DataError
 from undertone.types import EncodedText, FrameClock, Segment, Utterance
 
@@ -23,6 +24,7 @@ __all__ = [
     "assemble",
     "checked_frames",
     "checked_wave",
+    "frame_count",
     "frame_spans",
     "functionals",
     "segment_words",
@@ -51,8 +53,8 @@ def assemble(
 ) -> Assembled:
     """Speech frames ``(T, D)`` or layers ``(K, T, D)``, the text's vectors or ids, and their indices.
 
-    ``speech`` is the array, or an entry of the store (its ``frames``); segments exist only where there
-    are frames to point at and an alignment.
+    ``speech`` is the array, an entry of the store (its ``frames``), or samples ``(N,)`` of which the network
+    will make frames; segments exist only where there are frames to point at and an alignment.
     """
     frames = speech["frames"] if isinstance(speech, Mapping) else speech
     values, chars = _tokens(text)
@@ -65,6 +67,15 @@ def assemble(
         segment_word=segment_word,
         token_word=None if chars is None else token_words(chars, words, utterance.text or ""),
     )
+
+
+def frame_count(speech: NDArray[Any], clock: FrameClock | None) -> int:
+    """The frames of ``(T, D)``, of ``(K, T, D)``, or those that convolutions make of samples ``(N,)``."""
+    if speech.ndim > 1:
+        return int(speech.shape[-2])
+    assert clock is not None, "frames come with a clock"
+    stride, receptive = round(clock.hop * RATE), round(2 * clock.offset * RATE)
+    return max(1, (len(speech) - receptive) // stride + 1)
 
 
 def frame_spans(segments: Sequence[Segment], clock: FrameClock, frames: int) -> NDArray[np.int64]:
@@ -151,13 +162,14 @@ def _segments(
 ) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.int64]]]:
     spans: dict[str, NDArray[np.int64]] = {}
     word_of: dict[str, NDArray[np.int64]] = {}
-    if frames is None or utterance.alignment is None or not frames.shape[-2]:
+    if frames is None or utterance.alignment is None or not len(frames):
         return spans, word_of
+    count = frame_count(frames, clock)
     assert clock is not None, "frames come with a clock"
     words = utterance.alignment.word
     for tier in utterance.alignment.tiers:
         segments = utterance.alignment.tier(tier)
-        spans[tier] = frame_spans(segments, clock, frames.shape[-2])
+        spans[tier] = frame_spans(segments, clock, count)
         word_of[tier] = (
             np.arange(len(segments), dtype=np.int64) if tier == "word" else segment_words(segments, words)
         )

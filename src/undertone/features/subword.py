@@ -1,6 +1,7 @@
-"""A small subword vocabulary, fitted on the training part of a fold and saved with the model.
+"""A subword vocabulary that is saved with the model: a small one, fitted on the training part of a fold, or
+that of a pretrained network which learns with the system.
 
-It needs no download and no store: ids go into the batch, their embeddings are learned in the graph.
+Ids go into the batch, their vectors are made in the graph; nothing is stored.
 
 >>> subword = Subword.fit(["I can't believe it", "I believe you"], size=60)
 >>> ids, chars = subword.encode("believe")
@@ -26,7 +27,7 @@ PADDING, UNKNOWN = "[PAD]", "[UNK]"
 
 
 class Subword:
-    """Byte-pair pieces of lower-cased words; id 0 is padding, id 1 characters that no piece covers."""
+    """Fitted: byte-pair pieces of lower-cased words; id 0 is padding, id 1 what no piece covers."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -47,15 +48,40 @@ class Subword:
         tokenizer.train_from_iterator(texts, trainer)
         return cls(tokenizer)
 
+    @classmethod
+    def of(cls, fast: Any, limit: int) -> Self:
+        """A pretrained network's own: transformers' fast tokenizer, its texts cut at ``limit`` tokens."""
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(limit)
+        return cls(tokenizer)
+
     @property
     def size(self) -> int:
         """V: ids are below it."""
         return int(self._tokenizer.get_vocab_size())
 
     def encode(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Ids ``(L,)`` and the characters ``(L, 2)`` that each covers; nothing for an empty text."""
-        coded = self._tokenizer.encode(text, add_special_tokens=False)
+        """Ids ``(L,)``, special ones included, and the characters ``(L, 2)`` that each covers; nothing for an
+        empty text."""
+        if not text.strip():
+            return np.zeros(0, np.int64), np.zeros((0, 2), np.int32)
+        coded = self._tokenizer.encode(text)
         return np.array(coded.ids, np.int64), np.array(coded.offsets, np.int32).reshape(-1, 2)
+
+    def special(self) -> tuple[list[int], list[int]]:
+        """The ids before and after every text."""
+        coded = self._tokenizer.encode("a")
+        mask = list(coded.special_tokens_mask)
+        first, last = mask.index(0), len(mask) - mask[::-1].index(0)
+        return list(coded.ids[:first]), list(coded.ids[last:])
+
+    @property
+    def limit(self) -> int:
+        """Tokens of the longest text, special ones included; 0: no limit."""
+        return int((self._tokenizer.truncation or {"max_length": 0})["max_length"])
 
     def save(self, path: Path) -> None:
         """Write one JSON file, whole or not at all."""

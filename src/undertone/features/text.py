@@ -19,7 +19,7 @@ from undertone.features.config import CODE, TextConfig, check_device, choose_pre
 from undertone.pretrained import load_text
 from undertone.types import EncodedText, TextEncoder
 
-__all__ = ["PretrainedText", "build", "text_encoder"]
+__all__ = ["PretrainedText", "build", "text_encoder", "token_limit"]
 
 BATCH_TOKENS = 16_384
 """On a GPU: tokens, padding included, that share a batch."""
@@ -74,7 +74,7 @@ class PretrainedText:
         """As given, but with what ``auto`` and a branch's name were resolved to."""
         self.model.to(self.device, self.precision.dtype)
         self.dim = int(pretrained.settings.hidden_size)
-        self.limit = _limit(self.tokenizer, pretrained.settings)
+        self.limit = token_limit(self.tokenizer, pretrained.settings)
         self.depth = int(pretrained.settings.num_hidden_layers)
         self.layer = self._checked(config.layer)
         self.padding = int(getattr(self.tokenizer, "pad_token_id", None) or 0)
@@ -162,7 +162,7 @@ class PretrainedText:
         return PretrainedText, (self.config,)
 
 
-def _limit(tokenizer: Any, settings: Any) -> int:
+def token_limit(tokenizer: Any, settings: Any) -> int:
     """Tokens the network can take at once, special ones included."""
     positions = int(getattr(settings, "max_position_embeddings", 512))
     if settings.model_type in ("roberta", "xlm-roberta", "camembert", "data2vec-text"):

@@ -12,13 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.alignment.transcript import normalise
+from undertone.audio import RATE
 from undertone.errors import ModelError
-from undertone.features.assemble import assemble, functionals, token_words
+from undertone.features.assemble import (
+    assemble,
+    checked_wave,
+    frame_count,
+    functionals,
+    token_words,
+)
 from undertone.features.config import CODE
 from undertone.features.subword import Subword
 from undertone.judging.clip import Clip
 from undertone.models.example import Example
-from undertone.types import Alignment, EncodedText, Segment, SpeechEncoder, TextEncoder, Utterance
+from undertone.types import Alignment, EncodedText, FrameClock, Segment, SpeechEncoder, TextEncoder, Utterance
 
 if TYPE_CHECKING:
     from undertone.types import Wave
@@ -51,11 +58,12 @@ class ClipFeatures:
     """(T,) factors on the frames; None: all 1."""
     token_gate: NDArray[np.float32] | None = None
     """(L,) factors on the tokens."""
+    clock: FrameClock | None = None
+    """Of the frames."""
 
     @property
     def frame_count(self) -> int:
-        frames = self.example.speech
-        return 0 if frames is None else frames.shape[-2]
+        return 0 if self.example.speech is None else frame_count(self.example.speech, self.clock)
 
     @property
     def token_count(self) -> int:
@@ -91,6 +99,19 @@ class ClipFeatures:
         return deleted
 
 
+@dataclass(frozen=True)
+class Samples:
+    """In place of a speech encoder: the network takes the samples themselves, its encoder learned with it."""
+
+    clock: FrameClock
+    """Of the frames that the network makes of them."""
+    rate: int = RATE
+
+    def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
+        """Each wave as it is."""
+        return [checked_wave(wave) for wave in waves]
+
+
 class Encoders:
     """Speech and text encoders of one model."""
 
@@ -104,7 +125,7 @@ class Encoders:
     ) -> None:
         """``speech`` and ``text``: encoders to use in place of those that the card names."""
         described = card.get("encoders", {})
-        self.speech = speech or _speech(described.get("speech"))
+        self.speech: SpeechEncoder | Samples | None = speech or _speech(described.get("speech"))
         self.text = text or _text(described.get("text"), tokenizer)
         self._pool_speech = bool(described.get("speech", {}).get("functionals"))
         self._pool_text = bool(described.get("text", {}).get("functionals"))
@@ -152,7 +173,7 @@ class Encoders:
             parts = {**parts, "text": parts["text"].mean(0, keepdims=True), "token_word": None}
             token_word = np.full(1, -1, np.int64)
         example = Example(id=clip.id, **parts)
-        return ClipFeatures(clip, example, words, token_word, timed=bool(alignment.word))
+        return ClipFeatures(clip, example, words, token_word, timed=bool(alignment.word), clock=clock)
 
 
 _NOTHING = np.zeros((0, 2), np.int32)
@@ -163,9 +184,15 @@ def _words(text: str | None) -> tuple[Segment, ...]:
     return tuple(Segment(word.text, 0.0, 0.0, chars=word.chars) for word in normalise(text or ""))
 
 
-def _speech(described: Mapping[str, Any] | None) -> SpeechEncoder | None:
+def _speech(described: Mapping[str, Any] | None) -> SpeechEncoder | Samples | None:
     if described is None:
         return None
+    if "tuning" in described:
+        if "clock" not in described:
+            raise ModelError(
+                f"{described['name']} was tuned by an older undertone, without its clock; train again"
+            )
+        return Samples(FrameClock(**described["clock"]))
     from undertone.features.config import SpeechConfig
     from undertone.features.speech import build
 
@@ -178,9 +205,9 @@ def _speech(described: Mapping[str, Any] | None) -> SpeechEncoder | None:
 def _text(described: Mapping[str, Any] | None, tokenizer: Path | None) -> TextEncoder | Subword | None:
     if described is None:
         return None
-    if described["name"] == "subword":
+    if described["name"] == "subword" or "tuning" in described:
         if tokenizer is None:
-            raise ModelError("the model folder holds no tokenizer.json, though its text was learned with it")
+            raise ModelError("the model folder holds no tokenizer.json for the ids that its network takes")
         return Subword.load(tokenizer)
     from undertone.features.config import TextConfig
     from undertone.features.text import build

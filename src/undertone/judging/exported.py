@@ -78,6 +78,8 @@ class ExportedSpeech:
         self._least, self._normalise = int(about["least"]), bool(about["normalise"])
         self._longest = float(about["longest"])
         self._run = open_graph(folder / about["file"], ["frames"])
+        # OpenVINO plans by the first shape: after a single frame, longer clips came out wrong (2026.4)
+        self._run({"samples": np.zeros((1, self._least + self.rate), np.float32)})
 
     def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Frames of each wave, one at a time."""
@@ -111,6 +113,7 @@ class ExportedText:
         self._limit = int(about["limit"])
         self._tokenizer = Tokenizer.from_file(str(folder / about["tokenizer"]))
         self._run = open_graph(folder / about["file"], ["vectors"])
+        self._run({"ids": np.zeros((1, min(self._limit, 16)), np.int64)})  # as of speech, above
 
     def encode(self, texts: Sequence[str]) -> list[EncodedText]:
         """Vectors of each text, one at a time."""
@@ -120,10 +123,12 @@ class ExportedText:
         if not text.strip():
             return EncodedText(np.zeros((0, self.dim), np.float32), np.zeros((0, 2), np.int32))
         coded = self._tokenizer.encode(text, add_special_tokens=False)
-        ids = [*self._before, *coded.ids, *self._after]
+        room = self._limit - len(self._before) - len(self._after)
+        kept = slice(room if self._tokenizer.truncation else None)  # cut as in training, else refused
+        ids = [*self._before, *coded.ids[kept], *self._after]
         if len(ids) > self._limit:
             raise ModelError(f"a text of {len(ids)} tokens: the exported encoder takes {self._limit}")
         (vectors,) = self._run({"ids": np.array([ids], np.int64)})
         none = (0, 0)
-        chars = [*([none] * len(self._before)), *coded.offsets, *([none] * len(self._after))]
+        chars = [*([none] * len(self._before)), *coded.offsets[kept], *([none] * len(self._after))]
         return EncodedText(np.array(vectors[0], np.float32), np.array(chars, np.int32).reshape(-1, 2))

@@ -36,10 +36,10 @@ class TorchNetwork:
 
 def batch_of(clips: Sequence[ClipFeatures], system: System) -> Batch:
     """The clips as one batch, their gates beside them."""
-    batch = collate([clip.example for clip in clips], system.dimensions)
+    batch = collate([clip.example for clip in clips], system.layout)
     return replace(
         batch,
-        speech_gate=_gates([clip.frame_gate for clip in clips], batch.speech.shape[-2]),
+        speech_gate=_gates([clip.frame_gate for clip in clips], max(1, *(c.frame_count for c in clips))),
         text_gate=_gates([clip.token_gate for clip in clips], batch.text.shape[1]),
     )
 

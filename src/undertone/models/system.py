@@ -120,6 +120,11 @@ class System(nn.Module):
         self.register_forward_pre_hook(_standardised)
 
     @property
+    def layout(self) -> Dimensions:
+        """The sizes by which a batch is laid out: of what comes in, before any encoder in the graph."""
+        return self.dimensions
+
+    @property
     def tiers(self) -> tuple[Tier, ...]:
         """The alignment tiers that the system uses, in the order of ``TIERS``."""
         return ()

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from undertone.config import Config
 from undertone.errors import MissingExtra, ModelError
 from undertone.models.batch import Batch, mask_from
+from undertone.models.example import Dimensions
 from undertone.models.system import Output, System
 from undertone.types import Tier
 
@@ -123,30 +124,50 @@ class SpeechTower(Tower):
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames and their lengths (B,) from samples ``waves (B, N)``, ``lengths (B,)``; 0 stays 0."""
-        net = self.model.base_model.model if self.settings.tune == "lora" else self.model
-        features, counts = self._front(net, waves, lengths)
-        mask = mask_from(counts, features.shape[1])
+        features, counts = self._front(waves, lengths)
+        return self._body(features, mask_from(counts, features.shape[1])), counts
+
+    def one(self, samples: Tensor) -> Tensor:
+        """(1, T, D), or (1, K, T, D): frames of one clip (1, N), padded and normalised: for a graph."""
+        return self._body(self._net.feature_extractor(samples).transpose(1, 2), None)
+
+    @property
+    def receptive(self) -> int:
+        """Samples under one frame: the least that the convolutions take."""
+        hop, field = 1, 1
+        for kernel, stride in zip(self._net.config.conv_kernel, self._net.config.conv_stride, strict=True):
+            field += (kernel - 1) * hop
+            hop *= stride
+        return field
+
+    @property
+    def _net(self) -> Any:
+        """The network itself, from within what ``lora`` puts around it."""
+        return self.model.base_model.model if self.settings.tune == "lora" else self.model
+
+    def _body(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        net = self._net
         projected = net.feature_projection(features)
         hidden = projected[0] if isinstance(projected, tuple) else projected
-        return self._states(lambda: net.encoder(hidden, attention_mask=mask, return_dict=True)), counts
+        return self._states(lambda: net.encoder(hidden, attention_mask=mask, return_dict=True))
 
     @torch.no_grad()
-    def _front(self, net: Any, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def _front(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, F): each clip alone, normalised to mean 0 and deviation 1 as a whole."""
-        clips = [self._clip(net, wave[:n]) if n else None for wave, n in zip(waves, lengths, strict=True)]
+        clips = [self._clip(wave[:n]) if n else None for wave, n in zip(waves, lengths, strict=True)]
         counts = torch.tensor([0 if c is None else len(c) for c in clips], device=waves.device)
         first = next((c for c in clips if c is not None), None)
-        width = int(net.config.conv_dim[-1]) if first is None else first.shape[-1]
+        width = int(self._net.config.conv_dim[-1]) if first is None else first.shape[-1]
         out = waves.new_zeros(len(clips), max(1, int(counts.max())), width)
         for row, clip in zip(out, clips, strict=True):
             if clip is not None:
                 row[: len(clip)] = clip
         return out, counts
 
-    @staticmethod
-    def _clip(net: Any, wave: Tensor) -> Tensor:
+    def _clip(self, wave: Tensor) -> Tensor:
+        wave = nn.functional.pad(wave, (0, max(0, self.receptive - len(wave))))  # a short clip is one frame
         normal = (wave - wave.mean()) / (wave.var(unbiased=False) + 1e-7).sqrt()
-        features: Tensor = net.feature_extractor(normal[None])[0].T
+        features: Tensor = self._net.feature_extractor(normal[None])[0].T
         return features
 
 
@@ -155,7 +176,13 @@ class TextTower(Tower):
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """(B, L, D), or (B, K, L, D), from its own token ids (B, L)."""
-        mask = mask_from(lengths.clamp(min=1), ids.shape[1]).long()
+        return self._body(ids, mask_from(lengths.clamp(min=1), ids.shape[1]).long())
+
+    def one(self, ids: Tensor) -> Tensor:
+        """(1, L, D) of one text (1, L), all of whose tokens are real: for a graph."""
+        return self._body(ids, torch.ones_like(ids))
+
+    def _body(self, ids: Tensor, mask: Tensor) -> Tensor:
         return self._states(lambda: self.model(input_ids=ids, attention_mask=mask, return_dict=True))
 
 
@@ -171,6 +198,12 @@ class Tuned(System):
             raise ModelError("layer = 'weighted' is for speech: give the text encoder layer = 'last'")
         self.head, self.speech_tower, self.text_tower = head, speech, text
         self.weights, self.reductions, self.sides = head.weights, head.reductions, head.sides
+        self.exportable = head.exportable
+
+    @property
+    def layout(self) -> Dimensions:
+        """A text network takes its own ids, though the head is built for its vectors."""
+        return self.dimensions if self.text_tower is None else replace(self.dimensions, vocabulary=1)
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
@@ -201,13 +234,35 @@ class Tuned(System):
         return cls(head, tower(SpeechTower, "speech"), tower(TextTower, "text"))
 
     def encoded(self, batch: Batch) -> Batch:
-        """The batch for the head: with frames in place of samples, vectors in place of token ids."""
+        """The batch as the head takes it: samples become frames, token ids vectors."""
         if self.speech_tower is not None:
-            frames, counts = self.speech_tower(batch.speech, batch.speech_lengths)
+            frames, counts = self._frames(batch.speech, batch.speech_lengths)
             batch = replace(batch, speech=frames, speech_lengths=counts)
         if self.text_tower is not None:
-            batch = replace(batch, text=self.text_tower(batch.text, batch.text_lengths))
+            batch = replace(batch, text=self._vectors(batch.text, batch.text_lengths))
         return batch
+
+    def _frames(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.speech_tower is not None
+        if self.training:
+            frames, counts = self.speech_tower(waves, lengths)
+            return frames, counts
+        rows, back, present = _distinct(waves, lengths)
+        if not len(rows):
+            layers = (self.dimensions.speech_layers,) if self.dimensions.speech_layers else ()
+            return torch.zeros(len(waves), *layers, 1, self.dimensions.speech, device=waves.device), lengths
+        frames, counts = self.speech_tower(waves[rows], lengths[rows])
+        return _spread(frames, back, present), counts[back] * present
+
+    def _vectors(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        assert self.text_tower is not None
+        if self.training:
+            vectors: Tensor = self.text_tower(ids, lengths)
+            return vectors
+        rows, back, present = _distinct(ids, lengths)
+        if not len(rows):
+            return torch.zeros(*ids.shape, self.dimensions.text, device=ids.device)
+        return _spread(self.text_tower(ids[rows], lengths[rows]), back, present)
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         self.head.criterion, self.head.gather = self.criterion, self.gather
@@ -224,6 +279,20 @@ class Tuned(System):
             if tower is not None and name.startswith(prefix):
                 return tower.layers_above(name.removeprefix(prefix))
         return 0
+
+
+def _distinct(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which rows of ``values (B, …)`` to compute: none that is missing, and of equal neighbours (a clip and
+    itself without one word) the first; for each row its index among those; and which are present."""
+    present = lengths > 0
+    alike = (values[1:] == values[:-1]).flatten(1).all(1) & (lengths[1:] == lengths[:-1])
+    needed = present & torch.cat([present[:1] | True, ~alike])
+    return needed.nonzero()[:, 0], (needed.cumsum(0) - 1).clamp(min=0), present
+
+
+def _spread(results: Tensor, back: Tensor, present: Tensor) -> Tensor:
+    """The results at every row that they belong to, zeros at those that are missing."""
+    return results[back] * present.view(-1, *(1 for _ in results.shape[1:]))
 
 
 def _blocks(model: Any) -> Sequence[nn.Module]:

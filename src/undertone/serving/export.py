@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy, deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from undertone.errors import ConfigError, MissingExtra, ModelError
 from undertone.judging.clip import Clip, Transcript
 from undertone.judging.encoders import ClipFeatures, Encoders
-from undertone.judging.exported import FILES, ExportedNetwork
+from undertone.judging.exported import FILES, ExportedNetwork, ExportedSpeech, ExportedText
 from undertone.runtimes import import_openvino
 from undertone.types import Alignment, Segment
 
@@ -41,7 +42,10 @@ class Exported:
 def export(
     model: Path, to: str, out: Path | None = None, *, encoders: bool = False, tolerance: float = TOLERANCE
 ) -> Exported:
-    """Write ``model`` as a graph into ``out``; ModelError where its answers would differ too much."""
+    """Write ``model`` as a graph into ``out``; ModelError where its answers would differ too much.
+
+    Encoders that learned with the system become graphs of their own, as pretrained ones do with ``encoders``.
+    """
     if to not in FILES:
         raise ConfigError(f"cannot export to '{to}': there are {', '.join(FILES)}")
     from undertone.judging.networks import TorchNetwork, load_torch
@@ -53,18 +57,21 @@ def export(
     if not network.system.exportable:
         name = trained.card["system"]
         raise ConfigError(f"{model}: '{name}' follows each clip's own length, so there is no one graph of it")
-    examples = _examples(trained.encoders)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
         part = Path(folder)
-        sides = _write_graph(network, examples, part, to)
-        sizes = asdict(network.system.dimensions)
-        difference = _compare(network, ExportedNetwork(part / FILES[to], sizes, sides), examples)
+        head, written, outside = _taken_apart(network.system, trained, part, to)
+        rows = _examples(outside)
+        sides = _write_graph(head, rows, part, to)
+        sizes = asdict(head.dimensions)
+        graph = ExportedNetwork(part / FILES[to], sizes, sides)
+        difference = _compare(network, _examples(trained.encoders), graph, rows)
         if not difference <= tolerance:
             raise ModelError(
                 f"{model}: the graph's answers differ by {difference:.1e}; {tolerance:.0e} is allowed"
             )
-        made = _write_encoders(trained.encoders, part, to) if encoders else {}
+        if encoders:
+            written |= _write_encoders(trained.encoders, part, to)
         about = {
             "name": trained.name,
             "to": to,
@@ -73,8 +80,8 @@ def export(
             "tiers": list(trained.tiers),
             "largest_difference": difference,
             "tolerance": tolerance,
-            "compared_on": f"{len(examples)} questions",
-            "encoders": made,
+            "compared_on": f"{len(rows)} questions",
+            "encoders": written,
         }
         card = {**trained.card, "exported": about}
         (part / "card.json").write_text(
@@ -86,11 +93,34 @@ def export(
     return Exported(target, difference, tolerance)
 
 
-def _write_encoders(encoders: Encoders, folder: Path, to: str) -> dict[str, Any]:
-    """The graphs of those encoders that have weights; those that need none run without torch as they are."""
-    from undertone.features.neural import PretrainedSpeech
-    from undertone.features.text import PretrainedText
-    from undertone.serving.export_encoders import export_speech, export_text
+def _taken_apart(system: Any, trained: Any, folder: Path, to: str) -> tuple[Any, dict[str, Any], Encoders]:
+    """The system without the encoders that learned in it; their graphs' entries in the card, by modality; and
+    the encoders with those graphs, whose features the system is given."""
+    from undertone.models.tuned import Tuned
+
+    if not isinstance(system, Tuned):
+        return system, {}, trained.encoders
+    from undertone.serving.export_encoders import export_tuned_speech, export_tuned_text
+
+    outside, written, described = copy(trained.encoders), {}, trained.card["encoders"]
+    if system.speech_tower is not None:
+        write = _writer(folder, to, layered=system.speech_tower.layers > 0)
+        samples = trained.encoders.speech
+        about = export_tuned_speech(system.speech_tower, samples, described["speech"], folder, write)
+        written["speech"], outside.speech = about, ExportedSpeech(folder, about)
+    if system.text_tower is not None:
+        write = _writer(folder, to)
+        tokens = trained.encoders.text
+        about = export_tuned_text(system.text_tower, tokens, described["text"], folder, write)
+        written["text"], outside.text = about, ExportedText(folder, about)
+    head = deepcopy(system.head)
+    for name in ("speech_mean", "speech_std", "temperature"):  # these were fitted outside the head
+        getattr(head, name).copy_(getattr(system, name))
+    return head, written, outside
+
+
+def _writer(folder: Path, to: str, layered: bool = False) -> Any:
+    """What writes the graph of an encoder (see ``export_encoders.Write``)."""
 
     def write(module: Any, example: Any, stem: str, given: str, made: str, free: Mapping[int, str]) -> str:
         path = folder / f"{stem}.onnx"
@@ -98,12 +128,21 @@ def _write_encoders(encoders: Encoders, folder: Path, to: str) -> dict[str, Any]
         _trace(module.eval(), (example,), path, [given], [made], axes)
         return _converted(path, to).name
 
-    layered = isinstance(encoders.speech, PretrainedSpeech) and encoders.speech.layers > 0
+    return write
+
+
+def _write_encoders(encoders: Encoders, folder: Path, to: str) -> dict[str, Any]:
+    """The graphs of those encoders that have weights; those that need none run without torch as they are."""
+    from undertone.features.neural import PretrainedSpeech
+    from undertone.features.text import PretrainedText
+    from undertone.serving.export_encoders import export_speech, export_text
+
     written = {}
     if isinstance(encoders.speech, PretrainedSpeech):
+        write = _writer(folder, to, layered=encoders.speech.layers > 0)
         written["speech"] = export_speech(encoders.speech, folder, write)
     if isinstance(encoders.text, PretrainedText):
-        written["text"] = export_text(encoders.text, folder, write)
+        written["text"] = export_text(encoders.text, folder, _writer(folder, to))
     return written
 
 
@@ -137,7 +176,7 @@ def _timed(text: str, seconds: float) -> Alignment:
     return Alignment(tuple(words), tuple(words), tuple(phones))
 
 
-def _write_graph(network: Any, rows: Sequence[ClipFeatures], folder: Path, to: str) -> list[str]:
+def _write_graph(system: Any, rows: Sequence[ClipFeatures], folder: Path, to: str) -> list[str]:
     """The graph file in the folder; returns the posteriors it gives."""
     import torch
 
@@ -149,10 +188,10 @@ def _write_graph(network: Any, rows: Sequence[ClipFeatures], folder: Path, to: s
         import onnx  # noqa: F401
     except ImportError as error:
         raise MissingExtra("export", "export") from error
-    batch = batch_of(rows, network.system)
+    batch = batch_of(rows, system)
     with torch.no_grad():
-        sides = list(network.system(batch).sides())
-    graph = Graph(network.system, sides).eval()
+        sides = list(system(batch).sides())
+    graph = Graph(system, sides).eval()
     path = folder / FILES["onnx"]
     names = [output_name(side) for side in sides]
     with dense_pooling():
@@ -209,15 +248,19 @@ def _quiet() -> Iterator[None]:
         exporter.setLevel(before)
 
 
-def _compare(original: Any, graph: ExportedNetwork, rows: Sequence[ClipFeatures]) -> float:
-    """The largest difference of any probability, computed together, in halves and one by one."""
+def _compare(
+    original: Any, questions: Sequence[ClipFeatures], graph: ExportedNetwork, rows: Sequence[ClipFeatures]
+) -> float:
+    """The largest difference of any probability, computed together, in halves and one by one.
+
+    ``questions`` and ``rows``: the same clips, as the original takes them and as the graph does.
+    """
     worst = 0.0
     half = max(1, len(rows) // 2)
-    for some in (rows, rows[:half], rows[half:], *([row] for row in rows)):
-        if not some:
-            continue
-        ours, theirs = original.run(some), graph.run(some)
-        worst = max(worst, *(float(np.abs(ours[side] - theirs[side]).max()) for side in theirs))
+    for some in (slice(None), slice(half), slice(half, None), *(slice(i, i + 1) for i in range(len(rows)))):
+        if rows[some]:
+            ours, theirs = original.run(questions[some]), graph.run(rows[some])
+            worst = max(worst, *(float(np.abs(ours[side] - theirs[side]).max()) for side in theirs))
     return worst
 
 

@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from undertone.errors import ConfigError, ModelError
 from undertone.features.frontends import Convolutions
 from undertone.features.neural import PretrainedSpeech
+from undertone.features.subword import Subword
 from undertone.features.text import PretrainedText
+from undertone.judging.encoders import Samples
 from undertone.judging.exported import ExportedSpeech, ExportedText
+from undertone.models.tuned import SpeechTower, TextTower
 
-__all__ = ["TOLERANCE", "export_speech", "export_text"]
+__all__ = ["TOLERANCE", "export_speech", "export_text", "export_tuned_speech", "export_tuned_text"]
 
 TOLERANCE = 1e-3
 """Largest allowed difference of an encoder's numbers, over the largest number."""
@@ -47,6 +50,17 @@ class _Ids(nn.Module):
         )
         frames: Tensor = out.last_hidden_state if self.layer == self.depth else out.hidden_states[self.layer]
         return frames
+
+
+class _Tower(nn.Module):
+    """One clip or text through an encoder that learned with the system."""
+
+    def __init__(self, tower: SpeechTower | TextTower) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.tower.one(values)
 
 
 def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict[str, Any]:
@@ -102,6 +116,61 @@ def export_text(encoder: PretrainedText, folder: Path, write: Write) -> dict[str
         raise ModelError(f"{encoder.name}: its tokens differ without transformers; it cannot be exported")
     pairs = ((a.vectors, b.vectors) for a, b in zip(ours, theirs, strict=True))
     return about | {"largest_difference": _checked(encoder.name, pairs)}
+
+
+def export_tuned_speech(
+    tower: SpeechTower, samples: Samples, described: Mapping[str, Any], folder: Path, write: Write
+) -> dict[str, Any]:
+    """As ``export_speech``, of a network that learned with the system."""
+    example = torch.randn(1, 24_000, generator=torch.Generator().manual_seed(0))
+    about = {
+        "name": described["name"],
+        "identity": described["identity"],
+        "file": write(_Tower(tower), example, "speech", "samples", "frames", {1: "N"}),
+        "rate": samples.rate,
+        "dim": tower.dim,
+        "layers": tower.layers,
+        "hop": samples.clock.hop,
+        "offset": samples.clock.offset,
+        "least": tower.receptive,
+        "normalise": True,
+        "longest": 3_600.0,
+    }
+    drawn = np.random.default_rng(0)
+    waves = [(0.1 * drawn.standard_normal(n)).astype(np.float32) for n in (200, 9_000, 40_000)]
+    with torch.inference_mode():
+        ours = [tower(torch.from_numpy(w)[None], torch.tensor([len(w)]))[0][0].numpy() for w in waves]
+    pairs = zip(ours, ExportedSpeech(folder, about).encode(waves), strict=True)
+    return about | {"largest_difference": _checked(described["name"], pairs)}
+
+
+def export_tuned_text(
+    tower: TextTower, tokens: Subword, described: Mapping[str, Any], folder: Path, write: Write
+) -> dict[str, Any]:
+    """As ``export_text``, of a network that learned with the system."""
+    before, after = tokens.special()
+    ids = torch.from_numpy(tokens.encode("a few words")[0])[None]
+    about = {
+        "name": described["name"],
+        "identity": described["identity"],
+        "file": write(_Tower(tower), ids, "text", "ids", "vectors", {1: "L"}),
+        "tokenizer": "text-tokenizer.json",
+        "dim": tower.dim,
+        "before": before,
+        "after": after,
+        "limit": tokens.limit,
+    }
+    tokens.save(folder / "text-tokenizer.json")
+    texts = ["no", "What a lovely day it is!", "I can't believe it, really; not at all. " * 40]
+    theirs = ExportedText(folder, about).encode(texts)
+    pairs = []
+    for text, exported in zip(texts, theirs, strict=True):
+        row, chars = tokens.encode(text)
+        if chars.shape != exported.chars.shape or (chars != exported.chars).any():
+            raise ModelError(f"{described['name']}: its tokens differ in the exported model")
+        with torch.inference_mode():
+            pairs.append((tower.one(torch.from_numpy(row)[None])[0].numpy(), exported.vectors))
+    return about | {"largest_difference": _checked(described["name"], pairs)}
 
 
 def _checked(name: str, pairs: Any) -> float:
