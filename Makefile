@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.installed-browser
 STARTER := packages/undertone-starter
-EXTRAS := dev,align,demo,report,vad,serve,parquet,search,scale,export,lora,smile
+EXTRAS := dev,align,asr,demo,report,vad,serve,parquet,search,scale,export,lora,smile
 QUICK ?=
 RUNS ?= runs
 

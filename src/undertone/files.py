@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +25,16 @@ from typing import Any
 
 from undertone.errors import OutputError
 
-__all__ = ["locked", "one_thread", "spawned_pool", "whole", "write_json", "write_lines", "write_whole"]
+__all__ = [
+    "locked",
+    "one_thread",
+    "spawned_pool",
+    "whole",
+    "whole_folder",
+    "write_json",
+    "write_lines",
+    "write_whole",
+]
 
 LOCK = ".lock"
 """In a locked folder: the process that has it, and its host."""
@@ -56,6 +66,21 @@ def _remove(part: Path) -> None:
         part.unlink(missing_ok=True)
     except OSError:  # the folder itself may be missing or closed to us: then no file was begun
         return
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """As ``whole``, of a folder: an empty one to fill, in place of ``path``, which is not there yet."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if not path.is_dir():  # another process may have made it meanwhile
+            part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_whole(path: Path, data: str | bytes) -> None:

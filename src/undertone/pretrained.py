@@ -27,6 +27,7 @@ __all__ = [
     "load_speech",
     "load_text",
     "locate",
+    "without_messages",
 ]
 
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
@@ -202,7 +203,7 @@ def _load(name: str, revision: str | None, make_processor: Any, files: Sequence[
     if not list(folder.glob("*.safetensors")):
         raise ModelError(f"{name}: no safetensors weights (pickled weights are never loaded; convert them)")
     options = {"trust_remote_code": False, "local_files_only": True}
-    with _without_messages():
+    with without_messages():
         try:
             processor = make_processor(folder, **options)
             model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **options)
@@ -218,7 +219,7 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def _without_messages() -> Iterator[None]:
+def without_messages() -> Iterator[None]:
     """Without transformers' progress bars and its notes on heads that are not used."""
     from transformers.utils import logging as hub_logging
 
@@ -240,7 +241,7 @@ def load_recogniser(name: str, revision: str | None = None) -> Any:
     folder, _ = locate(name, revision)
     if not list(folder.glob("*.safetensors")):
         raise ModelError(f"{name}: no safetensors weights (pickled weights are never loaded; convert them)")
-    with _without_messages():
+    with without_messages():
         try:
             return pipeline(
                 "automatic-speech-recognition",

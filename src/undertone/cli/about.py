@@ -22,6 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "align": ("pocketsphinx", "espeakng_loader"),
     "demo": ("espeakng_loader",),
     "report": ("jinja2",),
+    "asr": ("faster_whisper",),
     "vad": ("silero_vad", "onnxruntime"),
     "serve": ("fastapi", "uvicorn", "multipart", "websockets", "prometheus_client"),
     "parquet": ("pyarrow",),

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,9 @@ SUBJECTS = (
     "corpus", "audit", "alignment", "features", "experiments",
     "prediction", "serving", "scale", "about",
 )  # fmt: skip
+
+ASR = "whisper-tiny.en"
+"""The recogniser in the box, as ``judging.asr`` names it; repeated here, since the help must load fast."""
 
 app = typer.Typer(
     name="undertone",
@@ -64,10 +68,19 @@ def _place(command: CommandInfo) -> int:
     return SUBJECTS.index(command.callback.__module__.rpartition(".")[2])
 
 
+def _with_default_values(words: list[str]) -> list[str]:
+    """The words with a name after a bare ``--asr``: one before an option, a recording or the end."""
+    if "--asr" not in words:
+        return words
+    after = words.index("--asr") + 1
+    bare = after == len(words) or words[after].startswith("-") or Path(words[after]).is_file()
+    return [*words[:after], ASR, *words[after:]] if bare else words
+
+
 def main() -> None:
     """Run; a user's error is one line on stderr and status 1, Ctrl-C is 130."""
     try:
-        load()()
+        load()(_with_default_values(sys.argv[1:]))
     except UndertoneError as error:
         print(f"undertone: {error}", file=sys.stderr)
         if os.environ.get("UNDERTONE_TRACEBACK"):

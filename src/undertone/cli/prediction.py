@@ -44,7 +44,10 @@ def predict(
     model: Model = None,
     text: Annotated[str | None, typer.Option(help="The transcript; for one recording.")] = None,
     asr: Annotated[
-        str | None, typer.Option(help="Recognise the words: a recogniser's hub name or folder.")
+        str | None,
+        typer.Option(
+            help="Recognise the words: a recogniser's hub name or folder; without one, that of the box."
+        ),
     ] = None,
     form: Annotated[
         str | None, typer.Option("--format", "-f", help="json | jsonl | csv | textgrid | srt")
@@ -159,6 +162,7 @@ def _on_cluster(
 
 
 def _recogniser(asr: str | None) -> Recognise | None:
+    """By name; ``--asr`` without a name becomes the default one in ``app.main``."""
     if asr is None:
         return None
     from undertone.judging.asr import Recogniser

@@ -40,6 +40,8 @@ class Transcript:
     text: str
     source: str = "given"
     alignment: Alignment | None = None
+    language: str | None = None
+    """As a code (``en``), where a recogniser has detected it."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ the same plan, each in its own way of running a model:
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
@@ -99,9 +99,12 @@ def plan(
     ``settings.timeline_from`` seconds it gets a timeline too. ``seconds``, the recording's length, spreads
     words without times over recordings that are too long to be held.
     """
+    if blocks is None and words is None:
+        raise ModelError(f"{name}: neither audio nor text")
+    if blocks is not None and words is not None and not _read(model, words):
+        steps = plan(model, name, blocks, None, settings=settings, explain=explain, threshold=threshold)
+        return replace((yield from steps), text=words.text, text_source=f"{words.source}, not judged")
     if blocks is None:
-        if words is None:
-            raise ModelError(f"{name}: neither audio nor text")
         (prediction,) = yield Step([Clip(name, None, words)], explain)
         return abstain(prediction, threshold)
     spread = None
@@ -118,6 +121,11 @@ def plan(
             yield from course.feed(block[first : first + 60 * RATE])
     yield from course.close()
     return abstain(course.prediction(name), threshold)
+
+
+def _read(model: Model, words: Transcript) -> bool:
+    """Whether the model knows the language of the words; English, where its card names none."""
+    return words.language is None or words.language in model.card.get("languages", ("en",))
 
 
 def _held(blocks: Iterable[Wave], most: int) -> tuple[Wave, Iterator[Wave] | None]:
