@@ -236,6 +236,7 @@ def without_messages() -> Iterator[None]:
 
 def load_recogniser(name: str, revision: str | None = None) -> Any:
     """A speech recogniser, by folder or hub name: transformers' pipeline, no pickles, no remote code."""
+    import torch
     from transformers import pipeline
 
     folder, _ = locate(name, revision)
@@ -248,6 +249,7 @@ def load_recogniser(name: str, revision: str | None = None) -> Any:
                 str(folder),
                 trust_remote_code=False,
                 device="cpu",
+                dtype=torch.float32,  # a CPU computes fp16, as many are stored, several times slower
                 model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:

@@ -172,6 +172,21 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_checkpoint_stored_in_fp16_runs_in_fp32(checkpoint: Path, tmp_path: Path) -> None:
+    """A CPU computes fp16 several times slower."""
+    import shutil
+
+    import torch
+    from transformers import AutoModelForCTC
+
+    from undertone.pretrained import load_recogniser
+
+    shutil.copytree(checkpoint, tmp_path / "half")
+    AutoModelForCTC.from_pretrained(checkpoint, dtype=torch.float16).save_pretrained(tmp_path / "half")
+    model = load_recogniser(str(tmp_path / "half")).model
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
 def test_a_checkpoint_aligns_every_word_in_order(checkpoint: Path) -> None:
     from undertone.alignment.ctc import CtcAligner, CtcConfig
 

@@ -198,6 +198,18 @@ def test_saving_and_loading_is_identity(folders: dict[str, Path], tune: str, tmp
     assert torch.equal(again.system(batch).logits, tuned(batch).logits)
 
 
+@pytest.mark.parametrize("name", checkpoints.TEXT)
+def test_lora_adapts_queries_and_values_of_every_text_network(name: str, tmp_path: Path) -> None:
+    """DeBERTa calls them query_proj and value_proj."""
+    folder = checkpoints.make(checkpoints.TEXT[name], tmp_path / "network")
+    tower = TextTower(load_text(str(folder)).model, TuneConfig(tune="lora"))
+    learning = {n: p for n, p in tower.named_parameters() if p.requires_grad}
+    tower(torch.tensor([[2, 7, 8, 3]]), torch.tensor([4])).square().sum().backward()
+    moved = {n for n, p in learning.items() if p.grad is not None and p.grad.abs().sum() > 0}
+    second = {n for n in learning if "lora_B" in n}  # lora_A gets a gradient once B is no longer zero
+    assert len(second) == 2 * len(tower.stack) and moved == second
+
+
 def test_what_cannot_be_tuned_says_so() -> None:
     with pytest.raises(ModelError, match="extract its features instead"):
         SpeechTower(torch.nn.Linear(2, 2), TuneConfig())

@@ -43,6 +43,7 @@ def extract(
     precision: Annotated[str, typer.Option(help="auto | fp32 | bf16")] = "auto",
     keep: Annotated[str, typer.Option(help="What the store keeps: fp32 | fp16")] = "fp32",
     runtime: Annotated[str, typer.Option(help="torch | openvino | onnx")] = "torch",
+    window: Annotated[str, typer.Option(help="Whisper: clip | full (30 s, as published).")] = "clip",
     device: Annotated[str, typer.Option(help="cpu | cuda")] = "cpu",
     revision: Annotated[str | None, typer.Option(help="The speech network's branch, tag or commit.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes, one thread each; 0: one a core.", min=0)] = 1,
@@ -65,7 +66,7 @@ def extract(
         raise ConfigError("nothing to extract: name --speech (acoustic needs no download), --text or both")
     shared: dict[str, Any] = {"precision": precision, "keep": keep, "device": device}
     index: int | str = int(layer) if layer.lstrip("-").isdigit() else layer
-    own = {"name": speech, "layer": index, "runtime": runtime, "revision": revision}
+    own = {"name": speech, "layer": index, "runtime": runtime, "revision": revision, "window": window}
     encoders = (own | shared if speech else None, {"name": text, **shared} if text else None)
     if workers is not None:
         from undertone.scale.extract import extract as place

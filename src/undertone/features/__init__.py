@@ -10,7 +10,7 @@ ENCODERS: dict[str, str] = {
     "wavlm": "speech · WavLM (microsoft/wavlm-base-plus, microsoft/wavlm-large, …)",
     "data2vec-audio": "speech · data2vec audio (facebook/data2vec-audio-base, …)",
     "wav2vec2-bert": "speech · w2v-BERT 2.0 (facebook/w2v-bert-2.0)",
-    "whisper": "speech · the encoder of Whisper (openai/whisper-base, …), fixed 30 s windows",
+    "whisper": "speech · the encoder of Whisper (openai/whisper-base, …), at the clip's length or 30 s",
     "subword": "text · a small subword vocabulary fitted inside the fold; its embeddings live in the model",
     "bert": "text · BERT and kin with a fast tokenizer (bert-base-uncased, MiniLM, …)",
     "roberta": "text · RoBERTa (roberta-base, …)",

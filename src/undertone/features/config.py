@@ -25,6 +25,7 @@ __all__ = [
     "TextConfig",
     "PrecisionOption",
     "check_device",
+    "Window",
     "choose_precision",
 ]
 
@@ -36,6 +37,7 @@ Layer = int | Literal["last", "weighted"]
 """One hidden state, the last, or all of them."""
 Runtime = Literal["torch", "openvino", "onnx"]
 PrecisionOption = Literal["auto", "fp32", "bf16"]
+Window = Literal["clip", "full"]
 
 
 class LongClips(Config):
@@ -95,6 +97,9 @@ class SpeechConfig(Config):
     """Numbers the store keeps."""
     runtime: Runtime = "torch"
     """Engine that runs the network on the CPU."""
+    window: Window = "clip"
+    """What Whisper gets: ``clip``, the clip and silence up to the next of a few fixed lengths; ``full``, the
+    clip and silence up to 30 s, as published. Every other network takes a clip at its own length."""
     device: str = "cpu"
     """``cpu``, ``cuda``, ``cuda:1`` …"""
     batch_frames: int = Field(6_000, ge=1)

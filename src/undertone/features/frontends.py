@@ -23,10 +23,14 @@ from undertone.types import FrameClock
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["Convolutions", "Filterbanks", "Frontend", "Spectrogram"]
+__all__ = ["LENGTHS", "Convolutions", "Filterbanks", "Frontend", "Spectrogram"]
 
 BLOCK = 20 * 16_000
 """Samples the convolutional frontend takes at once; 512 channels at 3.2 kHz make 130 MB of it."""
+
+LENGTHS = (2, 4, 6, 8, 12, 16, 20, 25)
+"""Seconds to which a clip for Whisper is padded with silence; a longer clip fills the network's own 30 s.
+Few, so that clips meet in batches of equal length; most utterances of speech corpora last 2 to 8 s."""
 
 
 class Frontend:
@@ -36,10 +40,8 @@ class Frontend:
     clock: FrameClock
     receptive: int
     """Samples that one frame sees: the least a clip can have."""
-    window: int | None = None
-    """Samples of the fixed window the network insists on, if it does."""
-    body_frames = 0
-    """Features the body is given for such a window."""
+    lengths: tuple[int, ...] = ()
+    """Where the network takes no mask: the numbers of samples that a wave may have, ascending."""
 
     def __call__(self, wave: Wave, dtype: torch.dtype) -> Tensor:
         """(T, F) of one whole clip."""
@@ -170,7 +172,7 @@ class Filterbanks(Frontend):
 
 
 class Spectrogram(Frontend):
-    """Whisper: log-mel of a fixed window (30 s in the published ones), padded with silence."""
+    """Whisper: log-mel of a wave that already has one of ``lengths``; the longest is the published 30 s."""
 
     def __init__(self, pretrained: Pretrained) -> None:
         self.extractor = pretrained.processor
@@ -181,16 +183,17 @@ class Spectrogram(Frontend):
         stride, receptive = _geometry([encoder.conv1, encoder.conv2])
         self.stride = stride * hop
         self.receptive = 1
-        self.window = int(encoder.config.max_source_positions) * self.stride
+        longest = int(encoder.config.max_source_positions) * self.stride
+        lengths = (seconds * self.rate // self.stride * self.stride for seconds in LENGTHS)
+        self.lengths = (*(n for n in lengths if n < longest), longest)
         offset = (receptive - 1) / 2 - encoder.conv1.padding[0] - encoder.conv2.padding[0]
         self.clock = FrameClock(hop=self.stride / self.rate, offset=offset * hop / self.rate)
         self.dim = int(pretrained.processor.feature_size)
-        self.body_frames = self.window // hop
 
     def __call__(self, wave: Wave, dtype: torch.dtype) -> Tensor:
-        assert self.window is not None and len(wave) <= self.window
+        assert len(wave) in self.lengths
         features = self.extractor(
-            wave, sampling_rate=self.rate, return_tensors="np", padding="max_length", max_length=self.window
+            wave, sampling_rate=self.rate, return_tensors="np", padding="max_length", max_length=len(wave)
         )
         return _moved(features.input_features[0].T, self.device, dtype)
 

@@ -33,7 +33,7 @@ from undertone.pretrained import Pretrained, architecture, load_speech
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["FAMILIES", "Body", "Family", "PretrainedSpeech"]
+__all__ = ["FAMILIES", "Body", "Family", "PretrainedSpeech", "whisper_states"]
 
 GROUP = 64
 """On a GPU: clips decoded together, from which batches of like length are made."""
@@ -54,7 +54,7 @@ FAMILIES: dict[str, Family] = {
     "wavlm": Family(Convolutions, pads=True),
     "data2vec-audio": Family(Convolutions, pads=False),  # five position convolutions leak across the mask
     "wav2vec2-bert": Family(Filterbanks, pads=True),
-    "whisper": Family(Spectrogram, pads=False),  # all clips fill the same window: lengths are equal
+    "whisper": Family(Spectrogram, pads=False),  # takes no mask; a few fixed lengths, so many are equal
 }
 """By transformers' name of the architecture. Each is held to the contract by the same test."""
 
@@ -78,6 +78,11 @@ class PretrainedSpeech:
         pretrained.model.to(self.device, self.dtype)
         family = FAMILIES[pretrained.kind]
         self.frontend = family.frontend(pretrained)
+        self.lengths = self.frontend.lengths[-1:] if config.window == "full" else self.frontend.lengths
+        if config.window == "full" and not self.lengths:
+            raise ConfigError(
+                f"window = 'full' is for Whisper: {config.name} ({pretrained.kind}) takes any length"
+            )
         self.body = Body(pretrained, config.layer)
         self._run_body: Callable[..., Tensor] = self.body
         if config.runtime != "torch":
@@ -91,7 +96,8 @@ class PretrainedSpeech:
 
     def _determining(self, weights: str) -> dict[str, Any]:
         """Everything that makes the numbers what they are."""
-        return {
+        fixed = {"lengths": list(self.lengths)} if self.lengths else {}
+        return fixed | {
             "code": CODE,
             "weights": weights,
             "layer": self.body.layer,
@@ -109,16 +115,17 @@ class PretrainedSpeech:
         if isinstance(self.frontend, Convolutions):
             samples = self.frontend.receptive + (frames - 1) * self.frontend.stride
             self.frontend.run = engines.convert(self.frontend.stack, (1, samples), 1, runtime, precision)
-        frames = frames if self.frontend.window is None else self.frontend.body_frames
-        axis = 1 if self.frontend.window is None else None
+        axis: int | None = 1
+        if len(self.lengths) == 1:
+            frames, axis = len(self.frontend(np.zeros(self.lengths[0], np.float32), torch.float32)), None
         self._run_body = engines.convert(self.body, (1, frames, self.frontend.dim), axis, runtime, precision)
 
     @torch.inference_mode()
     def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Frames (T, D), or layers (K, T, D), of each wave."""
         checked = [checked_wave(wave) for wave in waves]
-        if self.frontend.window is not None:
-            return [self._windowed_waves(wave) for wave in checked]
+        if self.lengths:
+            return [checked_frames(x, self.name) for x in self._of_fixed_lengths(checked)]
         features = [self.frontend(wave, self.dtype) for wave in checked]
         frames: list[NDArray[np.float32] | None] = [None] * len(features)
         limit = round(self.config.long.above / self.clock.hop)
@@ -162,18 +169,26 @@ class PretrainedSpeech:
         ]
         return np.concatenate(parts, axis=-2)
 
-    def _windowed_waves(self, wave: Wave) -> NDArray[np.float32]:
-        """A network of a fixed window (Whisper): each window padded with silence, its frames cut."""
-        assert self.frontend.window is not None
+    def _of_fixed_lengths(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
+        """Whisper's frames: each clip, or window of a long one, with silence after it; its frames are cut."""
         hop = round(self.clock.hop * self.rate)
-        size = self.frontend.window // hop
+        size = self.lengths[-1] // hop
         overlap = min(round(self.config.long.overlap / self.clock.hop), (size - 1) // 2)
-        parts = []
-        for window, keep in windows(-(-len(wave) // hop), size, overlap):
-            features = self.frontend(wave[window.start * hop : window.stop * hop], self.dtype)
-            out = self._bodies([features])[0]
-            parts.append(out[..., keep.start - window.start : keep.stop - window.start, :])
-        return np.concatenate(parts, axis=-2)
+        features, kept, counts = [], [], []
+        for wave in waves:
+            spans = windows(-(-len(wave) // hop), size, overlap)
+            counts.append(len(spans))
+            for window, keep in spans:
+                part = wave[window.start * hop : window.stop * hop]
+                length = next(n for n in self.lengths if n >= len(part))
+                features.append(self.frontend(np.pad(part, (0, length - len(part))), self.dtype))
+                kept.append(slice(keep.start - window.start, keep.stop - window.start))
+        parts: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(features)
+        for batch in self._batches([len(x) for x in features]):
+            for row, out in zip(batch, self._bodies([features[row] for row in batch]), strict=True):
+                parts[row] = np.ascontiguousarray(out[..., kept[row], :])
+        ends = np.cumsum(counts)
+        return [np.concatenate(parts[end - n : end], axis=-2) for end, n in zip(ends, counts, strict=True)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PretrainedSpeech, (self.config,)
@@ -198,16 +213,16 @@ class Body(nn.Module):
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, T, F) with mask (B, T) → (B, T, D), or (B, K, T, D) for ``weighted``."""
         states: list[Tensor] = []
+        last: Tensor
         with self._collecting(states):
             if self.project is None:
-                out = self.encoder(features.transpose(1, 2))
+                last = whisper_states(self.encoder, features)
             else:
                 hidden = self.project(features)
                 hidden = hidden[0] if isinstance(hidden, tuple) else hidden
                 with warnings.catch_warnings():  # WavLM adds a float bias to a boolean mask
                     warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-                    out = self.encoder(hidden, attention_mask=mask)
-        last: Tensor = out.last_hidden_state
+                    last = self.encoder(hidden, attention_mask=mask).last_hidden_state
         if self.layer == "last":
             return last
         return torch.stack([*states, last], 1) if self.layer == "weighted" else states[-1]
@@ -234,6 +249,21 @@ class Body(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+def whisper_states(encoder: Any, mel: Tensor) -> Tensor:
+    """(B, T, D) from log-mel (B, 2T, F): transformers' forward of Whisper's encoder, which takes 30 s alone.
+
+    A shorter input has the position embeddings of its own length, the first T of 1,500.
+    """
+    hidden = nn.functional.gelu(encoder.conv1(mel.transpose(1, 2)))
+    hidden = nn.functional.gelu(encoder.conv2(hidden)).transpose(1, 2)
+    hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
+    for block in encoder.layers:
+        hidden = block(hidden, None)
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+    normal: Tensor = encoder.layer_norm(hidden)
+    return normal
 
 
 def _load(name: str, revision: str | None = None) -> Pretrained:

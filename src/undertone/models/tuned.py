@@ -31,6 +31,15 @@ from undertone.types import Tier
 __all__ = ["SpeechTower", "TextTower", "TuneConfig", "Tuned"]
 
 
+PROJECTIONS = (
+    *("q_proj", "v_proj"),  # wav2vec 2.0 and kin
+    *("query", "value"),  # BERT, RoBERTa
+    *("q_lin", "v_lin"),  # DistilBERT
+    *("query_proj", "value_proj"),  # DeBERTa
+)
+"""Names of attention's maps to queries and values, which ``lora`` adapts."""
+
+
 class TuneConfig(Config):
     """How much of an encoder learns."""
 
@@ -326,7 +335,9 @@ def _with_lora(model: Any, rank: int) -> Any:
     except ImportError:
         raise MissingExtra("tune = 'lora'", "lora") from None
     names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    targets = [n for n in ("q_proj", "v_proj", "query", "value", "q_lin", "v_lin") if n in names]
+    targets = [name for name in PROJECTIONS if name in names]
+    if not targets:
+        raise ModelError(f"{type(model).__name__}: lora does not know its attention's maps")
     with warnings.catch_warnings():  # peft uses a name of transformers that will change
         warnings.simplefilter("ignore", FutureWarning)
         return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))
