@@ -61,7 +61,7 @@ class TextTraining(Config):
     smoothing: float = Field(0.05, ge=0.0, lt=1.0)
     emotions: float = Field(7.0, ge=0.0)
     """Weight of the 28 emotions beside the four classes."""
-    averaging: float = Field(4.0, ge=0.0)
+    averaging: float = Field(8.0, ge=0.0)
     """As ``TrainingConfig.averaging``."""
     validation: PositiveInt = 3000
     """Training sentences that are kept for validation: they choose the epoch and the temperature."""
