@@ -6,7 +6,6 @@ other clip.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from undertone import audio
 from undertone.config import fingerprint
 from undertone.features.acoustic import acoustic_frames
 from undertone.features.config import AcousticConfig
+from undertone.files import write_json
 
 if TYPE_CHECKING:
     from studies.starter.clips import Spoken
@@ -107,5 +107,5 @@ def _kept(
         starts = ends - np.array(lengths)
         np.save(folder / "edges.npy", np.concatenate([starts, ends[:, -1:]], 1))
         np.save(folder / "frames.npy", np.concatenate(parts))
-        whole.write_text(json.dumps({"items": items}), encoding="utf-8")
+        write_json(whole, {"items": items})
     return Variants(np.load(folder / "frames.npy", mmap_mode="r"), np.load(folder / "edges.npy"), folder)

@@ -140,7 +140,8 @@ def train_part(place: Place, part: str) -> None:
         write_json(place.part(part) / "fold.json", {**ids, "goemotions": "dev"}, indent=1)
         recorded = [spoken.get(i, 0) for i in tested]
         kinds, distance = scores_of(place.recipe, weights_of(place.part(part)), recorded)
-        np.savez(place.part(part) / "heard.npz", clips=np.array(tested), kinds=kinds, distance=distance)
+        with whole(place.part(part) / "heard.npz") as file:
+            np.savez(file, clips=np.array(tested), kinds=kinds, distance=distance)
 
 
 def weights_of(folder: Path) -> dict[str, Tensor]:
@@ -244,7 +245,8 @@ def train_text(place: Place) -> None:
     written, plain = torch.stack(scores).mean(0).numpy().reshape(2, len(validation), -1)
     pieces.save(place.text_file("tokenizer", ".json"))
     classes = np.array([CLASSES.index(str(sentence.label)) for sentence in validation])
-    np.savez(place.text_file("read", ".npz"), written=written, plain=plain, classes=classes)
+    with whole(place.text_file("read", ".npz")) as file:
+        np.savez(file, written=written, plain=plain, classes=classes)
     _write(done, weights)
     for state in states:
         state.unlink()
