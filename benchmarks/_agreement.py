@@ -32,6 +32,8 @@ class Clip:
     wave: Any
     words: list[tuple[float, float]]
     phones: list[tuple[float, float, str]]
+    damaged: bool
+    """Whether samples are shifted by a byte: see ``shifted_from``."""
 
 
 def clips(folder: Path, every: int) -> list[Clip]:
@@ -51,9 +53,31 @@ def clips(folder: Path, every: int) -> list[Clip]:
             audio.load(folder / m["path"]),
             [(a, b) for a, b, _ in rows["words.csv" + m["path"]]],
             rows["phones.csv" + m["path"]],
+            shifted_from(folder / m["path"]) is not None,
         )
         for m in listed
     ]
+
+
+def shifted_from(path: Path, block: int = 512) -> float | None:
+    """The second from which the samples are shifted by one byte; None where they are sound.
+
+    The published sample has such files: a byte is lost, and from there on each sample is made of halves of
+    two, a loud noise that is much smoother when it is read one byte later.
+    """
+    import soundfile
+
+    samples, rate = soundfile.read(path, dtype="int16")
+    raw = samples.astype("<i2").tobytes()
+    later = np.frombuffer(raw[1:-1], "<i2")
+
+    def rough(values: Any) -> Any:
+        whole = values[: len(values) // block * block].astype(float).reshape(-1, block)
+        return np.abs(np.diff(whole, axis=1)).mean(axis=1)
+
+    before, after = rough(samples[: len(later)]), rough(later)
+    shifted = after < 0.5 * before
+    return float(np.argmax(shifted) * block / rate) if shifted.any() else None
 
 
 FOLD = {

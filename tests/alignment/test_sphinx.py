@@ -208,6 +208,18 @@ def test_another_text_is_refused(aligner: SphinxAligner, spoken: tuple) -> None:
         aligner.align(wave, rate, "Basketball players usually exchange enormous shirts")
 
 
+def test_a_few_wrong_words_are_noticed_and_their_times_are_offered(
+    aligner: SphinxAligner, spoken: tuple
+) -> None:
+    text, wave, rate, _ = spoken
+    wrong = text.replace("leave the garden", "sell them cheap")
+    with pytest.raises(TranscriptMismatch) as refused:
+        aligner.align(wave, rate, wrong)
+    error = refused.value
+    assert error.alignment is not None and [w.text for w in error.alignment.word] == wrong.lower().split()
+    assert 0 <= error.confidence < 0.5
+
+
 def test_what_cannot_be_aligned_says_why(aligner: SphinxAligner) -> None:
     wave = np.zeros(8000, np.float32)
     for text, reason in (
@@ -252,3 +264,17 @@ def test_real_words_are_found_near_where_people_marked_them(aligner: SphinxAlign
             e for w, (a, b) in zip(alignment.word, truth, strict=True) for e in (w.start - a, w.end - b)
         ]
     assert np.median(np.abs(errors)) < 0.016 and (np.abs(errors) < 0.05).mean() > 0.85
+
+
+@pytest.mark.skipif(
+    "UNDERTONE_DATA" not in os.environ, reason="UNDERTONE_DATA is not set: no real recordings"
+)
+def test_a_right_transcript_of_a_damaged_recording_is_accepted(aligner: SphinxAligner) -> None:
+    """Its samples are shifted by one byte from 0.4 s on; the outline of the words is left."""
+    from undertone import audio
+
+    path = Path(os.environ["UNDERTONE_DATA"]) / "timit_sample" / "dr2-faem0" / "sx222.flac"
+    text = "You always come up with pathological examples."
+    assert len(aligner.align(audio.load(path), audio.RATE, text).word) == 7
+    with pytest.raises(TranscriptMismatch):
+        aligner.align(audio.load(path), audio.RATE, "Those musicians harmonize marvelously in the evening.")
