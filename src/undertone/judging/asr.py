@@ -34,11 +34,13 @@ log = logging.getLogger(__name__)
 IN_THE_BOX = "whisper-tiny.en"
 """The recogniser that ``--asr`` without a name means; it comes with the package undertone-encoders."""
 CHUNK_SECONDS = 30.0
-"""Longer recordings are recognised by transformers in overlapping pieces of this length."""
+"""Longer recordings are recognised in pieces of this length."""
 SHORTEST = 0.01
 """Seconds a word lasts at least, where a recogniser gives it none."""
-TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+TEMPERATURES = (0.0, 0.4, 0.8)
 """Decoding starts greedy; a text that repeats itself or is improbable is decoded again, less greedily."""
+TOKENS = 12.0
+"""Tokens a second at most: a text that runs away ends early."""
 FASTEST = 8.0
 """Words a second that nobody speaks for long: more is a recogniser that ran away."""
 BESIDE = ("tokenizer.json", "preprocessor_config.json")
@@ -155,6 +157,7 @@ class Whisper:
             condition_on_previous_text=False,  # a text that ran away would carry on in the next piece
             vad_filter=True,
             word_timestamps=True,
+            max_new_tokens=20 + round(TOKENS * min(len(wave) / audio.RATE, CHUNK_SECONDS)),
         )
         words = [
             Segment(word.word.strip(), float(word.start), float(word.end))
