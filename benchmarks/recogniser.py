@@ -3,7 +3,7 @@
     UNDERTONE_DATA=… python benchmarks/recogniser.py [--quick] [--model DIR|NAME]
 
 TIMIT's shared sentences (8 speakers), one thread, greedy: word error rate, seconds of processor time, and the
-slowest clip beside the median one. The opponents are the engine called directly (word errors) and the pipeline
+slowest clip beside the median one. The opponents: the engine called directly (word errors), and the pipeline
 of transformers with the same network (time, on a few clips). Silence, noise and tones must give no words.
 """
 
