@@ -66,9 +66,9 @@ def test_a_gpu_that_is_not_there_is_one_line_and_status_1(tmp_path: Path) -> Non
 
 
 def test_a_users_error_is_one_line_and_status_1() -> None:
-    done = undertone("list", "wishes")
+    done = undertone("show", "wishes.jsonl")
     assert done.returncode == 1
-    assert done.stderr == ("undertone: cannot list 'wishes': there are corpora, encoders, systems, models\n")
+    assert done.stderr == "undertone: wishes.jsonl: no such manifest; `undertone prepare` makes one\n"
     assert done.stdout == ""
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from undertone import splits
-from undertone.errors import ProtocolError
+from undertone.errors import ProtocolError, UsageError
 from undertone.splits import PARTS, Split
 from undertone.types import Utterance
 
@@ -172,7 +172,7 @@ def test_a_random_split_must_be_asked_for_by_name_and_is_stamped() -> None:
     split = splits.make(alone(), "leaky-random-utterance")
     assert set(split.stamps) == {splits.LEAKING, splits.SPEAKERS}
     assert sorted(i for fold in split.folds for i in fold.test) == sorted(u.id for u in alone())
-    with pytest.raises(ProtocolError, match="there are: loso, lospo"):
+    with pytest.raises(UsageError, match="there are: loso, lospo"):
         splits.make(alone(), "random")
 
 

@@ -19,15 +19,15 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from undertone.errors import ConfigError
+from undertone.errors import ConfigError, nearest_name
 
-__all__ = ["Config", "apply_overrides", "dump_toml", "fingerprint", "load_toml"]
+__all__ = ["Config", "apply_overrides", "dump_toml", "explain", "fingerprint", "load_toml"]
 
 
 class Config(BaseModel):
@@ -44,31 +44,100 @@ class Config(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             prefix = f"{where}: " if where else ""
-            raise ConfigError(prefix + "; ".join(_explain(cls, e) for e in error.errors())) from None
+            raise ConfigError(prefix + explain(error, _tree(cls, values))) from None
 
     def plain(self) -> dict[str, Any]:
         """Plain JSON-able values, defaults included."""
         return self.model_dump(mode="json")
 
 
-def _explain(cls: type[BaseModel], error: Mapping[str, Any]) -> str:
-    path = [str(part) for part in error["loc"]]
-    if error["type"] != "extra_forbidden":
-        return f"{'.'.join(path) or 'value'}: {error['msg']}"
-    known = _fields_at(cls, path[:-1])
-    near = get_close_matches(path[-1], known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(sorted(known))}"
-    return f"unknown key '{'.'.join(path)}': {hint}"
+Tree = dict[str, Any]
+"""The keys that there are: a table's keys in their turn, None for a value."""
+
+PLAIN = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid string": "text",
+    "a valid boolean": "true or false",
+    "a valid list": "a list",
+    "a valid tuple": "a list",
+    "a valid dictionary": "a table",
+}
+"""Pydantic's words and ours."""
 
 
-def _fields_at(cls: type[BaseModel], path: Iterable[str]) -> list[str]:
-    for part in path:
-        field = cls.model_fields.get(part)
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            break
-        cls = inner
-    return list(cls.model_fields)
+def explain(error: ValidationError, known: Tree | None = None) -> str:
+    """What is wrong with some values, in one line: each key, what it should be, what it is."""
+    unknown: list[str] = []
+    wrong: dict[str, tuple[list[str], Any]] = {}
+    for one in error.errors():
+        path = [str(part) for part in one["loc"]]
+        if one["type"] == "extra_forbidden":
+            unknown.append(_unknown(path, known or {}))
+            continue
+        key = ".".join(_placed(path, known or {})) or "value"
+        wrong.setdefault(key, ([], one["input"]))[0].append(_wanted(one["msg"]))
+    return "; ".join([*unknown, *(_wrong(key, wanted, value) for key, (wanted, value) in wrong.items())])
+
+
+def _wanted(message: str) -> str:
+    """Pydantic's message as ``should be …``, without what went on inside."""
+    text = message.removeprefix("Input ").removeprefix("Value error, ").partition(", unable to parse")[0]
+    text = "is missing" if text == "Field required" else text
+    for theirs, ours in PLAIN.items():
+        text = text.replace(theirs, ours)
+    return text.partition(", got a number with")[0]
+
+
+def _wrong(key: str, wanted: list[str], value: Any) -> str:
+    """``key: should be a or b, not value``: of a union's branches, one line."""
+    if not all(text.startswith("should ") for text in wanted):
+        return f"{key}: {'; '.join(dict.fromkeys(wanted))}"
+    first, *more = dict.fromkeys(wanted)
+    text = " or ".join([first, *(one.removeprefix("should be ") for one in more)])
+    return f"{key}: {text}" + (f", not {value!r}" if isinstance(value, str | int | float) else "")
+
+
+def _placed(path: list[str], known: Tree) -> list[str]:
+    """A key's path without the branches of a union, which pydantic writes behind it."""
+    for index, part in enumerate(path):
+        if part not in known:
+            more = takewhile(str.isdecimal, path[index:])
+            return [*path[:index], *more] if index else path
+        known = known[part] or {}
+    return path
+
+
+def _unknown(path: list[str], known: Tree) -> str:
+    """An unknown key, and the key that was meant: of the same name in another table, or the most alike."""
+    *above, last = path
+    level = known
+    for part in above:
+        level = level.get(part) or {}
+    elsewhere = [place for place in _places(known) if place[-1] == last]
+    near = nearest_name(last, level)
+    meant = elsewhere or ([[*above, near]] if near else [])
+    hint = " or ".join(f"'{'.'.join(place)}'" for place in meant)
+    keys = ", ".join(sorted(level))
+    return f"unknown key '{'.'.join(path)}': " + (f"did you mean {hint}?" if hint else f"known keys: {keys}")
+
+
+def _places(known: Tree, above: tuple[str, ...] = ()) -> Iterable[list[str]]:
+    for key, inner in known.items():
+        yield [*above, key]
+        yield from _places(inner or {}, (*above, key))
+
+
+def _tree(cls: type[BaseModel], values: Mapping[str, Any]) -> Tree:
+    """The keys of a class and of the classes inside it; of a value that is built already, those it has."""
+    tree: Tree = {}
+    for name, field in cls.model_fields.items():
+        given = values.get(name)
+        inner = type(given) if isinstance(given, BaseModel) else field.annotation
+        table = isinstance(inner, type) and issubclass(inner, BaseModel)
+        below = given if isinstance(given, Mapping) else {}
+        tree[name] = _tree(inner, below) if table else None  # type: ignore[arg-type]
+    return tree
 
 
 def load_toml(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
     UndertoneError
     ├── ConfigError          a recipe, an option or an override is wrong
+    │   └── UsageError       an argument names something that there is none of (exit status 2)
     ├── DataError            something on disk is not what it should be
     │   ├── AudioError       a recording cannot be read
     │   ├── CorpusError      a corpus folder is not laid out as its release is
@@ -22,6 +23,7 @@ mistake is an ``assert`` or a built-in exception and keeps its traceback.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -45,7 +47,11 @@ __all__ = [
     "TrainingError",
     "TranscriptMismatch",
     "UndertoneError",
+    "UsageError",
+    "install_line",
     "nearest",
+    "nearest_name",
+    "no_such",
 ]
 
 
@@ -58,8 +64,23 @@ def nearest(name: str, known: Iterable[str]) -> str:
     '; there are: concat, unison'
     """
     names = list(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
-    return f": did you mean '{near[0]}'?" if near else f"; there are: {', '.join(names)}"
+    near = nearest_name(name, names)
+    return f": did you mean '{near}'?" if near else f"; there are: {', '.join(names)}"
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The name that is most like a mistyped one, where one is like it."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return near[0] if near else None
+
+
+def no_such(what: str, name: str, known: Iterable[str]) -> str:
+    """The message for a name that is none of those there are.
+
+    >>> no_such("engine", "rya", ["local", "ray"])
+    "no engine 'rya': did you mean 'ray'?"
+    """
+    return f"no {what} '{name}'{nearest(name, known)}"
 
 
 class UndertoneError(Exception):
@@ -68,6 +89,10 @@ class UndertoneError(Exception):
 
 class ConfigError(UndertoneError):
     """A recipe, an option or an override is wrong."""
+
+
+class UsageError(ConfigError):
+    """An argument or an option of a command names something that there is none of."""
 
 
 class DataError(UndertoneError):
@@ -127,6 +152,30 @@ class MissingExtra(UndertoneError):
     """A feature whose optional dependency is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs the extra '{extra}': pip install 'undertone[{extra}]'")
+        super().__init__(f"{feature} needs the extra '{extra}': {install_line(extra)}")
         self.feature = feature
         self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        """As errors of worker processes come back: built from what it was built from."""
+        return MissingExtra, (self.feature, self.extra)
+
+
+def install_line(extra: str) -> str:
+    """The command that installs an extra's packages, by their own names: undertone may be on no index."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        stated = requires("undertone") or []
+    except PackageNotFoundError:  # run from a checkout that nobody installed
+        stated = []
+    of_extra = [line.partition(";")[0].strip() for line in stated if f"extra == '{extra}'" in _plain(line)]
+    packages: list[str] = []
+    for name in of_extra:  # an extra may name another one: undertone[espeak]
+        inner = re.fullmatch(r"undertone\[(.+)\]", name)
+        packages += install_line(inner[1]).split()[2:] if inner else [f"'{name}'"]
+    return f"pip install {' '.join(packages)}" if packages else f"pip install -e '.[{extra}]'"
+
+
+def _plain(requirement: str) -> str:
+    return requirement.replace('"', "'").replace("extra=='", "extra == '")

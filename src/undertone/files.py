@@ -10,10 +10,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import secrets
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,8 +28,11 @@ from typing import Any
 from undertone.errors import OutputError
 
 __all__ = [
+    "log_plainly",
     "locked",
     "one_thread",
+    "refusal",
+    "refuse_place",
     "spawned_pool",
     "whole",
     "whole_folder",
@@ -55,10 +60,34 @@ def whole(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    except Exception as error:
+        if not isinstance(error, OSError) and "(os error " not in str(error):  # as Rust's libraries write it
+            raise
+        raise OutputError(f"{path}: cannot be written: {_reason(error)}") from error
     finally:
         _remove(part)
+
+
+def refuse_place(path: Path, folder: bool = False) -> None:
+    """Refuse a place where no file (or ``folder``) can be written, before the work for it is done."""
+    if path.is_dir() and not folder:
+        raise OutputError(f"{path}: is a folder; name a file in it")
+    if path.is_file() and folder:
+        raise OutputError(f"{path}: is a file; name a folder")
+    stands = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if stands.is_file() and stands != path.absolute():
+        raise OutputError(f"{path}: cannot be written: {stands} is a file")
+    if not os.access(stands, os.W_OK):
+        raise OutputError(f"{path}: cannot be written: {stands} is read-only")
+
+
+def refusal(error: OSError) -> str:
+    """What the system refused, in one line that begins with the path where it names one."""
+    return f"{error.filename}: {_reason(error)}" if error.filename is not None else _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _remove(part: Path) -> None:
@@ -195,6 +224,31 @@ def _runs(pid: int) -> bool:
     return True
 
 
+class _Once(logging.Filter):
+    """Lets a message pass once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = text not in self.passed
+        self.passed.add(text)
+        return new
+
+
+def log_plainly(level: int) -> None:
+    """Messages from ``level`` on go to stderr as ``undertone: message``, each once; with ``level`` below
+    warnings all of them, with their levels and places."""
+    handler = logging.StreamHandler(sys.stderr)
+    if level >= logging.WARNING:
+        handler.addFilter(_Once())
+    form = "%(message)s" if level >= logging.WARNING else "%(levelname)s %(name)s: %(message)s"
+    handler.setFormatter(logging.Formatter(f"undertone: {form}"))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
 def one_thread(threads: int = 1) -> None:
     """This process computes with so many threads: busy processes on the same cores slow each other down."""
     for name in THREADS:
@@ -213,18 +267,22 @@ def spawned_pool(
 ) -> Iterator[ProcessPoolExecutor]:
     """A pool of spawned processes of one thread each; ``start(*args)`` runs first in each of them.
 
-    ``tasks_each``: a process is replaced after so many tasks. Left by an error or Ctrl-C, the pool drops the
-    tasks that have not begun.
+    ``tasks_each``: a process is replaced after so many tasks. Left by an error or Ctrl-C, the pool ends its
+    processes: what they wrote is whole or absent.
     """
+    level = logging.getLogger().getEffectiveLevel()
     pool = ProcessPoolExecutor(
-        max(1, processes), get_context("spawn"), _start, (start, args), max_tasks_per_child=tasks_each
+        max(1, processes), get_context("spawn"), _start, (level, start, args), max_tasks_per_child=tasks_each
     )
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))  # inherited: NumPy reads them before ``_start`` runs
     try:
         yield pool
     except BaseException:
+        workers = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.terminate()
         raise
     finally:
         for name, value in before.items():
@@ -232,7 +290,9 @@ def spawned_pool(
     pool.shutdown()
 
 
-def _start(start: Callable[..., object] | None, args: tuple[Any, ...]) -> None:
+def _start(level: int, start: Callable[..., object] | None, args: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    log_plainly(level)
     one_thread()
     if start is not None:
         start(*args)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from undertone.errors import LabelError
+from undertone.errors import LabelError, no_such
 
 __all__ = ["CLASSES", "LABEL_SETS", "LabelSet", "in_order", "label_set"]
 
@@ -143,4 +143,4 @@ def label_set(name: str) -> LabelSet:
     try:
         return LABEL_SETS[name]
     except KeyError:
-        raise LabelError(f"no label set '{name}'; there are: {', '.join(LABEL_SETS)}") from None
+        raise LabelError(no_such("label set", name, LABEL_SETS)) from None

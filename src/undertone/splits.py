@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from undertone.config import fingerprint
-from undertone.errors import ProtocolError
+from undertone.errors import ProtocolError, UsageError, no_such
 from undertone.files import write_json
 from undertone.types import Utterance
 
@@ -113,7 +113,7 @@ def make(
     ``refuse=False`` returns them, stamped, for the audit.
     """
     if protocol not in PROTOCOLS:
-        raise ProtocolError(f"no protocol '{protocol}'; there are: {', '.join(PROTOCOLS)}")
+        raise UsageError(no_such("protocol", protocol, PROTOCOLS))
     if level == "dialogue" and protocol not in ("loso", "fixed"):
         raise ProtocolError(f"at the dialogue level '{protocol}' would cut conversations; use 'loso'")
     ordered = sorted(utterances, key=lambda u: u.id)
@@ -142,7 +142,10 @@ def _loso(utterances: Group, options: _Options) -> Made:
     sessions = _by(utterances, "session", "loso")
     names = sorted(sessions, key=_natural)
     if len(names) < 3:
-        raise ProtocolError(f"loso needs 3 sessions (test, validation, training), there are {len(names)}")
+        raise ProtocolError(
+            f"loso needs 3 sessions (test, validation, training), there are {len(names)}"
+            + _instead(utterances)
+        )
     shift = 1 + options.seed % (len(names) - 1)
     folds = []
     for index, name in enumerate(names):
@@ -238,8 +241,15 @@ def _by(utterances: Group, what: str, protocol: str) -> dict[str, Group]:
     if None in groups:
         lacking = groups[None]  # type: ignore[index]
         first = f"{len(lacking)} have none, first '{lacking[0].id}'"
-        raise ProtocolError(f"{protocol} needs the {what} of every utterance; {first}")
+        raise ProtocolError(f"{protocol} needs the {what} of every utterance; {first}{_instead(utterances)}")
     return dict(groups)
+
+
+def _instead(utterances: Group) -> str:
+    """What can be done without sessions: the protocols that go by speakers, where these are known."""
+    if any(u.speaker is None for u in utterances):
+        return "; a table's column becomes the speaker by --map COLUMN=speaker"
+    return "; lospo and kfold-speaker need speakers alone (crossval: --set protocol.split=kfold-speaker)"
 
 
 def _connected(utterances: Group) -> list[Group]:

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,49 +14,14 @@ import pytest
 import soundfile
 
 from trees import iemocap, named
+from trees.commands import Ran, Run, failed
 from trees.sound import noise
 from undertone import audio, manifest
-from undertone.cli import main
-
-
-@dataclass(frozen=True)
-class Ran:
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command line through its own door, in this process."""
-
-    def runs(*words: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["undertone", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return Ran(int(left.value.code or 0), said.out, said.err)
-
-    return runs
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     return iemocap.write(tmp_path / "Sprache in Gefühl" / "IEMOCAP")
-
-
-def failed(ran: Ran, *names: str) -> None:
-    """One line on stderr that names what it is about, status 1, nothing on stdout."""
-    assert ran.status == 1
-    assert ran.out == ""
-    lines = ran.err.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("undertone: "), ran.err
-    for name in names:
-        assert name in lines[0]
 
 
 def test_prepare_says_what_came_out(run: Run, tree: Path, tmp_path: Path) -> None:
@@ -136,7 +100,7 @@ def test_corpora_have_options_of_their_own(run: Run, tmp_path: Path) -> None:
     )
     failed(
         run("prepare", "cremad", root, "--out", tmp_path / "n.jsonl", "--set", "source=guessed"),
-        "cremad: option source: Input should be 'intended' or 'voted', not 'guessed'",
+        "cremad: --set source: should be 'intended' or 'voted', not 'guessed'",
     )
 
 

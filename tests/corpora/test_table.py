@@ -96,7 +96,12 @@ def test_a_cell_may_hold_line_breaks_and_commas(tmp_path: Path) -> None:
 CLIP = {"audio": "1.wav"}
 MISTAKES = {
     "audio is no file's name": ([{"audio": "."}], {}, CorpusError, r"c\.jsonl, line 1: .* has an empty name"),
-    "no audio": ([{"file": "1"}], {}, CorpusError, r"c\.jsonl, line 1: no audio: name the column by --map"),
+    "no audio": (
+        [{"file": "1"}],
+        {},
+        CorpusError,
+        r"c\.jsonl, line 1: no audio: --map COLUMN=audio",
+    ),
     "no such column": (
         [CLIP],
         {"columns": {"wer": "speaker"}},

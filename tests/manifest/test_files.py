@@ -260,7 +260,7 @@ def test_parquet_without_its_extra_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'undertone\[parquet\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'pyarrow"):
         manifest.write(tmp_path / "m.parquet", [], Meta())
     assert list(tmp_path.iterdir()) == []
 

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import platform
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,8 @@ import typer
 
 from undertone import __version__
 from undertone.cli.app import app
-from undertone.errors import ConfigError
+from undertone.cli.progress import say
+from undertone.errors import UsageError, install_line, no_such
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "espeak": ("espeakng_loader",),
@@ -76,12 +76,29 @@ def _models() -> list[dict[str, Any]]:
     return rows
 
 
-LISTS = {"corpora": _corpora, "encoders": _encoders, "systems": _systems, "models": _models}
+def _recipes() -> list[dict[str, Any]]:
+    from undertone.config import load_toml
+    from undertone.experiment.recipe import recipes_folder, shipped_recipes
+
+    values = {name: load_toml(recipes_folder() / f"{name}.toml") for name in shipped_recipes()}
+    return [
+        {"name": name, "about": f"{one['system']} on {one.get('manifest', 'any manifest')}"}
+        for name, one in values.items()
+    ]
+
+
+LISTS = {
+    "corpora": _corpora,
+    "encoders": _encoders,
+    "systems": _systems,
+    "recipes": _recipes,
+    "models": _models,
+}
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="corpora | encoders | systems | models")],
+    what: Annotated[str, typer.Argument(help="corpora | encoders | systems | recipes | models")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
     """List what there is to choose from.
@@ -89,7 +106,7 @@ def list_(
     Example: undertone list systems
     """
     if what not in LISTS:
-        raise ConfigError(f"cannot list '{what}': there are {', '.join(LISTS)}")
+        raise UsageError(no_such("list", what, LISTS))
     rows = LISTS[what]()
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -158,6 +175,7 @@ def doctor(
         print(json.dumps(facts, indent=2))
         return
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"undertone {facts['undertone']} · Python {facts['python']} · {facts['system']}")
@@ -168,8 +186,8 @@ def doctor(
     console.print(f"feature store: {facts['store']}")
     console.print(f"models: {', '.join(facts['models']) or 'none: `undertone demo` makes some'}")
     for extra, installed in facts["extras"].items():
-        hint = "" if installed else f"   pip install 'undertone\\[{extra}]'"
+        hint = "" if installed else f"   {escape(install_line(extra))}"
         console.print(f"  {'[green]✓[/]' if installed else '[dim]–[/]'} {extra}{hint}")
     if any(version is None for version in facts["packages"].values()):
-        print("undertone: a required package is missing; reinstall undertone", file=sys.stderr)
+        say("a required package is missing; reinstall undertone")
         raise typer.Exit(1)

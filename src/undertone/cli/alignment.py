@@ -59,13 +59,13 @@ def align(
     Example: undertone align clips.jsonl --with given --from textgrids --out aligned.jsonl
     """
     from undertone.config import apply_overrides
-    from undertone.errors import ConfigError
+    from undertone.errors import UsageError, no_such
     from undertone.experiment.align import ALIGNERS
     from undertone.experiment.align import align as run
     from undertone.experiment.aligned import AlignmentRequest
 
     if method not in ALIGNERS:
-        raise ConfigError(f"no aligner '{method}'; there are: {', '.join(ALIGNERS)}")
+        raise UsageError(no_such("aligner", method, ALIGNERS))
     settings = apply_overrides({}, option or [])
     given = str(source) if source else None
     request = AlignmentRequest(method, model, given, settings, keep_doubtful)  # type: ignore[arg-type]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.models import CommandInfo
 
 from undertone import __version__
-from undertone.errors import UndertoneError
+from undertone.errors import UndertoneError, UsageError
+from undertone.files import log_plainly, refusal
 
 __all__ = ["app", "load", "main"]
 
@@ -24,6 +26,21 @@ SUBJECTS = (
 
 ASR = "whisper-tiny.en"
 """The recogniser in the box, as ``judging.asr`` names it; repeated here, since the help must load fast."""
+
+INTERRUPTED = 130
+KEPT = {
+    "align": "utterances aligned so far are kept, the same command goes on from there",
+    "crossval": "finished folds and whole epochs are kept, the same command goes on from there",
+    "demo": "what is finished is kept, the same command goes on from there",
+    "extract": "what is encoded is kept, but for the last minute's; the same command goes on from there",
+    "predict": "what was printed stands, a file of --out is written only when it is whole",
+    "search": "finished trials are kept, the same command goes on from there",
+    "train": "what is learned up to the last whole epoch is kept, the same command goes on from there",
+}
+"""What a command that is stopped has kept, and how to go on."""
+
+_MISTYPED: Any = typer.BadParameter.__base__
+"""Typer's error for a command line with an unknown command, option or value."""
 
 app = typer.Typer(
     name="undertone",
@@ -51,7 +68,7 @@ def _common(
     ] = False,
 ) -> None:
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_plainly(level)
 
 
 def load() -> typer.Typer:
@@ -78,14 +95,49 @@ def _with_default_values(words: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Run; a user's error is one line on stderr and status 1, Ctrl-C is 130."""
+    """Run; an error is one line on stderr with status 1, a mistyped command with 2; Ctrl-C is 130."""
     try:
-        load()(_with_default_values(sys.argv[1:]))
+        words = _with_default_values(sys.argv[1:])
+        status = typer.main.get_command(load()).main(words, standalone_mode=False)
+        sys.stdout.flush()
     except UndertoneError as error:
-        print(f"undertone: {error}", file=sys.stderr)
-        if os.environ.get("UNDERTONE_TRACEBACK"):
-            raise
-        sys.exit(1)
+        status = _failed(str(error), 2 if isinstance(error, UsageError) else 1)
+    except _MISTYPED as error:
+        status = _mistyped(error)
+    except typer.Abort:
+        status = _failed("stopped; nothing was changed")
+    except OSError as error:
+        _give_up_stdout()
+        status = _failed(refusal(error))
     except KeyboardInterrupt:
-        print("undertone: interrupted", file=sys.stderr)
-        sys.exit(130)
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        kept = KEPT.get(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
+        _failed("interrupted" + (f"; {kept}" if kept else ""))
+    sys.exit(status or 0)
+
+
+def _failed(text: str, status: int = 1) -> int:
+    """The status, after a message on stderr; with UNDERTONE_TRACEBACK an error's traceback follows."""
+    print(f"undertone: {text}", file=sys.stderr)
+    if os.environ.get("UNDERTONE_TRACEBACK") and sys.exc_info()[1] is not None:
+        raise
+    return status
+
+
+def _mistyped(error: Any) -> int:
+    """Print what typer found wrong in the command line; its bare ``undertone`` shows the help instead."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    where = error.ctx.command_path if error.ctx is not None else "undertone"
+    return _failed(f"{error.format_message().rstrip('.')}; see {where} --help", 2)
+
+
+def _give_up_stdout() -> None:
+    """Drop what is left for a stdout that is full or closed: Python would try once more at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        return
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from undertone.cli.app import app
-from undertone.cli.progress import EpochBar, JobBar
+from undertone.cli.progress import EpochBar, JobBar, say
 from undertone.cli.scale import Address, Engine, Ray, workers_of
 from undertone.errors import TrainingError
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from undertone.evaluation.results import Result
     from undertone.experiment.recipe import Recipe
     from undertone.store import Store
-    from undertone.training.jobs import Failure
 
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the recipe; repeatable.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the runs.")]
@@ -129,7 +127,6 @@ def crossval(
             runner=runner,
             over=over,
         )
-    _print_failures(done.failures)
     _table([evaluate(folder) for folder in done.whole])
     if done.failures:
         raise TrainingError(f"{len(done.failures)} jobs failed; the same command does only those again")
@@ -223,7 +220,7 @@ def stress(
     from undertone.evaluation.findings import points
     from undertone.experiment.stress import stress as sweep
 
-    sweeps = sweep(run, transcripts=transcripts, watch=lambda name: print(f"· {name}", file=sys.stderr))
+    sweeps = sweep(run, transcripts=transcripts, watch=say)
     if as_json:
         print(json.dumps({"sweeps": sweeps}))
         return
@@ -255,11 +252,10 @@ def demo(
             quick=quick,
             processes=jobs or _cores(),
             overrides=set_ or [],
-            say=lambda line: print(f"· {line}", file=sys.stderr),
+            say=say,
             start=bar.start,
             watch=bar.ended,
         )
-    _print_failures(done.failures)
     _table(done.results)
     print(
         "Sizes are small so that this takes minutes on two cores; what differs from the published settings:"
@@ -270,7 +266,7 @@ def demo(
     print(f"summary: {done.summary}\nreport:  {done.report}")
     if (done.runs[-1] / "final" / "card.json").is_file():
         _predict_one(done.runs[-1], done.clip, done.words)
-    print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
+    say(f"{time.perf_counter() - began:.0f} s")
     if done.failures:
         raise TrainingError(f"{len(done.failures)} jobs failed; the same command does only those again")
 
@@ -293,11 +289,6 @@ def _store_at(folder: Path | None) -> Store:
 
 def _cores() -> int:
     return os.cpu_count() or 1
-
-
-def _print_failures(failures: Sequence[Failure]) -> None:
-    for failure in failures:
-        print(f"undertone: {failure.job.name} failed: {failure.why}", file=sys.stderr)
 
 
 def _describe(recipes: Sequence[Recipe]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from undertone.cli.app import app
-from undertone.cli.progress import bar
+from undertone.cli.progress import bar, say
 from undertone.cli.scale import Address, Engine, Ray, local_path, workers_of
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def extract(
         from undertone.scale.extract import report_of
 
         with bar("encoding") as watch:
-            done = place(manifest, store, *encoders, address=address, workers=workers, say=_note, watch=watch)
+            done = place(manifest, store, *encoders, address=address, workers=workers, say=say, watch=watch)
         report = report_of(done)
     else:
         path = local_path(manifest, "MANIFEST")
@@ -88,13 +87,9 @@ def extract(
             f"{values['wall_seconds']:.1f} s), {values['hits']} were there, {len(report.bad)} refused"
         )
     for bad in report.bad:
-        print(f"{bad.id}: {bad.why}", file=sys.stderr)
+        say(f"{bad.id}: {bad.why}")
     if report.bad and not skip_bad:
-        print(
-            f"undertone: {len(report.bad)} could not be encoded, the rest is done; "
-            "--skip-bad continues without them",
-            file=sys.stderr,
-        )
+        say(f"{len(report.bad)} could not be encoded, the rest is done; --skip-bad continues without them")
         raise typer.Exit(1)
 
 
@@ -116,13 +111,9 @@ def _extract(
     written = text_encoders.build(TextConfig.parse(text)) if text else None
     for encoder in (spoken, written):
         if encoder is not None:
-            _note(f"{encoder.name}: {getattr(encoder, 'precision', 'fp32')}")
+            say(f"{encoder.name}: {getattr(encoder, 'precision', 'fp32')}")
     workers = jobs or os.cpu_count() or 1
     return extract(utterances, Store(store), spoken, written, jobs=workers, skip_bad=True)
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 @store_app.command("path")
@@ -164,7 +155,7 @@ def verify(store: StoreOption = None) -> None:
     for one in damaged:
         print(f"{one.shard}: {one.key or 'the whole shard'}: {one.what}")
     if damaged:
-        print("undertone: damaged entries are never read; `undertone store gc` removes them", file=sys.stderr)
+        say("damaged entries are never read; `undertone store gc` removes them")
         raise typer.Exit(1)
     print(f"{opened.root}: {len(opened)} entries, all intact")
 
@@ -194,7 +185,9 @@ def clear(
 
     Example: undertone store clear --yes
     """
-    opened = _opened(store)
+    from undertone.store import Store
+
+    opened = Store(store, damaged=True)
     if not yes:
         typer.confirm(f"remove all {len(opened)} entries of {opened.root}?", abort=True)
     print(f"{_size(opened.clear())} freed")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from undertone.cli.app import app
-from undertone.cli.progress import bar, track
+from undertone.cli.progress import bar, say, track
 from undertone.cli.scale import Address, Engine, Ray, workers_of
-from undertone.errors import ConfigError, UndertoneError
+from undertone.errors import ConfigError, UndertoneError, UsageError, no_such
 
 if TYPE_CHECKING:
     from undertone.judging.clip import Recording
@@ -85,7 +85,9 @@ def predict(
 
     Example: undertone predict shards/ --model runs/mine --engine ray --out answers/
     """
+    from undertone.files import refuse_place
     from undertone.judging import inputs
+    from undertone.judging.outputs import FORMATS
 
     workers = workers_of(engine, address, ray)
     if workers is not None:
@@ -98,6 +100,10 @@ def predict(
     recordings = inputs.find(paths, text, _recogniser(asr), doubtful=align == "doubtful")
     if text is not None and len(recordings) > 1:
         raise ConfigError(f"--text is for one recording, not {len(recordings)}")
+    if form is not None and form not in FORMATS:
+        raise UsageError(no_such("format", form, FORMATS))
+    if file is not None:
+        refuse_place(file, folder=len(recordings) > 1 and form in ("textgrid", "srt"))
     judge = _predictor(model, align)
     failures: list[str] = []
     answers = _answers(judge, recordings, explain, abstain, failures)
@@ -108,7 +114,7 @@ def predict(
         _write(answers, form or _form_of(file), file, several=len(recordings) > 1)
     if failures:
         if len(recordings) > 1:
-            print(f"undertone: {len(failures)} of {len(recordings)} recordings not judged", file=sys.stderr)
+            say(f"{len(failures)} of {len(recordings)} recordings not judged")
         if not skip_bad:
             raise typer.Exit(1)
     return None
@@ -138,7 +144,7 @@ def _on_cluster(
         )
     chosen = locate(model)
     if chosen.chosen:
-        print(f"undertone: {chosen.chosen}", file=sys.stderr)
+        say(chosen.chosen)
     explain, abstain, align = options
     with bar("judging") as watch:
         account = place(
@@ -153,10 +159,10 @@ def _on_cluster(
             watch=watch,
         )
     for one in account.failed:
-        print(f"undertone: {one.id}: {one.why}", file=sys.stderr)
+        say(f"{one.id}: {one.why}")
     resumed = f" ({account.resumed} by an earlier run)" if account.resumed else ""
     failed = f", {len(account.failed)} not judged" if account.failed else ""
-    print(f"{out}: {account.utterances} utterances{resumed}{failed}", file=sys.stderr)
+    say(f"{out}: {account.utterances} utterances{resumed}{failed}")
     if account.failed and not skip_bad:
         raise typer.Exit(1)
 
@@ -185,7 +191,7 @@ def print_choice(chosen: Located) -> None:
     """Print on stderr which model was chosen where none was named, and the licence of its weights."""
     for line in (chosen.chosen, chosen.terms):
         if line:
-            print(f"undertone: {line}", file=sys.stderr)
+            say(line)
 
 
 def _answers(
@@ -201,7 +207,7 @@ def _answers(
             yield judge.judge(one, explain, threshold)
         except UndertoneError as error:
             failures.append(one.id)
-            print(f"undertone: {error}", file=sys.stderr)
+            say(error)
 
 
 def _form_of(out: Path | None) -> str:
@@ -216,8 +222,6 @@ def _write(answers: Iterable[Prediction], form: str, out: Path | None, several: 
     from undertone.files import whole
     from undertone.judging import outputs
 
-    if form not in outputs.FORMATS:
-        raise ConfigError(f"no format '{form}'; there are: {', '.join(outputs.FORMATS)}")
     if out is not None and several and form in ("textgrid", "srt"):
         for answer in answers:
             name = Path(answer.id.replace("\\", "/")).name or "clip"

@@ -1,4 +1,4 @@
-"""Progress bars on stderr, shown only when that is a terminal."""
+"""Messages on stderr, and progress bars there when that is a terminal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from undertone.training.jobs import Failure, Job
 
-__all__ = ["EpochBar", "JobBar", "bar", "track"]
+__all__ = ["EpochBar", "JobBar", "bar", "say", "track"]
 
 T = TypeVar("T")
+
+
+def say(text: object) -> None:
+    """Print a message on stderr, in the voice of all messages."""
+    print(f"undertone: {text}", file=sys.stderr)
 
 
 @contextmanager
@@ -77,6 +82,8 @@ class JobBar(_Bar):
 
     def ended(self, job: Job, failure: Failure | None) -> None:
         self.bar.update(self.task, advance=1, description=f"{job.name}{' failed' if failure else ''}")
+        if failure is not None:
+            say(f"{job.name} failed: {failure.why}")
 
 
 class EpochBar(_Bar):
@@ -98,4 +105,4 @@ class EpochBar(_Bar):
         if "validation_ua" in record:
             self.score = f"validation UA {100 * record['validation_ua']:.1f}"
         if not sys.stderr.isatty():
-            print(f"epoch {record['epoch']}: loss {record['loss']:.3f} {self.score}", file=sys.stderr)
+            say(f"epoch {record['epoch']}: loss {record['loss']:.3f} {self.score}")

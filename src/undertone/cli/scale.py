@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from undertone.cli.app import app
-from undertone.errors import ConfigError
+from undertone.errors import ConfigError, UsageError, no_such
 
 if TYPE_CHECKING:
     from undertone.scale.workers import Workers
@@ -29,7 +29,7 @@ def workers_of(engine: str, address: str | None, options: list[str] | None) -> W
     from undertone.config import apply_overrides
 
     if engine not in ("local", "ray"):
-        raise ConfigError(f"no engine '{engine}'; there are: local, ray")
+        raise UsageError(no_such("engine", engine, ("local", "ray")))
     if engine == "local":
         if address or options:
             raise ConfigError("--address and --ray are for --engine ray")

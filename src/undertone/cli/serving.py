@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +10,9 @@ import typer
 
 from undertone.cli.app import app
 from undertone.cli.prediction import Align, Model, print_choice
+from undertone.cli.progress import say
 from undertone.cli.scale import Address, Engine, Ray, workers_of
-from undertone.errors import ConfigError
+from undertone.errors import ConfigError, UsageError, no_such
 
 
 @app.command()
@@ -76,7 +76,7 @@ def serve(
     ready = load_model(chosen.path)
     words = words_for(ready, align)
     scheme = "https" if ssl_certfile else "http"
-    print(f"undertone: {ready.name} on {scheme}://{host}:{port}", file=sys.stderr)
+    say(f"{ready.name} on {scheme}://{host}:{port}")
     if workers is not None:
         from undertone.scale.deploy import serve as deploy
 
@@ -108,8 +108,11 @@ def export(
 
     Example: undertone export runs/demo/unison --to onnx
     """
+    from undertone.judging.exported import FILES
     from undertone.judging.locate import locate
     from undertone.serving.export import export as run
 
+    if to not in FILES:
+        raise UsageError(no_such("format", to, FILES))
     done = run(locate(model).path, to, out, encoders=encoders)
     print(f"{done.path}: largest difference {done.difference:.1e} (allowed {done.tolerance:.0e})")

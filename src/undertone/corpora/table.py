@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from undertone.corpora.files import read_csv, read_lines
-from undertone.errors import ConfigError, CorpusError, LabelError, MissingExtra
+from undertone.errors import ConfigError, CorpusError, LabelError, MissingExtra, no_such
 from undertone.types import Utterance
 
 __all__ = ["Table"]
@@ -49,22 +49,32 @@ class Table:
         self.label_map = label_map
         self.folder = Path(audio_root).absolute() if audio_root else self.path.parent
         self.notes: list[str] = []
+        self._free: list[str] = []
+        """The columns of the last row that are no field."""
 
     def read(self) -> Iterator[Utterance]:
         """Every row, in the order of the file."""
-        self.notes = []
+        self.notes, labelled = [], False
         for place, row in READERS[self.path.suffix.lower()](self.path):
             try:
-                yield self._utterance(row)
+                utterance = self._utterance(row)
             except ValueError as error:
                 raise CorpusError(f"{self.path}, {place}: {error}") from None
+            labelled = labelled or utterance.label is not None
+            yield utterance
+        if not labelled:
+            columns = ", ".join(self._free)
+            self.notes.append(
+                f"no labels: --map COLUMN=label names their column ({columns or 'none is left'})"
+            )
 
     def _utterance(self, row: Row) -> Utterance:
         for column in self.columns:
             if column not in row:
-                raise ValueError(f"no column '{column}'; there are: {', '.join(row)}")
+                raise ValueError(no_such("column", column, row))
         values: Row = {}
         extra: Row = {}
+        self._free = [c for c in row if c not in self.columns and ALIASES.get(c, c) not in FIELDS]
         for column, value in row.items():
             field = self.columns.get(column, ALIASES.get(column, column))
             if value is None or value == "":
@@ -76,7 +86,8 @@ class Table:
 
     def _built(self, values: Row, extra: Row) -> Utterance:
         if "audio" not in values:
-            raise ValueError("no audio: name the column by --map COLUMN=audio")
+            columns = ", ".join(column for column in self._free if column)
+            raise ValueError(f"no audio: --map COLUMN=audio names its column ({columns or 'none is left'})")
         texts = {name: str(values[name]) for name in TEXTS if name in values}
         if "id" not in texts:
             texts["id"] = Path(texts["audio"]).with_suffix("").as_posix()

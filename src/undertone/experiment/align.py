@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from undertone import audio
 from undertone import manifest as manifests
 from undertone.alignment.sources import open_source
-from undertone.errors import AlignmentError, AudioError, ConfigError, TranscriptMismatch
+from undertone.errors import AlignmentError, AudioError, ConfigError, TranscriptMismatch, UsageError, no_such
 from undertone.experiment.aligned import AlignmentRequest, Journal, Outcome
 from undertone.files import spawned_pool
 from undertone.types import DOUBT, Aligner, Utterance
@@ -70,7 +70,8 @@ def align(
     """Align every utterance of the manifest ``source`` and write the manifest ``out``."""
     began = time.monotonic()
     if request.method not in ALIGNERS:
-        raise ConfigError(f"no aligner '{request.method}'; there are: {', '.join(ALIGNERS)}")
+        raise UsageError(no_such("aligner", request.method, ALIGNERS))
+    manifests.refuse_output(out)
     manifest = manifests.read(source)
     utterances = manifest.resolved()
     out.parent.mkdir(parents=True, exist_ok=True)

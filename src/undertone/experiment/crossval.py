@@ -25,7 +25,7 @@ from undertone.experiment.material import (
 )
 from undertone.experiment.recipe import Recipe, load_recipe
 from undertone.experiment.run import FINAL, Task, run_job
-from undertone.files import locked, write_whole
+from undertone.files import locked, refuse_place, write_whole
 from undertone.models.table import SYSTEMS
 from undertone.store import Store
 from undertone.training.jobs import Failure, Job, Work, run_jobs
@@ -93,6 +93,8 @@ def crossval(
     titles = [recipe.title for recipe in recipes]
     if len(set(titles)) < len(titles):
         raise ConfigError(f"two recipes are called '{max(titles, key=titles.count)}': give one a name")
+    for recipe in recipes:
+        refuse_place(out / recipe.title, folder=True)
     features = _Shared(Store() if store is None else store, processes)  # an empty one is falsy
     with ExitStack() as stack:
         for recipe in recipes:

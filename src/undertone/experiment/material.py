@@ -94,6 +94,10 @@ def read_corpus(path: str | Path, everything: bool = False) -> LabelledCorpus:
     A manifest that many recipes share is read once, as long as it stays as it is.
     """
     path = Path(path).absolute()
+    if not path.is_file():
+        raise ManifestError(
+            f"{path}: no such manifest; `undertone prepare` makes one, --set manifest=FILE names another"
+        )
     files = [p.stat() for p in (path, sidecar(path)) if p.is_file()]
     return _read(path, everything, tuple((f.st_ino, f.st_mtime_ns, f.st_size) for f in files))
 
@@ -103,7 +107,9 @@ def _read(path: Path, everything: bool, _as_it_is: tuple[tuple[int, int, int], .
     manifest = manifests.read(path)
     labelled = [u.label for u in manifest.utterances if u.label is not None]
     if not labelled:
-        raise ManifestError(f"{path}: no utterance has a label to learn from")
+        raise ManifestError(
+            f"{path}: no utterance has a label to learn from (of a table: prepare it with --map COLUMN=label)"
+        )
     strange = manifests.unknown_labels(manifest)
     if wrong := [u for u in manifest.utterances if u.label in strange]:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""

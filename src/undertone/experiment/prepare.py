@@ -17,8 +17,9 @@ from undertone import audio
 from undertone import manifest as manifests
 from undertone.alignment.given import read_iemocap
 from undertone.audio import AudioInfo
+from undertone.config import explain
 from undertone.corpora import CORPORA
-from undertone.errors import AlignmentError, AudioError, ConfigError, CorpusError
+from undertone.errors import AlignmentError, AudioError, ConfigError, CorpusError, UsageError, no_such
 from undertone.labels import LabelSet, in_order, label_set
 from undertone.types import Corpus, Utterance
 
@@ -66,7 +67,7 @@ class _Notes:
 def open_corpus(name: str, root: Path, options: Mapping[str, Any] | None = None) -> Corpus:
     """The reader of a corpus; the error for an unknown corpus or option lists those there are."""
     if name not in CORPORA:
-        raise ConfigError(f"no corpus '{name}'; there are: {', '.join(CORPORA)}")
+        raise UsageError(no_such("corpus", name, CORPORA))
     module, _, reader = CORPORA[name][0].partition(":")
     build: Callable[..., Corpus] = getattr(import_module(module), reader)
     return build(root, **{key: _option(name, build, key, value) for key, value in (options or {}).items()})
@@ -80,7 +81,7 @@ def _option(corpus: str, build: Callable[..., Corpus], key: str, value: object) 
     try:
         return TypeAdapter(get_type_hints(build.__init__)[key]).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(f"{corpus}: option {key}: {error.errors()[0]['msg']}, not {value!r}") from None
+        raise ConfigError(f"{corpus}: --set {explain(error).replace('value', key, 1)}") from None
 
 
 def prepare(
@@ -99,11 +100,12 @@ def prepare(
     turn of the corpus' own set, ``"SET+all"`` of another. ``skip_bad`` leaves out recordings that
     cannot be read, with a note. ``watch`` may count the utterances as they pass (a progress bar).
     """
-    manifests.refuse_name(out)
+    manifests.refuse_output(out)
     reader = open_corpus(corpus, root, options)
     space, keep = _space(reader, labels)
     notes = _Notes()
-    chosen = _readable(_labelled(watch(reader.read()), space, keep), skip_bad, notes)
+    rooted = "audio_root" in inspect.signature(type(reader)).parameters
+    chosen = _readable(_labelled(watch(reader.read()), space, keep), skip_bad, notes, rooted)
     utterances = tuple(_aligned(utterance, reader, notes) for utterance in chosen)
     if not utterances:
         raise CorpusError(f"{root}: no utterance of label set '{space.name if space else labels}' in it")
@@ -155,8 +157,13 @@ def _mapped(utterance: Utterance, space: LabelSet) -> Utterance:
     return replace(utterance, label=label, votes=dict(votes), extra=extra)
 
 
-def _readable(utterances: Iterable[Utterance], skip_bad: bool, notes: _Notes) -> Iterator[Utterance]:
-    """Those whose recording can be read and holds their times; each recording is opened once."""
+def _readable(
+    utterances: Iterable[Utterance], skip_bad: bool, notes: _Notes, rooted: bool
+) -> Iterator[Utterance]:
+    """Those whose recording can be read and holds their times; each recording is opened once.
+
+    ``rooted``: the corpus has an option that names the folder of its recordings.
+    """
     seen: dict[str, AudioInfo | AudioError | None] = {}
     bad: list[str] = []
     for utterance in utterances:
@@ -169,7 +176,8 @@ def _readable(utterances: Iterable[Utterance], skip_bad: bool, notes: _Notes) ->
             yield utterance
     if bad and not skip_bad:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise AudioError(f"{bad[0]}{more}; --skip-bad leaves such recordings out")
+        root = "--set audio_root=FOLDER names the folder where its paths start, " if rooted else ""
+        raise AudioError(f"{bad[0]}{more}; {root}--skip-bad leaves such recordings out")
 
 
 def _glance(ref: str) -> AudioInfo | AudioError | None:

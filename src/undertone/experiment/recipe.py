@@ -22,7 +22,7 @@ from pydantic import Field, PositiveInt, SerializeAsAny
 
 from undertone import splits
 from undertone.config import Config, apply_overrides, fingerprint, load_toml
-from undertone.errors import ConfigError
+from undertone.errors import ConfigError, UsageError, nearest_name, no_such
 from undertone.features.config import SpeechConfig, TextConfig
 from undertone.models.system import SystemConfig
 from undertone.models.table import SYSTEMS
@@ -38,6 +38,7 @@ __all__ = [
     "load_recipe",
     "parse_recipe",
     "recipes_folder",
+    "shipped_recipes",
 ]
 
 SUBWORD = "subword"
@@ -223,12 +224,24 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     if not path.suffix and not path.exists():
         file = recipes_folder() / path.with_suffix(".toml")
         if not file.is_file():
-            known = sorted(
-                p.relative_to(recipes_folder()).with_suffix("") for p in recipes_folder().rglob("*.toml")
-            )
-            names = ", ".join(name.as_posix() for name in known)
-            raise ConfigError(f"{path}: no such file, and no recipe of that name; there are: {names}")
+            raise UsageError(_no_recipe(path.as_posix()))
     return parse_recipe(apply_overrides(load_toml(file), overrides), str(path))
+
+
+def shipped_recipes() -> list[str]:
+    """The names of the recipes that undertone brings: ``demo/unison`` …"""
+    root = recipes_folder()
+    recipes = [path for path in sorted(root.rglob("*.toml")) if "system" in load_toml(path)]
+    return [path.relative_to(root).with_suffix("").as_posix() for path in recipes]
+
+
+def _no_recipe(name: str) -> str:
+    """The message for a name that is neither a file nor a recipe: those that were probably meant."""
+    known = shipped_recipes()
+    near = nearest_name(name, known)
+    meant = [one for one in known if one.rpartition("/")[2] == name] or ([near] if near else [])
+    hint = f"did you mean {' or '.join(meant)}?" if meant else "`undertone list recipes` shows them"
+    return f"{name}: no such file, and no recipe of that name; {hint}"
 
 
 def recipes_folder() -> Path:
@@ -245,7 +258,7 @@ def _typed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     name = values.get("system")
     prefix = f"{where}: " if where else ""
     if name not in SYSTEMS:
-        raise ConfigError(f"{prefix}no system {name!r}; there are: {', '.join(SYSTEMS)}")
+        raise ConfigError(prefix + no_such("system", str(name), SYSTEMS))
     model = values.get("model", {})
     if isinstance(model, Mapping):
         model = SYSTEMS[name][1].parse(model, f"{prefix}[model]")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from undertone.errors import ConfigError, nearest
+from undertone.errors import UsageError, no_such
 from undertone.evaluation.runs import TRIAL
 from undertone.experiment.crossval import plan, reserved
 from undertone.experiment.material import gather_features, read_corpus
@@ -45,7 +45,7 @@ def train_one(
         names = [f.name for f in planned.split.folds]
         wanted = fold or names[0]
         if wanted not in names:
-            raise ConfigError(f"no fold '{wanted}'{nearest(wanted, names)}")
+            raise UsageError(no_such("fold", wanted, names))
         job = next(j for j in planned.jobs if (j.fold, j.seed) == (wanted, seed))
         if not finished(job):
             run_job(job, watch) if do is None else do(job)

@@ -108,7 +108,7 @@ def extract(
             report.audio_seconds += done.seconds
         else:
             report.bad.append(BadUtterance(done.id, done.error))
-            log.warning("%s: %s", done.id, done.error)
+            log.info("%s: %s", done.id, done.error)
     store.refresh()
     report.wall_seconds = time.perf_counter() - began
     if not skip_bad:
@@ -159,7 +159,7 @@ def _missing(
                 wanted.append(EncodeTask("speech", speech_key(utterance, speech), utterance))
             except UndertoneError as error:
                 report.bad.append(BadUtterance(utterance.id, str(error)))
-                log.warning("%s: %s", utterance.id, error)
+                log.info("%s: %s", utterance.id, error)
         if text is not None:
             wanted.append(EncodeTask("text", text_key(utterance, text), utterance))
         for task in wanted:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from undertone.alignment.textgrid import textgrid
-from undertone.errors import ConfigError
+from undertone.errors import ConfigError, UsageError, no_such
 from undertone.judging.timeline import merged
 from undertone.types import Prediction, TimelineSegment, WordScore
 
@@ -18,7 +18,7 @@ __all__ = ["FORMATS", "write"]
 def write(predictions: Iterable[Prediction], form: str) -> Iterator[str]:
     """The text of an output file, piece by piece as predictions come (jsonl and csv) or at the end."""
     if form not in FORMATS:
-        raise ConfigError(f"no format '{form}'; there are: {', '.join(FORMATS)}")
+        raise UsageError(no_such("format", form, FORMATS))
     return FORMATS[form](predictions)
 
 

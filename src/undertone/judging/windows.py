@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from undertone.errors import install_line
 from undertone.judging.settings import Segmenting
 from undertone.runtimes import RunGraph, open_onnx
 
@@ -213,7 +214,7 @@ def detector() -> SpeechDetector:
 @cache
 def _warn_once() -> None:
     log.warning(
-        "no speech detector: silence in long recordings is judged like speech; pip install 'undertone[vad]'"
+        "no speech detector: silence in long recordings is judged like speech; %s", install_line("vad")
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from undertone.errors import ConfigError, MissingExtra, TranscriptMismatch, UndertoneError
+from undertone.errors import MissingExtra, TranscriptMismatch, UndertoneError, UsageError, no_such
 from undertone.judging.clip import Model, Transcript, attached
 from undertone.judging.windows import RATE
 from undertone.types import Aligner
@@ -59,7 +59,7 @@ def words_for(model: Model, want: str = "auto") -> Words | None:
     ``doubtful`` is ``sphinx`` whose doubtful times are used as well.
     """
     if want not in ALIGN:
-        raise ConfigError(f"no aligner '{want}'; there are: {', '.join(ALIGN)}")
+        raise UsageError(no_such("aligner", want, ALIGN))
     installed = importlib.util.find_spec("pocketsphinx") is not None
     if want == "none" or (want == "auto" and not (installed and model.tiers)):
         return None

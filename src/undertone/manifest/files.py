@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from undertone.errors import ManifestError
-from undertone.files import whole, write_json
+from undertone.files import refuse_place, whole, write_json
 from undertone.manifest.meta import SCHEMA, Meta, read_meta, sidecar
 from undertone.manifest.records import from_plain, to_line, upgrade
 from undertone.types import Utterance
 
-__all__ = ["Manifest", "read", "refuse_name", "write"]
+__all__ = ["Manifest", "read", "refuse_output", "write"]
 
 SUFFIXES = (".jsonl", ".parquet")
 
@@ -37,7 +37,7 @@ class Manifest:
 def read(path: str | Path) -> Manifest:
     """The manifest of a file; a ManifestError names the file, the line and what is wrong in it."""
     path = Path(path)
-    refuse_name(path)
+    _refuse_name(path)
     if not path.is_file():
         raise ManifestError(f"{path}: no such manifest; `undertone prepare` makes one")
     meta = read_meta(path)
@@ -51,7 +51,7 @@ def write(path: str | Path, utterances: Iterable[Utterance], meta: Meta) -> None
     Audio beneath the manifest's folder is written relative to it, so that the folder can move.
     """
     path = Path(path)
-    refuse_name(path)
+    _refuse_name(path)
     folder = path.absolute().parent
     placed = [_placed(u, folder) for u in utterances]
     with whole(path) as part:
@@ -109,7 +109,13 @@ def _absolute(audio: str) -> bool:
     return Path(audio).is_absolute()
 
 
-def refuse_name(path: Path) -> None:
+def refuse_output(path: Path) -> None:
+    """Refuse a place where no manifest can be written, before the work is done."""
+    _refuse_name(path)
+    refuse_place(path)
+
+
+def _refuse_name(path: Path) -> None:
     """Refuse a name that ``write`` would refuse, before the work is done."""
     if path.suffix not in SUFFIXES:
         raise ManifestError(f"{path}: a manifest's name ends in {' or '.join(SUFFIXES)}")

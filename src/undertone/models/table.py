@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from undertone.errors import ConfigError
+from undertone.errors import ConfigError, no_such
 from undertone.models.baselines import BaselineConfig, Concat, Score, ScoreConfig, SpeechOnly, TextOnly
 from undertone.models.compact.system import Compact, CompactConfig
 from undertone.models.example import Dimensions
@@ -40,6 +40,6 @@ def build(name: str, settings: Mapping[str, Any], dimensions: Dimensions, where:
     """A system with fresh weights; ``where`` (a recipe's name) goes in front of messages."""
     if name not in SYSTEMS:
         prefix = f"{where}: " if where else ""
-        raise ConfigError(f"{prefix}no system '{name}'; there are: {', '.join(SYSTEMS)}")
+        raise ConfigError(prefix + no_such("system", name, SYSTEMS))
     system, config = SYSTEMS[name]
     return system(config.parse(settings, where), dimensions)

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from undertone.errors import ConfigError, MissingExtra, ModelError
+from undertone.errors import ConfigError, MissingExtra, ModelError, UsageError, no_such
+from undertone.files import refuse_place, whole
 from undertone.judging.clip import Clip, Transcript
 from undertone.judging.encoders import ClipFeatures, Encoders
 from undertone.judging.exported import FILES, ExportedNetwork, ExportedSpeech, ExportedText
@@ -47,11 +48,12 @@ def export(
     Encoders that learned with the system become graphs of their own, as pretrained ones do with ``encoders``.
     """
     if to not in FILES:
-        raise ConfigError(f"cannot export to '{to}': there are {', '.join(FILES)}")
+        raise UsageError(no_such("format", to, FILES))
+    target = out or model.with_name(f"{model.name}-{to}")
+    refuse_place(target, folder=True)
     from undertone.judging.networks import TorchNetwork, load_torch
 
     trained = load_torch(model)
-    target = out or model.with_name(f"{model.name}-{to}")
     network = trained.network
     assert isinstance(network, TorchNetwork)
     if not network.system.exportable:
@@ -269,5 +271,5 @@ def _replace(part: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
     (target / "card.json").unlink(missing_ok=True)
     for file in sorted(part.iterdir(), key=lambda path: path.name == "card.json"):
-        shutil.copyfile(file, target / f"{file.name}.part")
-        (target / f"{file.name}.part").replace(target / file.name)
+        with whole(target / file.name) as copy:
+            shutil.copyfile(file, copy)

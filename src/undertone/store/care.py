@@ -100,6 +100,7 @@ def clear(store: Store) -> int:
     before = stat(store).bytes
     for path in (*_shards(store), *store.partial.glob("*")):
         store.drop(path)
+    remove(store.root / "store.json")
     store.refresh()
     return before - stat(store).bytes
 

@@ -26,6 +26,8 @@ __all__ = ["Store", "default_root"]
 
 log = logging.getLogger(__name__)
 
+CLEAR = "`undertone store clear` empties it (its features can be extracted again), or choose another store"
+
 
 def default_root() -> Path:
     """``UNDERTONE_CACHE`` if set, else a folder in the platform's user cache."""
@@ -43,14 +45,16 @@ def default_root() -> Path:
 class Store:
     """Arrays by key. Opening one reads the shards' headers, nothing else."""
 
-    def __init__(self, root: Path | str | None = None) -> None:
+    def __init__(self, root: Path | str | None = None, *, damaged: bool = False) -> None:
+        """``damaged``: also one whose description is damaged or of another version, as ``clear`` must."""
         self.root = Path(root) if root is not None else default_root()
         self._entries: dict[str, list[Entry]] = {}
         self._shards: set[str] = set()
         self._maps: dict[Path, mmap.mmap] = {}
         self._verified: set[tuple[Path, str]] = set()
         self._seen_at = -1
-        self._check_schema()
+        if not damaged:
+            self._check_schema()
         self.refresh()
 
     @property
@@ -156,14 +160,10 @@ class Store:
             schema = int(json.loads(path.read_text(encoding="utf-8"))["schema"])
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, TypeError):
-            raise StoreError(
-                f"{path}: not a store's description; clear the store or choose another"
-            ) from None
+        except (ValueError, KeyError, TypeError, OverflowError):
+            raise StoreError(f"{path}: not a store's description; {CLEAR}") from None
         if schema != SCHEMA:
-            raise StoreError(
-                f"{path}: schema {schema}, this version reads {SCHEMA}: upgrade or clear the store"
-            )
+            raise StoreError(f"{path}: schema {schema}, this version reads {SCHEMA}; {CLEAR}")
 
     def create(self) -> None:
         """Make the folders; opening a store that does not exist makes nothing."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertone.errors import StoreError
+from undertone.errors import OutputError, StoreError
 
 __all__ = [
     "DTYPES",
@@ -81,12 +81,17 @@ def write_shard(
         header[full] = {"dtype": _NAMES[array.dtype], "shape": array.shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with part.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for array in ordered.values():
-            file.write(_bytes(array))
-    flush_to_disk(part)
-    part.replace(whole)
+    try:
+        with part.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for array in ordered.values():
+                file.write(_bytes(array))
+        flush_to_disk(part)
+        part.replace(whole)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise OutputError(f"{whole}: cannot be written: {error.strerror or error}") from error
     flush_to_disk(whole.parent)
 
 

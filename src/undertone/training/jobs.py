@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from undertone.errors import UndertoneError
-from undertone.files import spawned_pool, write_json
+from undertone.files import refusal, spawned_pool, write_json
 
 __all__ = ["DONE", "Failure", "Job", "attempt", "finished", "mark_done", "run_jobs"]
 
@@ -93,7 +93,6 @@ def run_jobs(
     for job, failure in _in_process(waiting, work) if processes <= 1 else _spawned(waiting, work, processes):
         if failure is not None:
             failures[job.name] = failure
-            log.error("%s failed: %s", job.name, failure.why)
         if watch is not None:
             watch(job, failure)
     return [failures[job.name] for job in waiting if job.name in failures]
@@ -141,6 +140,8 @@ def attempt(work: Work, job: Job) -> str | None:
         work(job)
     except UndertoneError as error:
         return str(error)
+    except OSError as error:
+        return refusal(error)
     except Exception:
         return traceback.format_exc()
     return None
