@@ -199,9 +199,7 @@ def _load(name: str, revision: str | None, make_processor: Any, files: Sequence[
     import torch
     from transformers import AutoModel
 
-    folder, commit = locate(name, revision)
-    if not list(folder.glob("*.safetensors")):
-        raise ModelError(f"{name}: no safetensors weights (pickled weights are never loaded; convert them)")
+    folder, commit = _with_weights(name, revision)
     options = {"trust_remote_code": False, "local_files_only": True}
     with without_messages():
         try:
@@ -211,6 +209,13 @@ def _load(name: str, revision: str | None, make_processor: Any, files: Sequence[
             raise ModelError(f"{name}: cannot be loaded ({_line(error)})") from error
     model.eval().requires_grad_(False)
     return Pretrained(name, commit, determining(folder, files), model, processor)
+
+
+def _with_weights(name: str, revision: str | None) -> tuple[Path, str | None]:
+    folder, commit = locate(name, revision)
+    if not list(folder.glob("*.safetensors")):
+        raise ModelError(f"{name}: no safetensors weights (pickled weights are never loaded; convert them)")
+    return folder, commit
 
 
 def _line(error: BaseException) -> str:
@@ -239,9 +244,7 @@ def load_recogniser(name: str, revision: str | None = None) -> Any:
     import torch
     from transformers import pipeline
 
-    folder, _ = locate(name, revision)
-    if not list(folder.glob("*.safetensors")):
-        raise ModelError(f"{name}: no safetensors weights (pickled weights are never loaded; convert them)")
+    folder, _ = _with_weights(name, revision)
     with without_messages():
         try:
             return pipeline(

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from undertone import audio, pretrained
 from undertone.audio import RATE
 from undertone.experiment.recipe import Recipe, SpeechSide, TextSide
+from undertone.features.frontends import Convolutions
 from undertone.features.subword import Subword
 from undertone.features.text import token_limit
 from undertone.models.system import System
 from undertone.models.tuned import SpeechTower, TextTower, Tuned
-from undertone.types import FrameClock, Utterance
+from undertone.types import Utterance
 
 __all__ = ["described", "own_tokens", "samples", "wrapped"]
 
@@ -41,7 +42,7 @@ def described(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
     if recipe.uses_speech and recipe.speech.tuned:
         network = pretrained.load_speech(recipe.speech.name, recipe.speech.revision)
         weighted = recipe.speech.layer == "weighted"
-        clock = _clock(network.settings)
+        clock = Convolutions(network).clock
         sizes |= {
             "clock": clock,
             "speech_dim": int(network.settings.hidden_size),
@@ -60,15 +61,6 @@ def _identity(network: pretrained.Pretrained, side: SpeechSide | TextSide) -> di
     values = {"name": network.name, "identity": network.weights, "files": dict(network.files)}
     values |= {"settings": side.encoder.plain(), "tuning": side.tuning.plain()}
     return values | ({"revision": network.revision} if network.revision else {})
-
-
-def _clock(settings: Any) -> FrameClock:
-    """When frames are, derived from the convolutions: each is centred on its receptive field."""
-    hop, field = 1, 1
-    for kernel, stride in zip(settings.conv_kernel, settings.conv_stride, strict=True):
-        field += (kernel - 1) * hop
-        hop *= stride
-    return FrameClock(hop=hop / RATE, offset=field / 2 / RATE)
 
 
 def samples(utterance: Utterance) -> NDArray[np.float32]:

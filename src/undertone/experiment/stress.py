@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,20 +79,14 @@ class _Encoders:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._speech: SpeechEncoder | None = None
-        self._text: TextEncoder | None = None
 
-    @property
+    @cached_property
     def speech(self) -> SpeechEncoder:
-        if self._speech is None:
-            self._speech = speech_encoders.build(self._recipe.speech.encoder)
-        return self._speech
+        return speech_encoders.build(self._recipe.speech.encoder)
 
-    @property
+    @cached_property
     def text(self) -> TextEncoder:
-        if self._text is None:
-            self._text = text_encoders.build(self._recipe.text.encoder)
-        return self._text
+        return text_encoders.build(self._recipe.text.encoder)
 
 
 def conditions(recipe: Recipe, transcripts: Path | None = None) -> list[Condition]:

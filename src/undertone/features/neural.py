@@ -92,20 +92,10 @@ class PretrainedSpeech:
         self.rate = int(pretrained.processor.sampling_rate)
         self.dim, self.layers, self.clock = self.body.dim, self.body.layers, self.frontend.clock
         self.files = pretrained.files
-        self.identity = fingerprint(self._determining(pretrained.weights))
-
-    def _determining(self, weights: str) -> dict[str, Any]:
-        """Everything that makes the numbers what they are."""
-        fixed = {"lengths": list(self.lengths)} if self.lengths else {}
-        return fixed | {
-            "code": CODE,
-            "weights": weights,
-            "layer": self.body.layer,
-            "precision": self.precision.name,
-            "keep": self.keep,
-            "runtime": self.config.runtime,
-            "long": self.config.long.plain(),
-        }
+        determining = {"weights": pretrained.weights, "layer": self.body.layer, "keep": config.keep}
+        determining |= {"precision": self.precision.name, "runtime": config.runtime, "code": CODE}
+        determining |= {"lengths": list(self.lengths)} if self.lengths else {}
+        self.identity = fingerprint(determining | {"long": config.long.plain()})
 
     def _use_engines(self, runtime: Runtime) -> None:
         """Hand both parts to another engine; long clips' fronts stay with torch, in blocks."""

@@ -81,15 +81,8 @@ class PretrainedText:
         self.batch_tokens = 1 if self.device.type == "cpu" else BATCH_TOKENS
         self.group = 1 if self.device.type == "cpu" else 256
         self.files = pretrained.files
-        self.identity = fingerprint(
-            {
-                "code": CODE,
-                "weights": pretrained.weights,
-                "layer": self.layer,
-                "precision": self.precision.name,
-                "keep": self.keep,
-            }
-        )
+        determining = {"weights": pretrained.weights, "layer": self.layer, "keep": self.keep, "code": CODE}
+        self.identity = fingerprint(determining | {"precision": self.precision.name})
 
     def _checked(self, layer: int | str) -> int:
         index = self.depth if layer == "last" else int(layer)

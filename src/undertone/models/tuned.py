@@ -183,9 +183,9 @@ class SpeechTower(Tower):
 class TextTower(Tower):
     """BERT and its kin: any encoder of token ids."""
 
-    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """(B, L, D), or (B, K, L, D), from its own token ids (B, L)."""
-        return self._body(ids, mask_from(lengths.clamp(min=1), ids.shape[1]).long())
+    def forward(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, L, D), or (B, K, L, D), from its own token ids (B, L); and their lengths."""
+        return self._body(ids, mask_from(lengths.clamp(min=1), ids.shape[1]).long()), lengths
 
     def one(self, ids: Tensor) -> Tensor:
         """(1, L, D) of one text (1, L), all of whose tokens are real: for a graph."""
@@ -243,35 +243,33 @@ class Tuned(System):
         return cls(head, tower(SpeechTower, "speech"), tower(TextTower, "text"))
 
     def encoded(self, batch: Batch) -> Batch:
-        """The batch as the head takes it: samples become frames, token ids vectors."""
+        """The batch for the head: with frames in place of samples, vectors in place of token ids."""
+        sizes = self.dimensions
         if self.speech_tower is not None:
-            frames, counts = self._frames(batch.speech, batch.speech_lengths)
+            empty = (sizes.speech_layers, 1, sizes.speech) if sizes.speech_layers else (1, sizes.speech)
+            frames, counts = self._through(self.speech_tower, batch.speech, batch.speech_lengths, empty)
             batch = replace(batch, speech=frames, speech_lengths=counts)
         if self.text_tower is not None:
-            batch = replace(batch, text=self._vectors(batch.text, batch.text_lengths))
+            empty = (batch.text.shape[1], sizes.text)
+            vectors, _ = self._through(self.text_tower, batch.text, batch.text_lengths, empty)
+            batch = replace(batch, text=vectors)
         return batch
 
-    def _frames(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        assert self.speech_tower is not None
+    def _through(
+        self, tower: Tower, values: Tensor, lengths: Tensor, empty: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """What a tower makes of a side, and its lengths. In evaluation of no row twice, and of none that is
+        missing: of equal neighbours (a clip and itself without one word) the first is computed."""
         if self.training:
-            frames, counts = self.speech_tower(waves, lengths)
-            return frames, counts
-        rows, back, present = _distinct(waves, lengths)
-        if not len(rows):
-            layers = (self.dimensions.speech_layers,) if self.dimensions.speech_layers else ()
-            return torch.zeros(len(waves), *layers, 1, self.dimensions.speech, device=waves.device), lengths
-        frames, counts = self.speech_tower(waves[rows], lengths[rows])
-        return _spread(frames, back, present), counts[back] * present
-
-    def _vectors(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        assert self.text_tower is not None
-        if self.training:
-            vectors: Tensor = self.text_tower(ids, lengths)
-            return vectors
-        rows, back, present = _distinct(ids, lengths)
-        if not len(rows):
-            return torch.zeros(*ids.shape, self.dimensions.text, device=ids.device)
-        return _spread(self.text_tower(ids[rows], lengths[rows]), back, present)
+            return tower(values, lengths)  # type: ignore[no-any-return]
+        present = lengths > 0
+        alike = (values[1:] == values[:-1]).flatten(1).all(1) & (lengths[1:] == lengths[:-1])
+        rows = present & torch.cat([torch.ones_like(present[:1]), ~alike])
+        if not bool(rows.any()):
+            return torch.zeros(len(values), *empty, device=values.device), lengths
+        back = (rows.cumsum(0) - 1).clamp(min=0)
+        results, counts = tower(values[rows], lengths[rows])
+        return results[back] * present.view(-1, *(1 for _ in empty)), counts[back] * present
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         self.head.criterion, self.head.gather = self.criterion, self.gather
@@ -288,20 +286,6 @@ class Tuned(System):
             if tower is not None and name.startswith(prefix):
                 return tower.layers_above(name.removeprefix(prefix))
         return 0
-
-
-def _distinct(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Which rows of ``values (B, …)`` to compute: none that is missing, and of equal neighbours (a clip and
-    itself without one word) the first; for each row its index among those; and which are present."""
-    present = lengths > 0
-    alike = (values[1:] == values[:-1]).flatten(1).all(1) & (lengths[1:] == lengths[:-1])
-    needed = present & torch.cat([present[:1] | True, ~alike])
-    return needed.nonzero()[:, 0], (needed.cumsum(0) - 1).clamp(min=0), present
-
-
-def _spread(results: Tensor, back: Tensor, present: Tensor) -> Tensor:
-    """The results at every row that they belong to, zeros at those that are missing."""
-    return results[back] * present.view(-1, *(1 for _ in results.shape[1:]))
 
 
 def _blocks(model: Any) -> Sequence[nn.Module]:

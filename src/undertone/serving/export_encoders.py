@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from undertone.features.text import PretrainedText
 from undertone.judging.encoders import Samples
 from undertone.judging.exported import ExportedSpeech, ExportedText
 from undertone.models.tuned import SpeechTower, TextTower
+from undertone.types import EncodedText
 
 __all__ = ["TOLERANCE", "export_speech", "export_text", "export_tuned_speech", "export_tuned_text"]
 
 TOLERANCE = 1e-3
 """Largest allowed difference of an encoder's numbers, over the largest number."""
 
+TOKENIZER = "text-tokenizer.json"
 Write = Callable[[nn.Module, Tensor, str, str, str, Mapping[int, str]], str]
 """Module, example, file stem, names of input and output, free dimensions of the input → the file's name."""
 
@@ -70,25 +72,48 @@ def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict
             f"{encoder.name}: only waveform networks (wav2vec 2.0, HuBERT, WavLM, data2vec) in fp32 can be"
             " exported"
         )
-    example = torch.randn(1, 24_000, generator=torch.Generator().manual_seed(0))
     about = {
         "name": encoder.name,
         "identity": encoder.identity,
-        "file": write(_Samples(encoder), example, "speech", "samples", "frames", {1: "N"}),
-        "rate": encoder.rate,
         "dim": encoder.dim,
         "layers": encoder.layers,
-        "hop": encoder.clock.hop,
-        "offset": encoder.clock.offset,
         "least": encoder.frontend.receptive,
         "normalise": bool(encoder.frontend.extractor.do_normalize),
         "longest": encoder.config.long.above,
     }
+    return _speech(about, encoder, _Samples(encoder), encoder.encode, folder, write)
+
+
+def export_tuned_speech(
+    tower: SpeechTower, samples: Samples, described: Mapping[str, Any], folder: Path, write: Write
+) -> dict[str, Any]:
+    """As ``export_speech``, of a network that learned with the system."""
+
+    def encode(waves: Sequence[Any]) -> list[Any]:
+        return [tower(torch.from_numpy(w)[None], torch.tensor([len(w)]))[0][0].numpy() for w in waves]
+
+    about = {key: described[key] for key in ("name", "identity")}
+    about |= {"dim": tower.dim, "layers": tower.layers, "least": tower.receptive}
+    about |= {"normalise": True, "longest": 3_600.0}
+    return _speech(about, samples, _Tower(tower), encode, folder, write)
+
+
+def _speech(
+    about: dict[str, Any],
+    encoder: PretrainedSpeech | Samples,
+    module: nn.Module,
+    encode: Callable[[Sequence[Any]], list[Any]],
+    folder: Path,
+    write: Write,
+) -> dict[str, Any]:
+    example = torch.randn(1, 24_000, generator=torch.Generator().manual_seed(0))
+    about |= {"rate": encoder.rate, "hop": encoder.clock.hop, "offset": encoder.clock.offset}
+    about["file"] = write(module, example, "speech", "samples", "frames", {1: "N"})
     drawn = np.random.default_rng(0)
     waves = [(0.1 * drawn.standard_normal(n)).astype(np.float32) for n in (200, 9_000, 40_000)]
-    theirs = ExportedSpeech(folder, about).encode(waves)
-    pairs = zip(encoder.encode(waves), theirs, strict=True)
-    return about | {"largest_difference": _checked(encoder.name, pairs)}
+    with torch.inference_mode():
+        pairs = zip(encode(waves), ExportedSpeech(folder, about).encode(waves), strict=True)
+    return about | {"largest_difference": _checked(about["name"], pairs)}
 
 
 def export_text(encoder: PretrainedText, folder: Path, write: Write) -> dict[str, Any]:
@@ -96,81 +121,47 @@ def export_text(encoder: PretrainedText, folder: Path, write: Write) -> dict[str
     if encoder.precision.name != "fp32":
         raise ConfigError(f"{encoder.name}: only encoders in fp32 can be exported")
     before, after = encoder._special()
-    ids = torch.tensor(
-        [[*before, *encoder.tokenizer("a few words", add_special_tokens=False).input_ids, *after]]
-    )
-    about = {
-        "name": encoder.name,
-        "identity": encoder.identity,
-        "file": write(_Ids(encoder), ids, "text", "ids", "vectors", {1: "L"}),
-        "tokenizer": "text-tokenizer.json",
-        "dim": encoder.dim,
-        "before": list(before),
-        "after": list(after),
-        "limit": encoder.limit,
-    }
-    encoder.tokenizer.backend_tokenizer.save(str(folder / "text-tokenizer.json"))
-    texts = ["no", "What a lovely day it is!", "I can't believe it, really; not at all."]
-    ours, theirs = encoder.encode(texts), ExportedText(folder, about).encode(texts)
-    if any((a.chars != b.chars).any() for a, b in zip(ours, theirs, strict=True)):
-        raise ModelError(f"{encoder.name}: its tokens differ without transformers; it cannot be exported")
-    pairs = ((a.vectors, b.vectors) for a, b in zip(ours, theirs, strict=True))
-    return about | {"largest_difference": _checked(encoder.name, pairs)}
-
-
-def export_tuned_speech(
-    tower: SpeechTower, samples: Samples, described: Mapping[str, Any], folder: Path, write: Write
-) -> dict[str, Any]:
-    """As ``export_speech``, of a network that learned with the system."""
-    example = torch.randn(1, 24_000, generator=torch.Generator().manual_seed(0))
-    about = {
-        "name": described["name"],
-        "identity": described["identity"],
-        "file": write(_Tower(tower), example, "speech", "samples", "frames", {1: "N"}),
-        "rate": samples.rate,
-        "dim": tower.dim,
-        "layers": tower.layers,
-        "hop": samples.clock.hop,
-        "offset": samples.clock.offset,
-        "least": tower.receptive,
-        "normalise": True,
-        "longest": 3_600.0,
-    }
-    drawn = np.random.default_rng(0)
-    waves = [(0.1 * drawn.standard_normal(n)).astype(np.float32) for n in (200, 9_000, 40_000)]
-    with torch.inference_mode():
-        ours = [tower(torch.from_numpy(w)[None], torch.tensor([len(w)]))[0][0].numpy() for w in waves]
-    pairs = zip(ours, ExportedSpeech(folder, about).encode(waves), strict=True)
-    return about | {"largest_difference": _checked(described["name"], pairs)}
+    about = {"name": encoder.name, "identity": encoder.identity, "dim": encoder.dim}
+    about |= {"before": list(before), "after": list(after), "limit": encoder.limit}
+    encoder.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
+    return _text(about, _Ids(encoder), encoder.encode, folder, write)
 
 
 def export_tuned_text(
     tower: TextTower, tokens: Subword, described: Mapping[str, Any], folder: Path, write: Write
 ) -> dict[str, Any]:
     """As ``export_text``, of a network that learned with the system."""
+
+    def encode(texts: Sequence[str]) -> list[EncodedText]:
+        coded = [tokens.encode(text) for text in texts]
+        return [EncodedText(tower.one(torch.from_numpy(ids)[None])[0].numpy(), chars) for ids, chars in coded]
+
     before, after = tokens.special()
-    ids = torch.from_numpy(tokens.encode("a few words")[0])[None]
-    about = {
-        "name": described["name"],
-        "identity": described["identity"],
-        "file": write(_Tower(tower), ids, "text", "ids", "vectors", {1: "L"}),
-        "tokenizer": "text-tokenizer.json",
-        "dim": tower.dim,
-        "before": before,
-        "after": after,
-        "limit": tokens.limit,
-    }
-    tokens.save(folder / "text-tokenizer.json")
-    texts = ["no", "What a lovely day it is!", "I can't believe it, really; not at all. " * 40]
-    theirs = ExportedText(folder, about).encode(texts)
-    pairs = []
-    for text, exported in zip(texts, theirs, strict=True):
-        row, chars = tokens.encode(text)
-        if chars.shape != exported.chars.shape or (chars != exported.chars).any():
-            raise ModelError(f"{described['name']}: its tokens differ in the exported model")
-        with torch.inference_mode():
-            pairs.append((tower.one(torch.from_numpy(row)[None])[0].numpy(), exported.vectors))
-    return about | {"largest_difference": _checked(described["name"], pairs)}
+    about = {"name": described["name"], "identity": described["identity"], "dim": tower.dim}
+    about |= {"before": before, "after": after, "limit": tokens.limit}
+    tokens.save(folder / TOKENIZER)
+    return _text(about, _Tower(tower), encode, folder, write)
+
+
+def _text(
+    about: dict[str, Any],
+    module: nn.Module,
+    encode: Callable[[Sequence[str]], list[EncodedText]],
+    folder: Path,
+    write: Write,
+) -> dict[str, Any]:
+    ids = torch.tensor([[*about["before"], 1, 2, 3, *about["after"]]])
+    about |= {"tokenizer": TOKENIZER, "file": write(module, ids, "text", "ids", "vectors", {1: "L"})}
+    texts = ["no", "What a lovely day it is!", "I can't believe it, really; not at all."]
+    with torch.inference_mode():
+        ours, theirs = encode(texts), ExportedText(folder, about).encode(texts)
+    if any(
+        a.chars.shape != b.chars.shape or (a.chars != b.chars).any()
+        for a, b in zip(ours, theirs, strict=True)
+    ):
+        raise ModelError(f"{about['name']}: its tokens differ without transformers; it cannot be exported")
+    pairs = ((a.vectors, b.vectors) for a, b in zip(ours, theirs, strict=True))
+    return about | {"largest_difference": _checked(about["name"], pairs)}
 
 
 def _checked(name: str, pairs: Any) -> float:
