@@ -92,7 +92,11 @@ class PretrainedSpeech:
         self.rate = int(pretrained.processor.sampling_rate)
         self.dim, self.layers, self.clock = self.body.dim, self.body.layers, self.frontend.clock
         self.files = pretrained.files
-        determining = {"weights": pretrained.weights, "layer": self.body.layer, "keep": config.keep}
+        determining: dict[str, Any] = {
+            "weights": pretrained.weights,
+            "layer": self.body.layer,
+            "keep": config.keep,
+        }
         determining |= {"precision": self.precision.name, "runtime": config.runtime, "code": CODE}
         determining |= {"lengths": list(self.lengths)} if self.lengths else {}
         self.identity = fingerprint(determining | {"long": config.long.plain()})

@@ -183,9 +183,9 @@ class SpeechTower(Tower):
 class TextTower(Tower):
     """BERT and its kin: any encoder of token ids."""
 
-    def forward(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, L, D), or (B, K, L, D), from its own token ids (B, L); and their lengths."""
-        return self._body(ids, mask_from(lengths.clamp(min=1), ids.shape[1]).long()), lengths
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L, D), or (B, K, L, D), from its own token ids (B, L)."""
+        return self._body(ids, mask_from(lengths.clamp(min=1), ids.shape[1]).long())
 
     def one(self, ids: Tensor) -> Tensor:
         """(1, L, D) of one text (1, L), all of whose tokens are real: for a graph."""
@@ -251,17 +251,22 @@ class Tuned(System):
             batch = replace(batch, speech=frames, speech_lengths=counts)
         if self.text_tower is not None:
             empty = (batch.text.shape[1], sizes.text)
-            vectors, _ = self._through(self.text_tower, batch.text, batch.text_lengths, empty)
+            run = self.text_tower  # a token is a vector
+            vectors, _ = self._through(lambda ids, n: (run(ids, n), n), batch.text, batch.text_lengths, empty)
             batch = replace(batch, text=vectors)
         return batch
 
     def _through(
-        self, tower: Tower, values: Tensor, lengths: Tensor, empty: tuple[int, ...]
+        self,
+        tower: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        values: Tensor,
+        lengths: Tensor,
+        empty: tuple[int, ...],
     ) -> tuple[Tensor, Tensor]:
         """What a tower makes of a side, and its lengths. In evaluation of no row twice, and of none that is
         missing: of equal neighbours (a clip and itself without one word) the first is computed."""
         if self.training:
-            return tower(values, lengths)  # type: ignore[no-any-return]
+            return tower(values, lengths)
         present = lengths > 0
         alike = (values[1:] == values[:-1]).flatten(1).all(1) & (lengths[1:] == lengths[:-1])
         rows = present & torch.cat([torch.ones_like(present[:1]), ~alike])
