@@ -171,7 +171,12 @@ def search(
     recipe: Annotated[Path, typer.Argument(help="A recipe, as in recipes/.")],
     over: Annotated[list[str], typer.Option("--over", help="KEY=LOW..HIGH or KEY=A,B,C; repeatable.")],
     trials: Annotated[int, typer.Option(help="Settings to try, earlier calls counted in.")] = 20,
-    folds: Annotated[int | None, typer.Option(help="Only the first folds; default: all.")] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="One search for all folds instead of one inside each; stamped.")
+    ] = False,
+    folds: Annotated[
+        int | None, typer.Option(help="With --shared: only on the first folds' validation parts.")
+    ] = None,
     set_: Set = None,
     out: Out = Path("runs/search"),
     store: StoreAt = None,
@@ -179,28 +184,32 @@ def search(
     address: Address = None,
     ray: Ray = None,
 ) -> None:
-    """Search settings by their scores on the validation parts; no test part is used.
+    """Search settings inside each fold, by its validation part; its test part has no vote.
 
     Example: undertone search recipes/demo/concat.toml --over training.rate=1e-4..1e-2
     """
     from undertone.experiment.recipe import load_recipe
     from undertone.experiment.search import search_recipe
-    from undertone.store import Store
     from undertone.training.search import parse_range
 
+    if folds is not None and not shared:
+        raise typer.BadParameter(
+            "needs --shared: inside each fold, every fold is searched", param_hint="--folds"
+        )
     ranges = [parse_range(text) for text in over]
     loaded = load_recipe(recipe, set_ or [])
-    workers = workers_of(engine, address, ray)
+    workers, place, at = workers_of(engine, address, ray), None, _store_at(store)
     if workers is not None:
-        from undertone.scale.trials import search as place
+        from functools import partial
 
-        at = _store_at(store).root
-        best = place(loaded, ranges, out, at, trials=trials, folds=folds, address=address, workers=workers)
-    else:
-        best = search_recipe(loaded, ranges, out, Store(store), trials=trials, folds=folds)
-    print(f"validation UA {100 * best.score:.1f} after {best.trials} trials, with")
-    for key, value in best.values.items():
-        print(f"  --set {key}={value}")
+        from undertone.scale.trials import search as on_cluster
+
+        place = partial(on_cluster, store=at.root, trials=trials, address=address, workers=workers)
+    done = search_recipe(loaded, ranges, out, at, trials=trials, shared=shared, folds=folds, place=place)
+    for name, best in done.results.items():
+        values = "  ".join(f"{key}={value}" for key, value in best.values.items())
+        print(f"{name}: validation UA {100 * best.score:.1f} after {best.trials} trials with  {values}")
+    print(f"undertone crossval {done.recipe}")
 
 
 @app.command()

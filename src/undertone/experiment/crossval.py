@@ -174,11 +174,14 @@ def plan(
     corpus = read_corpus(recipe.manifest, everything=recipe.every_turn)
     split = protocol.split_of(corpus.utterances)
     features = features_of(recipe, corpus)
-    mark = fingerprint([recipe.mark(), corpus.mark, split.hash, features.mark, code_mark(run_job.__module__)])
-    task = Task(recipe, folder)
+    if recipe.searched.folds and recipe.searched.split != split.hash:
+        raise ConfigError(f"{recipe.title}: its settings were searched inside other folds: search again")
+    data = [corpus.mark, split.hash, features.mark, code_mark(run_job.__module__)]
 
-    def job(fold: str, seed: int, folder: Path) -> Job:
-        return Job(recipe.title, fold, seed, folder, fingerprint([mark, fold, seed]), task)
+    def job(fold: str, seed: int, place: Path) -> Job:
+        own = recipe.in_fold(fold)
+        mark = fingerprint([fingerprint([own.mark(), *data]), fold, seed])
+        return Job(recipe.title, fold, seed, place, mark, Task(own, folder))
 
     jobs = tuple(
         job(fold.name, seed, folder / fold.name / str(seed))
@@ -186,7 +189,9 @@ def plan(
         for seed in range(protocol.seeds)
     )
     _write(recipe, folder, corpus, split, features, jobs)
-    last = replace(job(FINAL, 0, folder / FINAL), fingerprint=fingerprint([mark, FINAL, protocol.seeds]))
+    last = replace(
+        job(FINAL, 0, folder / FINAL), fingerprint=fingerprint([recipe.mark(), *data, FINAL, protocol.seeds])
+    )
     return Plan(recipe, folder, split, corpus, jobs, last if final else None)
 
 
@@ -244,6 +249,7 @@ def protocol_card(
         level=recipe.protocol.level,
         selection=recipe.protocol.selection,
         calibration=recipe.protocol.selection,
+        search=recipe.searched.on if recipe.searched.shared else "",
         refit=recipe.protocol.refit,
         context=getattr(recipe.model, "turns", "none"),
         context_turns=recipe.protocol.context_turns if recipe.protocol.level == "dialogue" else "",
@@ -252,8 +258,13 @@ def protocol_card(
         audit=lines,
         code=cards.code_version(),
         machine=cards.this_machine(),
-        notes=recipe.notes,
+        notes=(*recipe.notes, *_searched(recipe)),
     )
+
+
+def _searched(recipe: Recipe) -> tuple[str, ...]:
+    nested = recipe.searched.on and not recipe.searched.shared
+    return (f"settings were searched on {recipe.searched.on}",) if nested else ()
 
 
 def _summary(encoder: dict[str, Any]) -> str:

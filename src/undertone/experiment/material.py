@@ -7,7 +7,7 @@ processes of their own, find it there and need no encoder.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -47,6 +47,10 @@ class LabelledCorpus:
     mark: str
     """Hash of the classes and of all that is known of the utterances, but not of their recordings: neither
     where they are nor what they hold."""
+
+    def known(self, ids: Iterable[str]) -> str:
+        """Hash of the classes and of all that is known of these utterances."""
+        return fingerprint([list(self.labels), [_known(self.by_id[i]) for i in sorted(ids)]])
 
     @cached_property
     def by_id(self) -> dict[str, Utterance]:

@@ -33,6 +33,7 @@ from undertone.types import Utterance
 __all__ = [
     "ProtocolConfig",
     "Recipe",
+    "SearchedConfig",
     "SpeechSide",
     "TextSide",
     "load_recipe",
@@ -148,6 +149,19 @@ class ProtocolConfig(Config):
         )
 
 
+class SearchedConfig(Config):
+    """The settings that ``undertone search`` chose; it writes them into a recipe."""
+
+    on: str = ""
+    """On what, and how: in words, for the card."""
+    shared: bool = False
+    """One search for all folds: test parts of some had a vote. Stamped."""
+    split: str = ""
+    """Hash of the folds that it was made for."""
+    folds: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Fold, or ``final`` → the ``KEY=VALUE`` that are laid over the recipe in it."""
+
+
 class Recipe(Config):
     """Everything that determines a run."""
 
@@ -165,6 +179,7 @@ class Recipe(Config):
     training: TrainingConfig = TrainingConfig()
     notes: tuple[str, ...] = Field(default=())
     """For the reader of the result: differences from the published settings."""
+    searched: SearchedConfig = SearchedConfig()
 
     @property
     def title(self) -> str:
@@ -191,6 +206,7 @@ class Recipe(Config):
         values = self.plain()
         del values["name"], values["notes"], values["manifest"], values["protocol"]["seeds"]
         del values["protocol"]["unit"]
+        values["searched"] = values["searched"]["folds"]
         values["speech"].pop("device"), values["text"].pop("device")
         return fingerprint(values)
 
@@ -198,6 +214,11 @@ class Recipe(Config):
         """What differs from the defaults, as in a recipe's file."""
         bare = parse_recipe({"system": self.system, "manifest": self.manifest}).plain()
         return _differences(self.plain(), bare) | {"system": self.system, "manifest": self.manifest}
+
+    def in_fold(self, fold: str) -> Self:
+        """This recipe with the settings that a search chose inside a fold."""
+        settings = self.searched.folds.get(fold, ())
+        return self.but(settings).model_copy(update={"searched": SearchedConfig()})
 
     def changes(self, other: Recipe) -> list[str]:
         """The settings of another recipe that differ from this one's: ``training.epochs = 5``."""

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from undertone.errors import MissingExtra, TrainingError
-from undertone.experiment.recipe import Recipe
 from undertone.experiment.search import ValidationScore
 from undertone.files import one_thread
 from undertone.scale.cluster import connected, most
 from undertone.scale.workers import Workers
 from undertone.training.jobs import Failure, Job, Work, attempt, finished
-from undertone.training.search import Range, SearchResult
+from undertone.training.search import Range, SearchResult, best_of, open_storage, study_name
 
 __all__ = ["run_jobs", "search"]
 
@@ -129,28 +127,27 @@ def _fit(
 
 
 def search(
-    recipe: Recipe,
+    objective: ValidationScore,
     ranges: Sequence[Range],
-    out: Path,
-    store: Path | None,
+    study: Path,
+    mark: str,
     *,
+    store: Path | None,
     trials: int,
-    folds: int | None = None,
     address: str | None = None,
     workers: Workers | None = None,
 ) -> SearchResult:
-    """As ``experiment.search``, several settings tried at once; the study on disk is the same."""
+    """As ``training.search.search``, several settings tried at once; the study on disk is the same."""
     chosen = workers or Workers()
-    objective = ValidationScore(recipe, folds)
-    study = out.absolute() / recipe.title / "search.journal"
-    study.parent.mkdir(parents=True, exist_ok=True)
+    study = study.absolute()
     with connected(address) as ray:
         from ray import tune
         from ray.tune.schedulers import MedianStoppingRule
 
-        searcher, done = _optuna(ranges, study)
+        searcher, opened = _optuna(ranges, study, mark)
+        done = sum(t.state.is_finished() for t in opened.trials)
         if done < trials:
-            fixed = {"out": out.absolute(), "store": store, "place": Path.cwd(), "threads": chosen.threads}
+            fixed = {"out": study.parent, "store": store, "place": Path.cwd(), "threads": chosen.threads}
             trial = tune.with_parameters(_setting, objective=objective, **fixed)
             stopping = MedianStoppingRule(
                 time_attr="training_iteration", grace_period=1, min_samples_required=4
@@ -163,8 +160,8 @@ def search(
                 num_samples=trials - done,
                 max_concurrent_trials=most(ray, chosen),
             )
-            _fit(trial, chosen, out.absolute() / FOLDER, {}, config, [])
-    return _best(ranges, study)
+            _fit(trial, chosen, study.parent / FOLDER, {}, config, [])
+        return best_of(_optuna(ranges, study, mark)[1], study)
 
 
 def _setting(
@@ -187,20 +184,17 @@ def _setting(
     objective(dict(config), own, Store(store), lambda _step, score: tune.report({"score": score}))
 
 
-def _optuna(ranges: Sequence[Range], study: Path) -> tuple[Any, int]:
-    """Tune's searcher over the study's journal, and how many of its trials have ended."""
+def _optuna(ranges: Sequence[Range], study: Path, mark: str) -> tuple[Any, Any]:
+    """Tune's searcher over the study's journal, and the study."""
+    storage, name = open_storage(study), study_name(ranges, mark)
+    import optuna
     from ray.tune.search.optuna import OptunaSearch
 
-    storage = _storage(study)
-    searcher = OptunaSearch(
-        space=_Space(tuple(ranges)),
-        metric="score",
-        mode="max",
-        seed=0,
-        storage=storage,
-        study_name=_name(ranges),
+    space = _Space(tuple(ranges))
+    searcher = OptunaSearch(space=space, metric="score", mode="max", seed=0, storage=storage, study_name=name)
+    return searcher, optuna.create_study(
+        study_name=name, storage=storage, direction="maximize", load_if_exists=True
     )
-    return searcher, len([t for t in _trials(ranges, storage) if t.state.is_finished()])
 
 
 @dataclass(frozen=True)
@@ -212,37 +206,3 @@ class _Space:
     def __call__(self, trial: Any) -> None:
         for one in self.ranges:
             one.suggest(trial)
-
-
-def _trials(ranges: Sequence[Range], storage: Any) -> Sequence[Any]:
-    import optuna
-
-    made = optuna.create_study(
-        study_name=_name(ranges), storage=storage, direction="maximize", load_if_exists=True
-    )
-    trials: Sequence[Any] = made.trials
-    return trials
-
-
-def _storage(study: Path) -> Any:
-    try:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-    except ImportError:
-        raise MissingExtra("the search over settings", "search") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return JournalStorage(JournalFileBackend(str(study), lock_obj=JournalFileOpenLock(str(study))))
-
-
-def _name(ranges: Sequence[Range]) -> str:
-    return ",".join(sorted(r.key for r in ranges))
-
-
-def _best(ranges: Sequence[Range], study: Path) -> SearchResult:
-    ended = [t for t in _trials(ranges, _storage(study)) if t.state.is_finished()]
-    scored = [t for t in ended if t.state.name == "COMPLETE" and t.value is not None]
-    if not scored:
-        raise TrainingError(f"none of {len(ended)} trials came to an end; see {study}")
-    best = max(scored, key=lambda t: t.value)
-    return SearchResult(best.params, float(best.value), len(ended))

@@ -10,7 +10,15 @@ from typing import Any
 
 from undertone.errors import ConfigError, MissingExtra, TrainingError
 
-__all__ = ["SearchResult", "Range", "parse_range", "search"]
+__all__ = [
+    "Range",
+    "SearchResult",
+    "best_of",
+    "open_storage",
+    "parse_range",
+    "search",
+    "study_name",
+]
 
 Report = Callable[[int, float], None]
 """Called with a step and the score so far; raises to end a trial that scores badly."""
@@ -83,24 +91,20 @@ def search(
     *,
     trials: int,
     study: Path,
+    mark: str = "",
     seed: int = 0,
 ) -> SearchResult:
     """The best of ``trials`` settings by ``attempt``'s score, the higher the better.
 
-    ``study`` is a journal file: a search that was killed keeps its finished trials, which count.
+    ``study`` is a journal file: a search that was killed keeps its finished trials, which count. Trials with
+    another ``mark``, that of everything else that determines a score, do not.
     """
-    try:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-    except ImportError:
-        raise MissingExtra("the search over settings", "search") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study.parent.mkdir(parents=True, exist_ok=True)
-    backend = JournalFileBackend(str(study), lock_obj=JournalFileOpenLock(str(study)))
+    storage, name = open_storage(study), study_name(ranges, mark)
+    import optuna
+
     created = optuna.create_study(
-        study_name=",".join(sorted(r.key for r in ranges)),
-        storage=JournalStorage(backend),
+        study_name=name,
+        storage=storage,
         direction="maximize",
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=seed),
@@ -117,6 +121,32 @@ def search(
 
     done = sum(t.state.is_finished() for t in created.trials)
     created.optimize(objective, n_trials=max(0, trials - done), catch=(TrainingError,))
-    if not any(t.state == optuna.trial.TrialState.COMPLETE for t in created.trials):
-        raise TrainingError(f"none of {trials} trials was completed; see {study}")
-    return SearchResult(created.best_params, float(created.best_value), len(created.trials))
+    return best_of(created, study)
+
+
+def open_storage(study: Path) -> Any:
+    """Optuna's storage in a journal file."""
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    except ImportError:
+        raise MissingExtra("the search over settings", "search") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(study), lock_obj=JournalFileOpenLock(str(study))))
+
+
+def study_name(ranges: Sequence[Range], mark: str = "") -> str:
+    """The name of a study in its journal."""
+    return " ".join([",".join(sorted(r.key for r in ranges)), mark]).strip()
+
+
+def best_of(study: Any, path: Path) -> SearchResult:
+    """The best finished trial of an Optuna study."""
+    scored = [t for t in study.trials if t.state.name == "COMPLETE" and t.value is not None]
+    if not scored:
+        raise TrainingError(f"none of {len(study.trials)} trials was completed; see {path}")
+    best = max(scored, key=lambda t: t.value)
+    ended = sum(t.state.is_finished() for t in study.trials)
+    return SearchResult(best.params, float(best.value), ended)
