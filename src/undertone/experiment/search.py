@@ -120,8 +120,8 @@ def search_recipe(
             on = f"the validation parts of {', '.join(chosen)}, once for all folds"
             results = {on: run(chosen, "shared")}
             best = results[on].values
-            found = SearchedConfig(on=f"{on}: {how}", shared=True, split=split.hash)
-            written = recipe.but(_overrides(best)).model_copy(update={"searched": found})
+            chosen_on = SearchedConfig(on=f"{on}: {how}", shared=True, split=split.hash)
+            written = recipe.but(_overrides(best)).model_copy(update={"searched": chosen_on})
         else:
             results = {name: run((name,), name) for name in names}
             settings = {name: tuple(_overrides(result.values)) for name, result in results.items()}
