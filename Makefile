@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.installed-browser
 STARTER := packages/undertone-starter
+ENCODERS := packages/undertone-encoders
 EXTRAS := dev,align,asr,demo,report,vad,serve,parquet,search,scale,export,lora,smile
 QUICK ?=
 RUNS ?= runs
@@ -16,9 +17,9 @@ export HF_HUB_OFFLINE ?= 1
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt $(STARTER)/pyproject.toml
+$(STAMP): pyproject.toml constraints.txt $(STARTER)/pyproject.toml $(ENCODERS)/pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[$(EXTRAS)]" -e $(STARTER)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[$(EXTRAS)]" -e $(STARTER) -e $(ENCODERS)
 	@touch $@
 
 $(BROWSER_STAMP): $(STAMP)

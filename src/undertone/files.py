@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ __all__ = [
     "log_plainly",
     "locked",
     "one_thread",
+    "package_folder",
     "refusal",
     "refuse_place",
     "spawned_pool",
@@ -66,6 +68,14 @@ def whole(path: Path) -> Iterator[Path]:
         raise OutputError(f"{path}: cannot be written: {_reason(error)}") from error
     finally:
         _remove(part)
+
+
+def package_folder(name: str) -> Path | None:
+    """The folder of an installed package by the name that it is imported as; it is looked up, never run."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def refuse_place(path: Path, folder: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The only door to transformers: pretrained weights from a folder or the hub, safetensors only.
+"""The only door to transformers: pretrained weights in the box, from a folder or the hub; safetensors only.
 
 Nothing is imported before something is loaded, and code that comes with weights is never run.
 """
@@ -9,27 +9,33 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from undertone import packed
 from undertone.errors import ModelError
 
 __all__ = [
     "Pretrained",
     "architecture",
+    "cached",
     "determining",
     "fresh",
     "load_recogniser",
     "load_speech",
     "load_text",
     "locate",
+    "ordinary",
     "without_messages",
 ]
 
+OPTIONS = {"trust_remote_code": False, "local_files_only": True}
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
 """The files fetched from a repository: settings, safetensors, vocabularies; no pickles, no code."""
 VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt")
@@ -80,14 +86,14 @@ class Pretrained:
 
 
 def load_speech(name: str, revision: str | None = None) -> Pretrained:
-    """A speech network and its feature extractor, by folder or hub name, in fp32, ready to run."""
+    """A speech network and its feature extractor, by name (see ``locate``), in fp32, ready to run."""
     from transformers import AutoFeatureExtractor
 
     return _load(name, revision, AutoFeatureExtractor.from_pretrained, FEATURE_EXTRACTOR)
 
 
 def load_text(name: str, revision: str | None = None) -> Pretrained:
-    """A text network and its fast tokenizer, by folder or hub name, in fp32, ready to run."""
+    """A text network and its fast tokenizer, by name (see ``locate``), in fp32, ready to run."""
     from transformers import AutoTokenizer
 
     pretrained = _load(name, revision, AutoTokenizer.from_pretrained, TOKENIZER)
@@ -106,12 +112,17 @@ def architecture(name: str, revision: str | None = None) -> str:
 
 
 def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
-    """The folder of a model, and its commit when it comes from the hub."""
+    """The folder of a model, and its commit when it comes from the hub.
+
+    A folder comes first, then the names of the box (``packed.BOX``), then the hub's.
+    """
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelError(f"{name}: has no config.json, so this is not a pretrained model's folder")
         return folder.resolve(), None
+    if name in packed.BOX:
+        return packed.boxed_folder(name), None
     if name.count("/") > 1 or name.startswith((".", "/", "~")) or os.sep in name.replace("/", ""):
         raise ModelError(f"{name}: no such folder")
     from huggingface_hub import snapshot_download
@@ -121,6 +132,26 @@ def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
     except Exception as error:  # a dozen kinds: offline, unknown, gated, no space …
         raise ModelError(f"{name}: {_why_not_fetched(name, revision, error)}") from error
     return folder, folder.name
+
+
+def cached() -> dict[str, tuple[str, int]]:
+    """Kind and bytes of each model in the hub's cache on this machine, by its name."""
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return {}
+    models = {}
+    for repository in sorted(repositories, key=lambda one: one.repo_id):
+        configs = [f for r in repository.revisions for f in r.files if f.file_name == "config.json"]
+        if repository.repo_type == "model" and configs:
+            try:
+                settings = json.loads(configs[0].file_path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            models[repository.repo_id] = (str(settings.get("model_type", "")), repository.size_on_disk)
+    return models
 
 
 def _why_not_fetched(name: str, revision: str | None, error: Exception) -> str:
@@ -153,9 +184,10 @@ def fresh(settings: Mapping[str, Any]) -> Any:
 
     values = {k: v for k, v in settings.items() if k not in ("model_type", "transformers_version")}
     try:
-        return AutoModel.from_config(AutoConfig.for_model(str(settings["model_type"]), **values))
+        model = AutoModel.from_config(AutoConfig.for_model(str(settings["model_type"]), **values))
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(f"the settings of an encoder make no network: {_line(error)}") from error
+    return _cut(model)
 
 
 def determining(folder: Path, processor: Sequence[str]) -> dict[str, str]:
@@ -176,7 +208,10 @@ def determining(folder: Path, processor: Sequence[str]) -> dict[str, str]:
 def _weight_files(folder: Path) -> tuple[str, ...]:
     """Patterns of the weights that transformers loads: one file, or the parts that an index names."""
     adapter = ("adapter_config.json", "adapter_model.safetensors")
-    return ("model.safetensors" if (folder / "model.safetensors").is_file() else "*.safetensors", *adapter)
+    whole = next(
+        (n for n in (packed.WEIGHTS, "model.safetensors") if (folder / n).is_file()), "*.safetensors"
+    )
+    return (whole, *adapter)
 
 
 @lru_cache(maxsize=256)
@@ -196,15 +231,11 @@ def _hash_of(values: Mapping[str, Any]) -> str:
 
 
 def _load(name: str, revision: str | None, make_processor: Any, files: Sequence[str]) -> Pretrained:
-    import torch
-    from transformers import AutoModel
-
     folder, commit = _with_weights(name, revision)
-    options = {"trust_remote_code": False, "local_files_only": True}
     with without_messages():
         try:
-            processor = make_processor(folder, **options)
-            model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **options)
+            processor = make_processor(folder, **OPTIONS)
+            model = _network(folder)
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise ModelError(f"{name}: cannot be loaded ({_line(error)})") from error
     model.eval().requires_grad_(False)
@@ -216,6 +247,48 @@ def _with_weights(name: str, revision: str | None) -> tuple[Path, str | None]:
     if not list(folder.glob("*.safetensors")):
         raise ModelError(f"{name}: no safetensors weights (pickled weights are never loaded; convert them)")
     return folder, commit
+
+
+def _network(folder: Path) -> Any:
+    """The network of a folder, without heads, in fp32."""
+    import torch
+    from transformers import MODEL_MAPPING, AutoConfig, AutoModel
+
+    if not packed.is_packed(folder):
+        return AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **OPTIONS)
+    config = AutoConfig.from_pretrained(folder, **OPTIONS)
+    weights = {name: torch.from_numpy(values) for name, values in packed.read(folder).items()}
+    kind = MODEL_MAPPING[type(config)]
+    return _cut(kind.from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32))
+
+
+def _cut(model: Any) -> Any:
+    """The network, without the encoder's final norm where the config has ``final_norm`` false.
+
+    So it is with the lower blocks of a network: the norm belongs after the last block of the whole, and the
+    last hidden state of the part is the hidden state of that index of the whole.
+    """
+    if getattr(model.config, "final_norm", True) is False:
+        from torch.nn import Identity
+
+        model.get_encoder().layer_norm = Identity()
+    return model
+
+
+@contextmanager
+def ordinary(name: str, revision: str | None = None) -> Iterator[Path]:
+    """A folder as transformers reads it: the model's own, or a copy of a packed one while the block runs."""
+    folder, _ = _with_weights(name, revision)
+    if not packed.is_packed(folder):
+        yield folder
+        return
+    from safetensors.numpy import save_file
+
+    with TemporaryDirectory() as place:
+        for file in folder.glob("*.json"):
+            shutil.copyfile(file, Path(place) / file.name)
+        save_file(packed.read(folder), Path(place) / "model.safetensors", {"format": "pt"})
+        yield Path(place)
 
 
 def _line(error: BaseException) -> str:
@@ -244,8 +317,7 @@ def load_recogniser(name: str, revision: str | None = None) -> Any:
     import torch
     from transformers import pipeline
 
-    folder, _ = _with_weights(name, revision)
-    with without_messages():
+    with ordinary(name, revision) as folder, without_messages():
         try:
             return pipeline(
                 "automatic-speech-recognition",

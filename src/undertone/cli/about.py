@@ -45,9 +45,36 @@ def _corpora() -> list[dict[str, Any]]:
 
 
 def _encoders() -> list[dict[str, Any]]:
-    from undertone.features import ENCODERS
+    """The encoders in the box, then the architectures: what is cached of each, what a name would download."""
+    from undertone.features import DOWNLOADS, ENCODERS
+    from undertone.packed import BOX, INSTALL
+    from undertone.pretrained import cached
 
-    return [{"name": name, "about": about} for name, about in ENCODERS.items()]
+    in_cache, rows = cached(), []
+    for name, boxed in BOX.items():
+        size = _boxed_size(name)
+        where = f"in the box, {size / 1e6:.0f} MB" if size else f"not installed: {INSTALL}"
+        row = {"name": name, "about": boxed.about, "where": where, "licence": boxed.licence}
+        rows.append(row | ({"bytes": size} if size else {}))
+    for name, about in ENCODERS.items():
+        local = {model: size for model, (kind, size) in in_cache.items() if kind == name}
+        where = ", ".join(f"cached: {model}, {size / 1e6:.0f} MB" for model, size in local.items())
+        if name in DOWNLOADS and not local:
+            model, millions = DOWNLOADS[name]
+            where = f"download: {model}, about {millions * 4} MB"
+        rows.append({"name": name, "about": about, "where": where, "cached": local})
+    return rows
+
+
+def _boxed_size(name: str) -> int:
+    """Bytes of an encoder in the box; 0 where the package is not installed."""
+    from undertone.errors import ModelError
+    from undertone.packed import boxed_folder
+
+    try:
+        return sum(file.stat().st_size for file in boxed_folder(name).iterdir())
+    except ModelError:
+        return 0
 
 
 def _systems() -> list[dict[str, Any]]:
@@ -119,7 +146,8 @@ def list_(
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for row in rows:
-        table.add_row(f"[bold]{row['name']}[/]", row["about"], row.get("version", ""), row.get("licence", ""))
+        more = row.get("where", row.get("version", ""))
+        table.add_row(f"[bold]{row['name']}[/]", row["about"], more, row.get("licence", ""))
     Console().print(table)
 
 
@@ -142,6 +170,7 @@ def _cpu_abilities() -> list[str]:
 def _facts() -> dict[str, Any]:
     import torch
 
+    from undertone.packed import BOX
     from undertone.store import default_root
 
     missing = {
@@ -159,6 +188,7 @@ def _facts() -> dict[str, Any]:
         "store": str(default_root()),
         "extras": {extra: not modules for extra, modules in missing.items()},
         "models": [row["name"] for row in _models()],
+        "encoders": [name for name in BOX if _boxed_size(name)],
     }
 
 
@@ -185,6 +215,10 @@ def doctor(
     )
     console.print(f"feature store: {facts['store']}")
     console.print(f"models: {', '.join(facts['models']) or 'none: `undertone demo` makes some'}")
+    from undertone.packed import INSTALL
+
+    boxed = ", ".join(facts["encoders"]) or f"none: {INSTALL}"
+    console.print(f"encoders in the box: {boxed}")
     for extra, installed in facts["extras"].items():
         hint = "" if installed else f"   {escape(install_line(extra))}"
         console.print(f"  {'[green]✓[/]' if installed else '[dim]–[/]'} {extra}{hint}")

@@ -31,9 +31,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, on s
 def extract(
     manifest: Annotated[str, typer.Argument(help="The utterances; with --engine ray, shards or a URL too.")],
     speech: Annotated[
-        str | None, typer.Option(help="acoustic, egemaps, or a network's folder or hub name.")
+        str | None,
+        typer.Option(help="acoustic, egemaps, whisper-base (in the box), or a folder or hub name."),
     ] = None,
-    text: Annotated[str | None, typer.Option(help="A text network's folder or hub name.")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="minilm-l6 (in the box), or a text network's folder or hub name.")
+    ] = None,
     layer: Annotated[str, typer.Option(help="Speech: an index, last, or weighted (all layers).")] = "last",
     store: Annotated[
         str | None,
@@ -54,15 +57,16 @@ def extract(
 ) -> None:
     """Encode every clip (and transcript) once; what the store has is not computed again.
 
+    With neither --speech nor --text: both by the encoders in the box, which need no network.
+
     Example: undertone extract demo.jsonl --speech facebook/wav2vec2-base --text bert-base-uncased
 
     Example: undertone extract shards/ --speech acoustic --engine ray --store /shared/features
     """
-    from undertone.errors import ConfigError
-
     workers = workers_of(engine, address, ray)
     if speech is None and text is None:
-        raise ConfigError("nothing to extract: name --speech (acoustic needs no download), --text or both")
+        speech, text = "whisper-base", "minilm-l6"
+        _note(f"encoders in the box: --speech {speech} --text {text}")
     shared: dict[str, Any] = {"precision": precision, "keep": keep, "device": device}
     index: int | str = int(layer) if layer.lstrip("-").isdigit() else layer
     own = {"name": speech, "layer": index, "runtime": runtime, "revision": revision, "window": window}

@@ -17,3 +17,16 @@ ENCODERS: dict[str, str] = {
     "deberta-v2": "text · DeBERTa v2 and v3 (microsoft/deberta-v3-base, …)",
 }
 """What ``undertone list encoders`` shows: names, or architectures that a folder or hub name may have."""
+
+DOWNLOADS: dict[str, tuple[str, int]] = {
+    "wav2vec2": ("facebook/wav2vec2-base", 95),
+    "hubert": ("facebook/hubert-base-ls960", 95),
+    "wavlm": ("microsoft/wavlm-base-plus", 94),
+    "data2vec-audio": ("facebook/data2vec-audio-base", 93),
+    "wav2vec2-bert": ("facebook/w2v-bert-2.0", 580),
+    "whisper": ("openai/whisper-base", 73),
+    "bert": ("bert-base-uncased", 110),
+    "roberta": ("roberta-base", 125),
+    "deberta-v2": ("microsoft/deberta-v3-base", 184),
+}
+"""Of each architecture: a hub name, and its millions of parameters, of four bytes each in a download."""

@@ -178,15 +178,17 @@ def _converted(name: str) -> Path:
         return target
     if not (folder / "tokenizer.json").is_file():  # without it the engine would look for one on the hub
         raise ModelError(f"{name}: has no tokenizer.json, so it cannot be used as a recogniser")
-    if not list(folder.glob("*.safetensors")):
-        raise ModelError(f"{name}: no safetensors weights (pickled weights are never loaded; convert them)")
     from ctranslate2.converters import TransformersConverter
 
     print(f"undertone: preparing {name} for recognition (once)", file=sys.stderr)
     beside = [file for file in BESIDE if (folder / file).is_file()]
-    with whole_folder(target) as part, pretrained.without_messages():
+    with (
+        whole_folder(target) as part,
+        pretrained.ordinary(name) as ordinary,
+        pretrained.without_messages(),
+    ):
         try:
-            TransformersConverter(str(folder), copy_files=beside).convert(
+            TransformersConverter(str(ordinary), copy_files=beside).convert(
                 str(part), quantization="int8", force=True
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:

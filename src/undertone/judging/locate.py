@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from undertone.errors import ModelError
+from undertone.files import package_folder
 
 __all__ = ["Located", "is_model", "locate", "read", "starter", "terms"]
 
@@ -81,8 +81,8 @@ def is_model(path: Path) -> bool:
 
 def starter() -> Path | None:
     """The shipped model, if its distribution is installed and holds one."""
-    folder = package_folder()
-    return folder if folder is not None and is_model(folder) else None
+    package = package_folder(PACKAGE)
+    return package / "model" if package is not None and is_model(package / "model") else None
 
 
 def _newest_demo(root: Path) -> Path | None:
@@ -119,14 +119,6 @@ def read(model: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or not card.get("labels"):
         raise ModelError(f"{model / CARD}: names no labels")
     return card
-
-
-def package_folder() -> Path | None:
-    """The folder that the installed distribution keeps its model in, whether or not there is one."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(next(iter(spec.submodule_search_locations))) / "model"
 
 
 def terms(card: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,1 @@
+"""Pretrained encoders, packed, a folder each; there is no code here."""
