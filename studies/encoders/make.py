@@ -68,10 +68,10 @@ def make(name: str, source: Path, out: Path, blocks: int = 4) -> Made:
         write_whole(folder / file, json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n")
     about = {"format": packed.FORMAT, "made_from": {"hub": packed.BOX[name].hub, "sha256": hashes}}
     write_json(folder / packed.ABOUT, about | {"licence": packed.BOX[name].licence})
-    for file in folder.iterdir():
-        if file.name not in (packed.WEIGHTS, packed.ABOUT, "config.json", *plan.copied):
-            file.unlink()
-    size = sum(file.stat().st_size for file in folder.iterdir())
+    for other in folder.iterdir():
+        if other.name not in (packed.WEIGHTS, packed.ABOUT, "config.json", *plan.copied):
+            other.unlink()
+    size = sum(path.stat().st_size for path in folder.iterdir())
     return Made(folder, size, _largest_error(weights, packed.read(folder)), hashes)
 
 

@@ -50,7 +50,8 @@ def _encoders() -> list[dict[str, Any]]:
     from undertone.packed import BOX, INSTALL
     from undertone.pretrained import cached
 
-    in_cache, rows = cached(), []
+    in_cache = cached()
+    rows: list[dict[str, Any]] = []
     for name, boxed in BOX.items():
         size = _boxed_size(name)
         where = f"in the box, {size / 1e6:.0f} MB" if size else f"not installed: {INSTALL}"
