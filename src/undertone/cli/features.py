@@ -66,7 +66,7 @@ def extract(
     workers = workers_of(engine, address, ray)
     if speech is None and text is None:
         speech, text = "whisper-base", "minilm-l6"
-        _note(f"encoders in the box: --speech {speech} --text {text}")
+        say(f"encoders in the box: --speech {speech} --text {text}")
     shared: dict[str, Any] = {"precision": precision, "keep": keep, "device": device}
     index: int | str = int(layer) if layer.lstrip("-").isdigit() else layer
     own = {"name": speech, "layer": index, "runtime": runtime, "revision": revision, "window": window}

@@ -218,3 +218,19 @@ def test_the_installed_encoders_are_the_originals(installed: None, name: str, re
         pytest.skip(f"{original} is not there: the original of {name} cannot be compared")
     differences = compare(original, packed.boxed_folder(name), real_data, name == "minilm-l6", 1, 20)
     assert len(differences) in (5, 7) and max(differences) < 0.01
+
+
+def test_without_names_extract_uses_the_encoders_in_the_box(boxed: Path, tmp_path: Path) -> None:
+    import soundfile
+
+    from undertone.cli.app import load
+
+    (tmp_path / "clips.csv").write_text("path,text\na.wav,why would you do this\n")
+    soundfile.write(tmp_path / "a.wav", noise(0.8), 16_000)
+    words = ["prepare", "table", str(tmp_path / "clips.csv"), "--out", str(tmp_path / "m.jsonl")]
+    assert CliRunner().invoke(load(), words).exit_code == 0
+    words = ["extract", str(tmp_path / "m.jsonl"), "--store", str(tmp_path / "store"), "--json"]
+    done = CliRunner().invoke(load(), words)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["computed"] == 2
+    assert "--speech whisper-base --text minilm-l6" in done.stderr
