@@ -21,18 +21,7 @@ from numpy.typing import NDArray
 from undertone.errors import ModelError
 from undertone.files import package_folder
 
-__all__ = [
-    "ABOUT",
-    "BOX",
-    "INSTALL",
-    "WEIGHTS",
-    "Boxed",
-    "boxed_folder",
-    "is_packed",
-    "pack",
-    "read",
-    "unpack",
-]
+__all__ = ["BOX", "INSTALL", "WEIGHTS", "boxed_folder", "find", "is_packed", "pack", "read", "unpack"]
 
 PACKAGE = "undertone_encoders"
 """What the distribution is imported as; it is looked up, never run."""
@@ -46,43 +35,35 @@ ROWS, FINE, SCALE = ":rows", ":fine", ":scale"
 
 @dataclass(frozen=True)
 class Boxed:
-    """An encoder of the package."""
+    """What an encoder of the package is, the name of the whole network at the hub, and its licence."""
 
     about: str
     hub: str
-    """The same network, whole, at the hub."""
     licence: str
 
 
 BOX: dict[str, Boxed] = {
-    "whisper-base": Boxed(
-        "speech · the stem and the lower four of six blocks of Whisper base's encoder; any language",
-        "openai/whisper-base",
-        "MIT",
-    ),
-    "whisper-tiny.en": Boxed(
-        "speech · Whisper tiny.en, whole: an encoder, and the recogniser of --asr; English",
-        "openai/whisper-tiny.en",
-        "MIT",
-    ),
-    "minilm-l6": Boxed(
-        "text · all-MiniLM-L6-v2, a small BERT of six blocks; English",
-        "sentence-transformers/all-MiniLM-L6-v2",
-        "Apache-2.0",
-    ),
+    "whisper-base": Boxed("speech · Whisper base's lower blocks, any language", "openai/whisper-base", "MIT"),
+    "whisper-tiny.en": Boxed("speech · Whisper tiny.en; --asr's recogniser", "openai/whisper-tiny.en", "MIT"),
+    "minilm-l6": Boxed("text · a small BERT", "sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0"),
 }
 """The names of the encoders in the box."""
 
 
+def find(name: str) -> Path | None:
+    """The folder of an encoder in the box; None where the package is not installed."""
+    package = package_folder(PACKAGE)
+    return package / name if package is not None and is_packed(package / name) else None
+
+
 def boxed_folder(name: str) -> Path:
     """The folder of an encoder in the box; ModelError where the package is not installed."""
-    package = package_folder(PACKAGE)
-    if package is None or not is_packed(package / name):
+    if (folder := find(name)) is None:
         raise ModelError(
             f"{name}: undertone-encoders is not installed: {INSTALL} in undertone's checkout, "
             f"or name {BOX[name].hub}, which is downloaded"
         )
-    return package / name
+    return folder
 
 
 def is_packed(folder: Path) -> bool:

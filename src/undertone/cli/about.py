@@ -69,13 +69,9 @@ def _encoders() -> list[dict[str, Any]]:
 
 def _boxed_size(name: str) -> int:
     """Bytes of an encoder in the box; 0 where the package is not installed."""
-    from undertone.errors import ModelError
-    from undertone.packed import boxed_folder
+    from undertone.packed import find
 
-    try:
-        return sum(file.stat().st_size for file in boxed_folder(name).iterdir())
-    except ModelError:
-        return 0
+    return sum(file.stat().st_size for file in folder.iterdir()) if (folder := find(name)) else 0
 
 
 def _systems() -> list[dict[str, Any]]:
@@ -216,10 +212,7 @@ def doctor(
     )
     console.print(f"feature store: {facts['store']}")
     console.print(f"models: {', '.join(facts['models']) or 'none: `undertone demo` makes some'}")
-    from undertone.packed import INSTALL
-
-    boxed = ", ".join(facts["encoders"]) or f"none: {INSTALL}"
-    console.print(f"encoders in the box: {boxed}")
+    console.print(f"encoders in the box: {', '.join(facts['encoders']) or 'none: `undertone list encoders`'}")
     for extra, installed in facts["extras"].items():
         hint = "" if installed else f"   {escape(install_line(extra))}"
         console.print(f"  {'[green]✓[/]' if installed else '[dim]–[/]'} {extra}{hint}")
