@@ -258,19 +258,18 @@ def _network(folder: Path) -> Any:
         return AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **OPTIONS)
     config = AutoConfig.from_pretrained(folder, **OPTIONS)
     weights = {name: torch.from_numpy(values) for name, values in packed.read(folder).items()}
-    kind = MODEL_MAPPING[type(config)]
-    return _cut(kind.from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32))
+    build = MODEL_MAPPING[type(config)].from_pretrained
+    return _cut(build(None, config=config, state_dict=weights, dtype=torch.float32))
 
 
 def _cut(model: Any) -> Any:
     """The network, without the encoder's final norm where the config has ``final_norm`` false.
 
-    So it is with the lower blocks of a network: the norm belongs after the last block of the whole, and the
-    last hidden state of the part is the hidden state of that index of the whole.
+    So it is with the lower blocks of a network: the norm belongs after the last block of the whole.
     """
-    if getattr(model.config, "final_norm", True) is False:
-        from torch.nn import Identity
+    from torch.nn import Identity
 
+    if getattr(model.config, "final_norm", True) is False:
         model.get_encoder().layer_norm = Identity()
     return model
 
