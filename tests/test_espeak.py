@@ -156,7 +156,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     library.cache_clear()
     try:
-        with pytest.raises(MissingExtra, match=r"undertone\[espeak\]"):
+        with pytest.raises(MissingExtra, match=r"the extra .espeak.: pip install"):
             espeak.require()
     finally:
         monkeypatch.undo()

@@ -282,7 +282,7 @@ def test_without_jinja_the_extra_is_named(
     runs: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(MissingExtra, match=r"undertone\[report\]"):
+    with pytest.raises(MissingExtra, match=r"the extra .report.: pip install"):
         render([runs("unison", seeds=(0,))], tmp_path / "report.html")
 
 

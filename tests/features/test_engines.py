@@ -58,7 +58,7 @@ def test_a_missing_engine_names_its_extra(
     checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"undertone\[export\]"):
+    with pytest.raises(MissingExtra, match=r"the extra .export.: pip install"):
         speech_encoder(str(checkpoint("wavlm")), runtime="openvino")
 
 

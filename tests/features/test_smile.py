@@ -11,7 +11,7 @@ from undertone.features.speech import speech_encoder
 
 def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'undertone\[smile\]'"):
+    with pytest.raises(MissingExtra, match=r"the extra .smile.: pip install .opensmile"):
         speech_encoder("egemaps")
 
 

@@ -57,7 +57,7 @@ def test_without_the_extra_the_install_line_is_given(monkeypatch: pytest.MonkeyP
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtra, match=r"--engine ray.*undertone\[scale\]"):
+    with pytest.raises(MissingExtra, match=r"--engine ray.*the extra .scale.: pip install"):
         workers_of("ray", None, None)
 
 

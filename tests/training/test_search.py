@@ -33,5 +33,5 @@ def test_the_planted_best_is_found_and_a_second_search_goes_on(tmp_path: Path) -
 
 def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(MissingExtra, match=r"undertone\[search\]"):
+    with pytest.raises(MissingExtra, match=r"the extra .search.: pip install"):
         search([], lambda v, r: 0.0, trials=1, study=tmp_path / "s")
