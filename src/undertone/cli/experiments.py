@@ -199,13 +199,16 @@ def search(
     ranges = [parse_range(text) for text in over]
     loaded = load_recipe(recipe, set_ or [])
     workers, place, at = workers_of(engine, address, ray), None, _store_at(store)
-    if workers is not None:
-        from functools import partial
+    with ExitStack() as stack:
+        if workers is not None:
+            from functools import partial
 
-        from undertone.scale.trials import search as on_cluster
+            from undertone.scale.cluster import connected
+            from undertone.scale.trials import search as on_cluster
 
-        place = partial(on_cluster, store=at.root, trials=trials, address=address, workers=workers)
-    done = search_recipe(loaded, ranges, out, at, trials=trials, shared=shared, folds=folds, place=place)
+            stack.enter_context(connected(address))
+            place = partial(on_cluster, store=at.root, trials=trials, address=address, workers=workers)
+        done = search_recipe(loaded, ranges, out, at, trials=trials, shared=shared, folds=folds, place=place)
     for name, best in done.results.items():
         values = "  ".join(f"{key}={value}" for key, value in best.values.items())
         print(f"{name}: validation UA {100 * best.score:.1f} after {best.trials} trials with  {values}")
