@@ -293,3 +293,36 @@ def test_an_envelope_holds_every_peak() -> None:
     assert len(found["low"]) == len(found["high"]) == 600
     assert (max(found["high"]), min(found["low"])) == (0.9, -0.8)
     assert len(envelope(wave[:10])["low"]) == 10
+
+
+def test_people_read_points_everywhere_and_json_holds_fractions(
+    runs: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from undertone.cli.experiments import _table
+
+    results = render([runs("unison")], tmp_path / "r.html")
+    ece = results[0].calibration["ece"]
+    assert ece and 0 < ece < 1 and results[0].plain()["ece"] == pytest.approx(ece)
+    _table(results)
+    printed = capsys.readouterr().out
+    places = [(tmp_path / f"r.{end}").read_text(encoding="utf-8") for end in ("html", "md")]
+    assert all(f"{100 * ece:.1f}" in text and f"{ece:.3f}" not in text for text in (printed, *places))
+    assert "points" in printed and all("ECE in points" in text for text in places)
+
+
+def test_the_command_refuses_an_unknown_reference_and_another_kind_of_file(
+    runs: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from undertone.cli.app import main
+
+    folder = str(runs("speech"))
+    for options, why in ((["--reference", "spech"], "did you mean 'speech'?"), (["--out", "r.pdf"], "r.pdf")):
+        monkeypatch.setattr(sys, "argv", ["undertone", "report", folder, *options])
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 1 and why in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["undertone", "report", folder, "--unit", "dialogue"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2

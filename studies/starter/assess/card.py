@@ -167,15 +167,15 @@ def _pairs(values: Figures) -> str:
 def _calibration(values: Figures) -> str:
     rows = []
     for name, one in values.items():
-        line = [name, str(one["n"]), f"{one['ece']:.3f}", f"{one['floor']:.3f}"]
+        line = [name, str(one["n"]), points(one["ece"]), points(one["floor"])]
         for score in ("brier", "nll"):
             rivals = [one.get(f"{score}{rival}") for rival in ("", "_uncalibrated", "_prior")]
             line.append(" / ".join("–" if value is None else f"{value:.3f}" for value in rivals))
         rows.append(line)
     how = filled(
-        "ECE over ten bins of equal mass, beside the ECE that a perfectly calibrated model with the same",
-        "confidences shows by chance; Brier score and negative log likelihood: of the model, before",
-        "calibration,",
+        "ECE over ten bins of equal mass, in points, beside the ECE that a perfectly calibrated model with",
+        "the same confidences shows by chance; Brier score and negative log likelihood: of the model,",
+        "before calibration,",
         "of the prior.",
     )
     table = grid(["", "n", "ECE", "floor", "Brier", "NLL"], rows)

@@ -44,7 +44,7 @@ def bar_rows(bars: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """What was to be reached and what was: name, measured, wanted, ``yes`` or ``no``."""
     rows = []
     for bar in bars:
-        plain = bar["what"].startswith(("calibration", "Brier", "NLL"))
+        plain = bar["what"].startswith(("Brier", "NLL"))
         value, bound = (f"{bar[key]:.3f}" if plain else points(bar[key]) for key in ("value", "bound"))
         sign = "≥" if bar["at_least"] else "≤"
         rows.append([bar["what"], value, f"{sign} {bound}", "yes" if bar["met"] else "no"])
