@@ -91,6 +91,6 @@ def test_modules_can_be_left_out() -> None:
 def test_a_mark_is_made_quickly_and_once() -> None:
     began = time.process_time()
     first = code_mark(RUN)
-    assert time.process_time() - began < 1.0, "some 0.3 s on an idle machine"
+    assert time.process_time() - began < 2.0, "some 0.3 s on an idle machine"
     again = time.process_time()
     assert code_mark(RUN) == first and time.process_time() - again < 0.001
