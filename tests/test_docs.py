@@ -3,13 +3,25 @@ ship, are at least commands that exist; links lead somewhere."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
+
+from trees import iemocap
+from trees.sound import noise
+from undertone.cli import main
+from undertone.cli.about import EXTRAS
+from undertone.store import Store
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").rglob("*.md")])
@@ -66,17 +78,134 @@ def test_the_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{name(page)} links to {target}, which is not there"
 
 
-def test_the_quickstart_runs(tmp_path: Path) -> None:
-    """Every command of the quickstart in order, then its Python, in an empty folder."""
-    page = ROOT / "docs" / "quickstart.md"
-    lines = command_lines(page)
-    assert len(lines) >= 6
-    for line in lines:
+def run(call: list[str], folder: Path, **environment: str) -> None:
+    done = subprocess.run(
+        call,
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, f"{call}\n{done.stdout}\n{done.stderr}"
+
+
+SMALLER = {"--size 240": "--size 40", "epochs = 15": "epochs = 1"}
+
+
+@pytest.mark.parametrize(
+    "smaller",
+    [True, pytest.param(False, marks=pytest.mark.slow, id="whole")],  # a minute on two free cores
+)
+def test_the_quickstarts_blocks_run_in_order(tmp_path: Path, smaller: bool) -> None:
+    """Every block in an empty folder: commands run, recipes are saved under the name that stands above."""
+    text = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    for whole, small in SMALLER.items() if smaller else ():
+        assert whole in text
+        text = text.replace(whole, small)
+    environment = {"UNDERTONE_CACHE": str(tmp_path / "cache")}
+    store = tmp_path / "cache" / "store"
+    encoded: list[int] = []
+    for match in BLOCK.finditer(text):
+        language, body = match.groups()
+        if language == "toml":
+            saved = re.findall(r"[Ss]ave this as `([^`]+)`", text[: match.start()])[-1]
+            (tmp_path / saved).write_text(body, encoding="utf-8")
+        elif language == "python":
+            run([sys.executable, "-c", body], tmp_path, **environment)
+        else:
+            for line in body.splitlines():
+                run([sys.executable, "-m", *shlex.split(line)], tmp_path, **environment)
+                encoded += [len(Store(store))] if " extract " in line or " crossval " in line else []
+    assert len(encoded) == 2 and encoded[0] == encoded[1] > 0, "training uses what was extracted, and no more"
+    metrics = [json.loads(path.read_text()) for path in tmp_path.glob("runs/quick/session-*/0/metrics.json")]
+    assert len(metrics) == 5
+    assert smaller or sum(one["ua"] for one in metrics) / len(metrics) > 0.35, "chance is 0.25"
+
+
+def readme_lines() -> list[str]:
+    """The commands of the README's "Use it", in order."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Use it")[2].partition("## ")[0]
+    return [line for language, body in BLOCK.findall(text) if language == "sh" for line in body.splitlines()]
+
+
+def readme_folder(folder: Path) -> Path:
+    """A folder in which the README's commands can run: a release of IEMOCAP's layout, and a recording."""
+    iemocap.write(folder / "IEMOCAP_full_release")
+    noise(folder / "call.wav")
+    return folder
+
+
+def test_the_readme_installs_what_its_commands_need() -> None:
+    install, *lines = readme_lines()
+    words = shlex.split(install)
+    extras = set(re.findall(r"[a-z]+", words[words.index("-e") + 1]))
+    used = {shlex.split(line)[1] for line in lines}
+    assert used >= {"predict", "prepare", "audit", "crossval", "report", "serve"}
+    assert extras >= {"report", "serve", "vad", "align"} and extras <= set(EXTRAS)
+    first = next(line for line in lines if " predict " in line)
+    assert "--model" not in first, "the model in the box answers first"
+    box = [word for word in words if word.startswith("packages/")]
+    assert box and all((ROOT / place / "pyproject.toml").is_file() for place in box)
+
+
+def test_the_readmes_names_fit_its_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The quick part: corpus, audit and the recipe's plan find each other's files."""
+    monkeypatch.chdir(readme_folder(tmp_path))
+    for line in readme_lines():
+        if line.split()[:2] in (["undertone", "prepare"], ["undertone", "audit"], ["undertone", "crossval"]):
+            words = shlex.split(line) + (["--dry-run"] if " crossval " in line else [])
+            monkeypatch.setattr(sys, "argv", words)
+            with pytest.raises(SystemExit) as left:
+                main()
+            assert not left.value.code, line
+    assert "# 50 utterances, 5 folds" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # trains the README's recipe, five networks in each of five folds: minutes
+def test_the_readmes_blocks_run_in_order(tmp_path: Path) -> None:
+    """As they stand, with small encoders under the hub names that the recipe gives."""
+    from features import checkpoints
+
+    folder = readme_folder(tmp_path / "work")
+    for name, build in (
+        ("facebook/wav2vec2-base", checkpoints.wav2vec2_group),
+        ("bert-base-uncased", checkpoints.bert),
+    ):
+        kept = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+        (kept / "refs").mkdir(parents=True)
+        (kept / "refs" / "main").write_text("0" * 40)
+        checkpoints.make(build, kept / "snapshots" / ("0" * 40))
+    environment = {"HF_HUB_CACHE": str(tmp_path / "hub"), "UNDERTONE_CACHE": str(tmp_path / "cache")}
+    for line in readme_lines()[1:]:
         call = [sys.executable, "-m", *shlex.split(line)]
-        done = subprocess.run(call, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-    for code in blocks(page, "python"):
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
-        )
-        assert done.returncode == 0, f"{code}\n{done.stderr}"
+        call += ["--set", "training.epochs=2"] if " crossval " in line else []  # to end in minutes
+        if " serve " in line:
+            served(call, folder, **environment)
+        else:
+            run(call, folder, **environment)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for language, body in BLOCK.findall(text):
+        if language == "python":
+            run([sys.executable, "-c", body], folder, **environment)
+
+
+def served(call: list[str], folder: Path, **environment: str) -> None:
+    """The server comes up, answers, and ends with Ctrl-C."""
+    process = subprocess.Popen(call, cwd=folder, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(240):
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.5)
+            try:
+                with urllib.request.urlopen("http://127.0.0.1:8000/healthz", timeout=2) as answer:
+                    assert answer.status == 200
+                    return
+            except urllib.error.URLError:
+                continue
+        raise AssertionError("the server did not come up")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)

@@ -54,7 +54,7 @@ def align(
 
     Utterances that cannot be aligned are kept without tiers and listed. Stopped, the same command continues.
 
-    Example: undertone align iemocap.jsonl --with sphinx --jobs 8 --out aligned.jsonl
+    Example: undertone align data/iemocap.jsonl --with sphinx --jobs 8 --out aligned.jsonl
 
     Example: undertone align clips.jsonl --with given --from textgrids --out aligned.jsonl
     """

@@ -41,7 +41,7 @@ def audit(
 ) -> None:
     """Look for leaks: speakers, dialogues, recordings, equal audio and equal words across folds.
 
-    Example: undertone audit iemocap.jsonl --protocol loso
+    Example: undertone audit data/iemocap.jsonl --protocol loso
     """
     from undertone import splits
     from undertone.audit import examine

@@ -49,7 +49,7 @@ def prepare(
 ) -> None:
     """Write the manifest of a corpus.
 
-    Example: undertone prepare iemocap IEMOCAP_full_release --out iemocap.jsonl
+    Example: undertone prepare iemocap IEMOCAP_full_release --out data/iemocap.jsonl
 
     Example: undertone prepare table clips.csv --map file=audio --map emotion=label --out clips.jsonl
     """
@@ -83,7 +83,7 @@ def show(
 ) -> None:
     """Show what a manifest holds: counts, hours, speakers, labels, tiers.
 
-    Example: undertone show iemocap.jsonl --validate
+    Example: undertone show data/iemocap.jsonl --validate
     """
     from undertone import manifest as manifests
 

@@ -34,7 +34,7 @@ from undertone.errors import ConfigError, DataError, MissingExtra
 from undertone.evaluation.findings import Findings, points, probability, signed
 from undertone.evaluation.results import Result, evaluate
 from undertone.evaluation.sections import sections
-from undertone.files import write_whole
+from undertone.files import refuse_place, write_whole
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -54,6 +54,7 @@ def render(runs: Sequence[Path], out: Path, *, reference: str | None = None, uni
         raise DataError("nothing to report: no run was named")
     if out.suffix.lower() not in (".html", ".md"):
         raise ConfigError(f"{out}: a report is a page (.html) and the same as Markdown (.md)")
+    refuse_place(out)
     templates = _templates()
     findings = Findings([evaluate(folder, unit) for folder in runs], reference)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
