@@ -41,6 +41,7 @@ __all__ = [
     "write_json",
     "write_lines",
     "write_whole",
+    "writing",
 ]
 
 LOCK = ".lock"
@@ -59,15 +60,23 @@ def whole(path: Path) -> Iterator[Path]:
     """
     part = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            part.replace(path)
+    finally:
+        _remove(part)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what the system refuses in the block into an ``OutputError`` that names ``path``."""
+    try:
+        yield
     except Exception as error:
         if not isinstance(error, OSError) and "(os error " not in str(error):  # as Rust's libraries write it
             raise
         raise OutputError(f"{path}: cannot be written: {_reason(error)}") from error
-    finally:
-        _remove(part)
 
 
 def package_folder(name: str) -> Path | None:
@@ -112,12 +121,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """As ``whole``, of a folder: an empty one to fill, in place of ``path``, which is not there yet."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        part.mkdir(parents=True)
-        yield part
-        if not path.is_dir():  # another process may have made it meanwhile
-            part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        with writing(path):
+            part.mkdir(parents=True)
+            yield part
+            if not path.is_dir():  # another process may have made it meanwhile
+                part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

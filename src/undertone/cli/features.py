@@ -108,16 +108,19 @@ def _extract(
     from undertone.features import text as text_encoders
     from undertone.features.config import SpeechConfig, TextConfig
     from undertone.features.extract import extract
+    from undertone.files import refuse_place
     from undertone.store import Store
 
     utterances = manifest.read(path).resolved()
+    opened = Store(store)
+    refuse_place(opened.root, folder=True)
     spoken = speech_encoders.build(SpeechConfig.parse(speech)) if speech else None
     written = text_encoders.build(TextConfig.parse(text)) if text else None
     for encoder in (spoken, written):
         if encoder is not None:
             say(f"{encoder.name}: {getattr(encoder, 'precision', 'fp32')}")
     workers = jobs or os.cpu_count() or 1
-    return extract(utterances, Store(store), spoken, written, jobs=workers, skip_bad=True)
+    return extract(utterances, opened, spoken, written, jobs=workers, skip_bad=True)
 
 
 @store_app.command("path")

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy, deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from undertone.errors import ConfigError, MissingExtra, ModelError, UsageError, no_such
-from undertone.files import refuse_place, whole
+from undertone.files import refuse_place, whole, writing
 from undertone.judging.clip import Clip, Transcript
 from undertone.judging.encoders import ClipFeatures, Encoders
 from undertone.judging.exported import FILES, ExportedNetwork, ExportedSpeech, ExportedText
@@ -59,8 +59,11 @@ def export(
     if not network.system.exportable:
         name = trained.card["system"]
         raise ConfigError(f"{model}: '{name}' follows each clip's own length, so there is no one graph of it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
+    with ExitStack() as stack:
+        stack.enter_context(writing(target))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-")
+        folder = stack.enter_context(place)
         part = Path(folder)
         head, written, outside = _taken_apart(network.system, trained, part, to)
         rows = _examples(outside)

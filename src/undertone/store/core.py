@@ -158,7 +158,7 @@ class Store:
         path = self.root / "store.json"
         try:
             schema = int(json.loads(path.read_text(encoding="utf-8"))["schema"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except (ValueError, KeyError, TypeError, OverflowError):
             raise StoreError(f"{path}: not a store's description; {CLEAR}") from None

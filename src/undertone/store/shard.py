@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.errors import OutputError, StoreError
+from undertone.files import writing
 
 __all__ = [
     "DTYPES",
@@ -82,16 +83,17 @@ def write_shard(
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     try:
-        with part.open("wb") as file:
+        with writing(whole), part.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for array in ordered.values():
                 file.write(_bytes(array))
         flush_to_disk(part)
-        part.replace(whole)
-    except OSError as error:
+        with writing(whole):
+            part.replace(whole)
+    except OutputError:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise OutputError(f"{whole}: cannot be written: {error.strerror or error}") from error
+        raise
     flush_to_disk(whole.parent)
 
 
