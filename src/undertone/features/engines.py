@@ -49,7 +49,7 @@ def convert(
     """``module`` (fp32, a tensor in, one out) in an engine; ``axis`` of ``shape`` is free, if any is."""
     example = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     make = {"openvino": _openvino, "onnx": _onnx}[runtime]
-    with torch.inference_mode(False), torch.no_grad(), _without_warnings():
+    with torch.inference_mode(False), torch.no_grad(), without_warnings():
         graph = make(module, example, axis, precision)
 
     def run(values: Tensor) -> Tensor:
@@ -108,8 +108,8 @@ def _check(
 
 
 @contextmanager
-def _without_warnings() -> Iterator[Any]:
-    """Without the converters' warnings of what a trace may freeze: ``_check`` finds it."""
+def without_warnings() -> Iterator[Any]:
+    """Without the converters' warnings of what a trace may freeze: a comparison afterwards finds it."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)

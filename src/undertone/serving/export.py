@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from copy import copy, deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -215,7 +213,9 @@ def _trace(
 ) -> None:
     import torch
 
-    with torch.no_grad(), _quiet():
+    from undertone.features.engines import without_warnings
+
+    with torch.no_grad(), without_warnings():  # of every size that is traced; the comparison decides
         torch.onnx.export(
             module,
             inputs,
@@ -237,20 +237,6 @@ def _converted(path: Path, to: str) -> Path:
     openvino.save_model(openvino.convert_model(path), target, compress_to_fp16=False)
     path.unlink()
     return target
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Tracing warns of every size that it reads; the comparison afterwards is what counts."""
-    exporter = logging.getLogger("torch.onnx")
-    before = exporter.level
-    exporter.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        exporter.setLevel(before)
 
 
 def _compare(
