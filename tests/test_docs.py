@@ -3,16 +3,16 @@ ship, are at least commands that exist; links lead somewhere."""
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import re
 import shlex
-import signal
+import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -193,19 +193,32 @@ def test_the_readmes_blocks_run_in_order(tmp_path: Path) -> None:
 
 
 def served(call: list[str], folder: Path, **environment: str) -> None:
-    """The server comes up, answers, and ends with Ctrl-C."""
-    process = subprocess.Popen(call, cwd=folder, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
+    """The server comes up, on a port that is free here, and answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = folder / "serve.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [*call, "--port", str(port)],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
     try:
         for _ in range(240):
-            assert process.poll() is None, "the server ended"
+            assert process.poll() is None, log.read_text()
             time.sleep(0.5)
-            try:
-                with urllib.request.urlopen("http://127.0.0.1:8000/healthz", timeout=2) as answer:
-                    assert answer.status == 200
-                    return
-            except urllib.error.URLError:
-                continue
-        raise AssertionError("the server did not come up")
+            with (
+                contextlib.suppress(OSError),
+                contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as asking,
+            ):
+                asking.request("GET", "/readyz")
+                with asking.getresponse() as answer:
+                    if answer.status == 200:
+                        return
+        raise AssertionError(f"the server did not come up: {log.read_text()}")
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.wait(60)

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,26 @@ def test_a_lock_of_another_host_is_kept_and_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"process 1 on elsewhere \(delete .*\.lock if"), locked(tmp_path):
         pass
     assert (tmp_path / LOCK).exists()
+
+
+def _writes_for_ever(path: Path) -> None:
+    with whole(path) as part:
+        part.write_text("half")
+        time.sleep(600)
+
+
+def test_workers_end_with_the_parent_and_take_what_they_were_writing_with_them(tmp_path: Path) -> None:
+    """Ctrl-C during a cross-validation: no worker goes on, and no temporary file stays."""
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), spawned_pool(2) as pool:  # noqa: PT012
+        for name in "abc":  # more than there are workers
+            pool.submit(_writes_for_ever, tmp_path / name)
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.1)
+        workers = list(pool._processes.values())
+        raise KeyboardInterrupt
+    for worker in workers:
+        worker.join(60)
+        assert not worker.is_alive()
+    assert list(tmp_path.iterdir()) == []
+    assert time.monotonic() - began < 200

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from undertone.errors import ConfigError, nearest_name
 
-__all__ = ["Config", "apply_overrides", "dump_toml", "explain", "fingerprint", "load_toml"]
+__all__ = ["Config", "apply_overrides", "dump_toml", "explain", "fingerprint", "load_toml", "plainly"]
 
 
 class Config(BaseModel):
@@ -76,12 +76,16 @@ def explain(error: ValidationError, known: Tree | None = None) -> str:
             unknown.append(_unknown(path, known or {}))
             continue
         key = ".".join(_placed(path, known or {})) or "value"
-        wrong.setdefault(key, ([], one["input"]))[0].append(_wanted(one["msg"]))
+        wrong.setdefault(key, ([], one["input"]))[0].append(plainly(one["msg"]))
     return "; ".join([*unknown, *(_wrong(key, wanted, value) for key, (wanted, value) in wrong.items())])
 
 
-def _wanted(message: str) -> str:
-    """Pydantic's message as ``should be …``, without what went on inside."""
+def plainly(message: str) -> str:
+    """Pydantic's message as ``should be …``, without what went on inside.
+
+    >>> plainly("Input should be a valid integer, unable to parse string as an integer")
+    'should be a whole number'
+    """
     text = message.removeprefix("Input ").removeprefix("Value error, ").partition(", unable to parse")[0]
     text = "is missing" if text == "Field required" else text
     for theirs, ours in PLAIN.items():

@@ -59,6 +59,7 @@ def whole(path: Path) -> Iterator[Path]:
     ``OutputError`` that names ``path``.
     """
     part = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
+    _PARTS.add(part)
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +67,11 @@ def whole(path: Path) -> Iterator[Path]:
             part.replace(path)
     finally:
         _remove(part)
+        _PARTS.discard(part)
+
+
+_PARTS: set[Path] = set()
+"""The temporary files of this process that are being written."""
 
 
 @contextmanager
@@ -310,8 +316,16 @@ def spawned_pool(
 
 def _start(level: int, start: Callable[..., object] | None, args: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    signal.signal(signal.SIGTERM, _end)
     log_plainly(level)
     one_thread()
     if start is not None:
         start(*args)
     one_thread()  # ``start`` may be what imported torch
+
+
+def _end(*_: object) -> None:
+    """End this worker at once, without the files that it was writing."""
+    for part in _PARTS:
+        _remove(part)
+    os._exit(1)

@@ -11,6 +11,7 @@ import pytest
 from trees.commands import Run, failed
 from trees.sound import noise
 from undertone import splits
+from undertone.cli import about
 from undertone.config import Config
 from undertone.errors import ConfigError, ProtocolError
 from undertone.types import Utterance
@@ -86,7 +87,8 @@ def test_a_wrong_recipe_names_the_nearest_and_no_list_of_all(run: Run, name: str
         (("extract", "m.jsonl", "--spech", "acoustic"), "--speech"),
         (("divine",), "No such command 'divine'"),
         (("prepare", "demo"), "Missing argument"),
-        (("serve", "--port", "99999"), "65535"),
+        (("serve", "--port", "99999"), "'--port': should be less than or equal to 65535"),
+        (("prepare", "demo", "d", "--size", "many"), "'--size': should be a whole number"),
     ],
 )  # fmt: skip
 def test_a_mistyped_command_is_one_line_and_status_2(
@@ -142,3 +144,31 @@ def test_a_message_is_printed_once_and_in_one_voice(run: Run, clips: Path) -> No
     logging.getLogger().handlers[0].stream = sink = io.StringIO()  # type: ignore[attr-defined]
     twice()
     assert sink.getvalue() == "undertone: it is odd\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "busy", "kept"),
+    [
+        (("crossval", "demo/concat"), "experiment.crossval.crossval", "finished folds and whole epochs"),
+        (("-v", "extract", "m.jsonl", "--speech", "acoustic"), "manifest.read", "what is encoded is kept"),
+        (("predict", "a.wav"), "judging.inputs.find", "a file of --out is written only when it is whole"),
+        (
+            ("search", "demo/concat", "--over", "training.rate=1e-4..1e-2"),
+            "experiment.search.search_recipe",
+            "finished trials are kept",
+        ),
+        (("list", "corpora"), "cli.about._corpora", "interrupted"),
+    ],
+)
+def test_ctrl_c_states_what_is_kept(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], busy: str, kept: str
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    if busy == "cli.about._corpora":
+        monkeypatch.setitem(about.LISTS, "corpora", stop)
+    else:
+        monkeypatch.setattr(f"undertone.{busy}", stop)
+    ran = run(*words)
+    failed(ran, "interrupted", kept, status=130)

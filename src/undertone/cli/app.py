@@ -130,8 +130,11 @@ def _mistyped(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return 2
+    from undertone.config import plainly
+
     where = error.ctx.command_path if error.ctx is not None else "undertone"
-    return _failed(f"{error.format_message().rstrip('.')}; see {where} --help", 2)
+    what, colon, wanted = error.format_message().rstrip(".").partition(": ")
+    return _failed(f"{what}{colon}{plainly(wanted)}; see {where} --help", 2)
 
 
 def _give_up_stdout() -> None:

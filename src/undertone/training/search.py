@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ __all__ = [
     "search",
     "study_name",
 ]
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[int, float], None]
 """Called with a step and the score so far; raises to end a trial that scores badly."""
@@ -117,7 +120,12 @@ def search(
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        return attempt({r.key: r.suggest(trial) for r in ranges}, report)
+        values = {r.key: r.suggest(trial) for r in ranges}
+        try:
+            return attempt(values, report)
+        except TrainingError as error:
+            log.warning("trial %d with %s: %s", trial.number, values, error)
+            raise
 
     done = sum(t.state.is_finished() for t in created.trials)
     created.optimize(objective, n_trials=max(0, trials - done), catch=(TrainingError,))
@@ -132,7 +140,7 @@ def open_storage(study: Path) -> Any:
         from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
     except ImportError:
         raise MissingExtra("the search over settings", "search") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns with tracebacks
     study.parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(str(study), lock_obj=JournalFileOpenLock(str(study))))
 
