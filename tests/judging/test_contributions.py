@@ -27,6 +27,7 @@ class Planted:
     """In place of encoders: features that are ready."""
 
     rate = 16_000
+    sides = ("speech", "text")
 
     def __init__(self, items: Sequence[Example]) -> None:
         self.items = {item.id: item for item in items}

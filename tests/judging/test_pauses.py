@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from undertone.judging.clip import Clip, Transcript, share
 from undertone.judging.fakes import FakeModel
 from undertone.judging.plan import Course, follow, plan
-from undertone.judging.predictor import Predictor, Stream
+from undertone.judging.predictor import Predictor, Stream, load
 from undertone.judging.regions import Region, RegionWords
 from undertone.judging.settings import Segmenting
 from undertone.types import Alignment, Prediction, Segment
@@ -180,3 +181,33 @@ def test_words_are_shared_by_their_letters() -> None:
     assert part is not None
     assert (part.words.text, part.start, part.first) == ("aaaa bb", 3.0, 0)
     assert share(Transcript("aaaa"), 0.6, 1.0, 0.0) is None
+
+
+def test_what_is_judged_is_no_longer_held() -> None:
+    model, course = FakeModel(), Course(FakeModel())
+    for _ in range(5):
+        follow(course.feed(joined(voice(3), silence(1))), model)
+    follow(course.close(), model)
+    assert len(course._regions) == 5
+    assert not any(len(region.wave) for region in course._regions)
+
+
+@pytest.mark.parametrize("text", ["hello", "one two three four"])
+def test_a_model_of_words_alone_judges_them_wherever_the_pauses_are(
+    text: str, new_model: Any, tmp_path: Path
+) -> None:
+    model = load(new_model(tmp_path / "text", "text"))
+    wave = joined(voice(3), silence(1), voice(3), silence(1), voice(3))
+    answer = model.predict(wave, text)
+    assert answer.modalities == ("text",)
+    assert answer.probabilities == model.predict(None, text).probabilities
+
+
+def test_a_model_of_speech_alone_gives_silence_no_label_whatever_the_words(
+    new_model: Any, tmp_path: Path
+) -> None:
+    model = load(new_model(tmp_path / "speech", "speech"))
+    answer = model.predict(silence(61), "hello there")
+    assert answer.label is None and answer.modalities == ()
+    spoken = model.predict(joined(voice(3), silence(1), voice(3)), "hello there")
+    assert spoken.modalities == ("speech",)

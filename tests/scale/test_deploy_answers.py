@@ -72,7 +72,7 @@ def test_the_door_sends_clips_one_by_one_and_keeps_their_order() -> None:
 def test_a_described_model_says_what_the_application_asks() -> None:
     model = FakeModel()
     described = Described.of(model)
-    for name in ("name", "labels", "rate", "tiers", "card"):
+    for name in ("name", "labels", "rate", "sides", "tiers", "card"):
         assert getattr(described, name) == getattr(model, name)
     with pytest.raises(ModelError, match="elsewhere"):
         described.predict([])

@@ -84,6 +84,8 @@ class Model(Protocol):
     labels: tuple[str, ...]
     rate: int
     """Samples a second that ``Clip.wave`` must have."""
+    sides: tuple[str, ...]
+    """The modalities it judges by: ``speech``, ``text`` or both."""
     tiers: tuple[str, ...]
     """The alignment tiers the network uses; empty: word times change nothing."""
     card: Mapping[str, Any]

@@ -131,6 +131,12 @@ class Encoders:
         self._pool_text = bool(described.get("text", {}).get("functionals"))
 
     @property
+    def sides(self) -> tuple[str, ...]:
+        """The modalities that there are encoders for."""
+        encoders = {"speech": self.speech, "text": self.text}
+        return tuple(side for side, encoder in encoders.items() if encoder is not None)
+
+    @property
     def rate(self) -> int:
         return self.speech.rate if self.speech else 16_000
 

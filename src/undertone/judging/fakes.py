@@ -23,6 +23,7 @@ class FakeModel:
     name = "fake@0 (no weights)"
     labels: tuple[str, ...] = ("angry", "happy", "sad", "neutral")
     rate = 16000
+    sides: tuple[str, ...] = ("speech", "text")
     tiers: tuple[str, ...] = ()
 
     def __init__(self, seconds: float = 0.0, seconds_each: float = 0.0) -> None:

@@ -46,7 +46,7 @@ class TrainedModel:
         self.card = card
         self.labels: tuple[str, ...] = tuple(card["labels"])
         self.rate = encoders.rate
-        self.tiers = tiers
+        self.sides, self.tiers = encoders.sides, tiers
         self.encoders, self.network = encoders, network
         self._threshold = float(card.get("abstain", {}).get("threshold", 0.0))
 

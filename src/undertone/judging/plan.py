@@ -101,6 +101,8 @@ def plan(
     """
     if blocks is None and words is None:
         raise ModelError(f"{name}: neither audio nor text")
+    if words is not None and "speech" not in model.sides:
+        blocks = None  # it judges by the words, wherever the pauses are
     if blocks is not None and words is not None and not _read(model, words):
         steps = plan(model, name, blocks, None, settings=settings, explain=explain, threshold=threshold)
         return replace((yield from steps), text=words.text, text_source=f"{words.source}, not judged")
@@ -170,7 +172,7 @@ class Course:
         self._words = RegionWords(words, seconds) if words is not None else None
         self._live = live
         self._waiting: list[Window] = []  # those that wait until a timeline is known to be wanted
-        self._regions: list[Region] = []
+        self._regions: list[Region] = []  # without their samples, once they are judged
         self._silence: list[Wave] | None = []  # all samples, while no speech is detected
         self._cells: list[TimelineSegment] = []
 
@@ -211,10 +213,13 @@ class Course:
         if self._live or self.received >= self._settings.timeline_from * RATE:
             now, single = yield from self._judge_windows()
         ended = [
-            Region(w.region, w.region_end, w.region_wave, prediction=single.get(w.region))
+            Region(w.region, w.region_end, w.region_wave)
             for w in windows
             if w.region_end is not None and w.region_wave is not None
         ]
+        for region in ended:
+            if region.start in single:
+                region.prediction, region.wave = single[region.start], NOTHING
         self._regions += ended
         yield from self._judge_regions(ended if self._words is None else self._words.take(ended))
         return Update(tuple(self._cells[before:]), now)
@@ -234,10 +239,8 @@ class Course:
                 if len(window.wave):
                     now = next(predictions)
                     known = now.probabilities
-                    if self._words is None and (window.start, window.end) == (
-                        window.region,
-                        window.region_end,
-                    ):
+                    whole = (window.start, window.end) == (window.region, window.region_end)
+                    if whole and self._words is None:
                         single[window.region] = now
                 self._cells += timeline.add(window, known)
         return now, single
@@ -257,13 +260,13 @@ class Course:
             predictions = yield Step([region.clip for region in group], self._explain)
             for region, prediction in zip(group, predictions, strict=True):
                 region.prediction = prediction
-                region.wave = NOTHING  # an hour's regions are not held
+                region.wave = NOTHING
 
     def _judge_without_regions(self) -> Steps[None]:
         """Where no speech was detected: a short recording as it is, or else its words alone."""
         words = self._words.words if self._words is not None else None
         wave = np.concatenate(self._silence) if self._silence else NOTHING
-        if not len(wave) and words is None:
+        if not len(wave) and (words is None or "text" not in self._model.sides):
             return
         region = Region(0, max(1, self.received), wave, Excerpt(words, 0.0, 0) if words else None)
         self._regions.append(region)

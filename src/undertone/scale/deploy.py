@@ -46,12 +46,13 @@ class Described:
     name: str
     labels: tuple[str, ...]
     rate: int
+    sides: tuple[str, ...]
     tiers: tuple[str, ...]
     card: Mapping[str, Any]
 
     @classmethod
     def of(cls, model: Model) -> Described:
-        return cls(model.name, model.labels, model.rate, model.tiers, dict(model.card))
+        return cls(model.name, model.labels, model.rate, model.sides, model.tiers, dict(model.card))
 
     def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
         """Never called: the application's clips go to the batcher."""
