@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.installed-browser
 STARTER := packages/undertone-starter
 ENCODERS := packages/undertone-encoders
-EXTRAS := dev,align,asr,demo,report,vad,serve,parquet,search,scale,export,lora,smile
+EXTRAS := dev,align,asr,demo,report,vad,serve,parquet,search,scale,export,smile
 QUICK ?=
 RUNS ?= runs
 

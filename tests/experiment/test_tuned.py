@@ -1,17 +1,17 @@
-"""Encoders that learn with the system, from samples and token ids; the networks are tiny and random."""
+"""Encoders that learn with the system, from stored states and token ids; the networks are tiny and random."""
 
 from __future__ import annotations
 
 import base64
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from fastapi.testclient import TestClient
 from planted import LABELS, corpus, recipe
 from transformers import (
@@ -25,21 +25,22 @@ from transformers import (
 
 from undertone import audio
 from undertone import manifest as manifests
-from undertone.errors import ConfigError
+from undertone.errors import ConfigError, ModelError
 from undertone.evaluation.results import evaluate
-from undertone.experiment.crossval import plan
+from undertone.experiment.crossval import Plan, plan
 from undertone.experiment.example import write_example
 from undertone.experiment.examples import fold_data
 from undertone.experiment.material import gather_features, open_material, read_corpus
 from undertone.experiment.networks import own_tokens
-from undertone.experiment.recipe import Recipe
-from undertone.experiment.run import run_job
+from undertone.experiment.recipe import Recipe, load_recipe
+from undertone.experiment.run import fresh, run_job
 from undertone.experiment.stress import stress
 from undertone.features.subword import Subword
 from undertone.judging.clip import Clip
 from undertone.judging.inputs import recording_of
 from undertone.judging.predictor import Predictor, load, load_model
 from undertone.models import folder as models
+from undertone.models.tuned import Tuned
 from undertone.scale.predict import pack_model, unpack
 from undertone.serving.export import export
 from undertone.serving.server.app import build as build_app
@@ -47,6 +48,7 @@ from undertone.serving.server.settings import ServerSettings
 from undertone.store import Store
 from undertone.types import Utterance
 
+DEMO = Path(__file__).parents[2] / "recipes" / "demo" / "concat.toml"
 SMALL = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -93,6 +95,13 @@ def tuned(place: Path, how: str, *more: str):  # type: ignore[no-untyped-def]
 
 CASES = {
     "top-k": ("speech.tune=top-k", "text.tune=top-k", "speech.top=1", "text.top=1"),
+    "below the last": (
+        "speech.tune=top-k",
+        "speech.layer=1",
+        "speech.top=1",
+        "text.tune=full",
+        "text.layer=1",
+    ),
     "lora": ("speech.tune=lora", "text.tune=lora"),
     "full": ("speech.tune=full", "text.tune=full"),
     "speech alone": ("speech.tune=top-k", "speech.layer=weighted", "text.name=subword"),
@@ -102,7 +111,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Made:
-    """A run whose encoders learned, after the checkpoints that they began with were removed."""
+    """A run whose encoders learned, after the checkpoint of the text network was removed."""
 
     recipe: Recipe
     run: Path
@@ -122,7 +131,8 @@ def made(request: pytest.FixtureRequest, place: Path, tmp_path_factory: pytest.T
         f"speech.name={json.dumps(str(folder / 'originals' / 'wav2vec2'))}",
         f"text.name={json.dumps(str(folder / 'originals' / 'bert'))}",
     ]
-    settings = (*names, *CASES[request.param], "training.epochs=1", "name=tuned")
+    learning = ("training.epochs=1", "training.encoder_rate=1e-3")
+    settings = (*names, *CASES[request.param], *learning, "speech.precision=fp32", "name=tuned")
     made = recipe(place / "corpus.jsonl", "concat", *settings)
     planned = plan(
         made, folder / "runs", lambda r, c: gather_features(r, c.utterances, Store(folder / "store"))
@@ -130,7 +140,7 @@ def made(request: pytest.FixtureRequest, place: Path, tmp_path_factory: pytest.T
     assert planned.final is not None
     for job in (*planned.jobs, planned.final):
         run_job(job)
-    shutil.rmtree(folder / "originals")
+    shutil.rmtree(folder / "originals" / "bert")  # speech's is needed still, for what is frozen of it
     return Made(made, planned.folder, read_corpus(made.manifest).utterances)
 
 
@@ -174,8 +184,7 @@ def test_a_tuned_model_travels_as_a_pack_of_files(made: Made, tmp_path: Path) ->
 def test_a_tuned_model_is_exported_with_its_encoders(made: Made, to: str, tmp_path: Path) -> None:
     done = export(made.final, to, tmp_path / "graphs")
     card = json.loads((done.path / "card.json").read_text())
-    tuned = {side for side, encoder in card["encoders"].items() if "tuning" in encoder}
-    assert set(card["exported"]["encoders"]) == tuned
+    assert card["exported"]["encoders"] == {}, "blocks that learned are in the one graph"
     exported, original = load(done.path), load(made.final)
     for utterance in made.utterances[:4]:
         wanted = original.judge(recording_of(utterance))
@@ -235,35 +244,111 @@ def test_a_tuned_system_trains_is_saved_and_loads(place: Path, how: str) -> None
 
 
 def test_segments_point_at_the_frames_that_the_network_makes(place: Path) -> None:
-    made = tuned(place, "full", "name=full")
+    made = tuned(place, "full", "name=full", "speech.layer=weighted")
     planned = plan(
         made, place / "runs", lambda r, c: gather_features(r, c.utterances, Store(place / "store"))
     )
     material = open_material(planned.folder, made.manifest, everything=False)
     parts = fold_data(material, made, planned.split.folds[0].name)
     batch = parts.train.batch(np.arange(3))
-    assert batch.speech.shape == (3, 12_800) and batch.text.dtype.is_floating_point is False
-    from undertone.experiment.run import fresh
-
-    encoded = fresh(made, parts.dimensions, 0).encoded(batch)  # type: ignore[operator]
-    assert encoded.speech.shape[:2] == (3, 39), "0.8 s of 20 ms frames, less what the last lacks"
+    assert batch.speech.shape == (3, 39, 16), "0.8 s of 20 ms frames, less what the last lacks"
+    assert batch.text.dtype.is_floating_point is False
+    encoded = fresh(made, material, parts.dimensions, planned.split.folds[0].name, 0).encoded(batch)
+    assert encoded.speech.shape == (3, 3, 39, 16)
     assert int(batch.segments["word"].spans.max()) == 39
     assert encoded.text.shape[-1] == parts.dimensions.text == 16
 
 
-def test_other_recordings_are_noticed_where_nothing_of_them_is_stored(place: Path, tmp_path: Path) -> None:
-    made = tuned(place, "full", "name=full")
-    utterances = read_corpus(made.manifest).utterances
+def test_what_is_frozen_of_a_network_is_encoded_once_for_all_that_tune_above_it(
+    place: Path, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store")
+    utterances = read_corpus(tuned(place, "full").manifest).utterances
+    given = {
+        "full": gather_features(tuned(place, "full"), utterances, store),
+        "lora": gather_features(tuned(place, "lora", "speech.layer=weighted"), utterances, store),
+        "all": gather_features(tuned(place, "top-k", "speech.top=2"), utterances, store),
+        "top": gather_features(tuned(place, "top-k", "speech.top=1"), utterances, store),
+        "frozen": gather_features(tuned(place, "frozen", "speech.layer=1"), utterances, store),
+    }
+    assert given["full"].speech == given["lora"].speech == given["all"].speech != given["top"].speech
+    assert given["top"].speech == given["frozen"].speech
+    assert [given[name].speech_layers for name in ("full", "lora", "all")] == [0, 3, 0]
 
-    def mark(heard: Sequence[Utterance]) -> str:
-        return gather_features(made, heard, Store(tmp_path / "store")).mark
 
-    wave, rate = soundfile.read(utterances[0].audio)
-    louder = tmp_path / Path(utterances[0].audio).name
-    soundfile.write(louder, 1.5 * wave, rate)
-    first, *rest = utterances
-    assert mark(utterances) == mark(utterances)
-    assert mark(utterances) != mark([replace(first, audio=str(louder)), *rest])
+def planned(place: Path, recipe: Recipe) -> Plan:
+    folder = place / "runs" / recipe.title
+    return plan(recipe, folder, lambda r, c: gather_features(r, c.utterances, Store(place / "store")))
+
+
+@pytest.fixture(scope="module")
+def frozen(place: Path) -> Path:
+    """A run over frozen encoders, of which one fold is trained."""
+    run = planned(place, tuned(place, "frozen", "name=frozen"))
+    run_job(run.jobs[0])
+    return run.folder
+
+
+def warm(place: Path, run: Path, *more: str):  # type: ignore[no-untyped-def]
+    slow = ("training.rate=1e-12", "training.encoder_rate=1e-12", "training.weight_decay=0")
+    how = (f"training.warm={json.dumps(str(run))}", "name=warm", "speech.top=1", "text.top=1")
+    return tuned(place, "top-k", *slow, *how, *more)
+
+
+def test_a_warm_start_continues_the_frozen_run_of_the_same_fold(place: Path, frozen: Path) -> None:
+    run = planned(place, warm(place, frozen))
+    run_job(run.jobs[0])
+    began = models.load(frozen / run.jobs[0].fold / "0").system
+    ended = models.load(run.jobs[0].folder).system
+    assert isinstance(ended, Tuned)
+    for name, value in began.named_parameters():
+        torch.testing.assert_close(ended.head.get_parameter(name), value, atol=1e-6, rtol=1e-6)
+    rows = [
+        [json.loads(x)["probabilities"] for x in (folder / "predictions.jsonl").read_text().splitlines()]
+        for folder in (run.jobs[0].folder, frozen / run.jobs[0].fold / "0")
+    ]
+    for ours, theirs in zip(*rows, strict=True):
+        assert ours == pytest.approx(theirs, abs=0.02)
+
+
+def test_a_warm_start_from_anything_else_is_refused(place: Path, frozen: Path, tmp_path: Path) -> None:
+    def refused(run: Path, why: str, *more: str, job: int = 0) -> None:
+        with pytest.raises((ConfigError, ModelError), match=why) as error:
+            run_job(planned(place, warm(place, run, "name=refused", *more)).jobs[job])
+        assert "\n" not in str(error.value)
+
+    refused(tmp_path / "nowhere", "no finished run there; train it first")
+    refused(frozen, "was not trained; train that fold and seed first", job=1)
+    refused(frozen, "is of other folds", "protocol.split_seed=1")
+    refused(frozen, "is over layer last of .*, not 1 of", "speech.layer=1")
+    refused(frozen, "does not fit this recipe: .*size mismatch", "model.width=20")
+    run_job(planned(place, warm(place, frozen, "name=tuned-before")).jobs[0])
+    refused(place / "runs" / "tuned-before", "is not a 'concat' over frozen encoders")
+    with pytest.raises(ConfigError, match="is for recipes that tune"):
+        load_recipe(DEMO, ["training.warm=runs/frozen"])
+
+
+def test_a_warm_start_from_a_run_that_was_trained_again_is_another_training(
+    place: Path, frozen: Path
+) -> None:
+    first, again = (planned(place, warm(place, frozen)).jobs[0].fingerprint for _ in range(2))
+    done = next(frozen.glob("*/*/done.json"))
+    kept = done.read_text()
+    done.write_text(json.dumps({"fingerprint": "other"}))
+    other = planned(place, warm(place, frozen)).jobs[0].fingerprint
+    done.write_text(kept)
+    assert first == again != other
+
+
+def test_layers_with_nothing_to_tune_below_them_are_refused(place: Path) -> None:
+    network = ("speech.name=x", "text.name=x")
+    with pytest.raises(ConfigError, match=r"speech\.layer = 1 has no 2 blocks below it"):
+        load_recipe(DEMO, [*network, "speech.tune=top-k", "speech.layer=1"])
+    with pytest.raises(ConfigError, match=r"text\.layer = 0 has no 1 blocks below it"):
+        load_recipe(DEMO, [*network, "text.tune=full", "text.layer=0"])
+    made = tuned(place, "top-k", "speech.top=9")
+    with pytest.raises(ConfigError, match="has hidden states 0 to 2"):
+        planned(place, made)
 
 
 def test_a_card_names_the_precision_that_was_computed_in_not_auto(place: Path) -> None:
@@ -275,7 +360,5 @@ def test_a_card_names_the_precision_that_was_computed_in_not_auto(place: Path) -
 
 @pytest.mark.parametrize("options", [["speech.tune=full"], ["text.tune=full"]])
 def test_only_pretrained_networks_can_be_tuned(place: Path, options: list[str]) -> None:
-    from undertone.experiment.recipe import load_recipe
-
     with pytest.raises(ConfigError, match="needs a pretrained"):
-        load_recipe(Path(__file__).parents[2] / "recipes" / "demo" / "concat.toml", options)
+        load_recipe(DEMO, options)

@@ -34,7 +34,8 @@ def test_frame_statistics_are_those_of_all_frames_stacked() -> None:
     random = np.random.default_rng(0)
     frames = [random.normal(3, 2, (n, 4)).astype(np.float32) for n in (5, 17, 30)]
     frames = [np.concatenate([x, np.full((len(x), 1), 7, np.float32)], 1) for x in frames]
-    found = frame_statistics([Example(str(i), x) for i, x in enumerate(frames)] + [Example("none")], 5)
+    examples = [Example(str(i), x) for i, x in enumerate(frames)] + [Example("none")]
+    found = frame_statistics(Dataset(examples, Dimensions(classes=2, speech=5)))
     assert found is not None
     stacked = torch.from_numpy(np.concatenate(frames))
     torch.testing.assert_close(found[0], stacked.mean(0))
@@ -55,6 +56,6 @@ def test_statistics_are_of_the_turns_that_have_speech() -> None:
     speech = np.array([[1.0, 2.0], [0.0, 0.0], [3.0, 6.0]], np.float32)
     present = np.array([[True, True], [False, True], [True, True]])
     dialogue = Example("d", speech, labels=np.zeros(3, np.int64), ids=("a", "b", "c"), turn_present=present)
-    statistics = frame_statistics([dialogue], 2)
+    statistics = frame_statistics(Dataset([dialogue], Dimensions(classes=2, speech=2)))
     assert statistics is not None
     assert [x.tolist() for x in statistics] == [[2.0, 4.0], [1.0, 2.0]]

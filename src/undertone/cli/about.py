@@ -29,7 +29,6 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "search": ("optuna",),
     "scale": ("ray", "pyarrow", "fsspec"),
     "export": ("onnx", "onnxscript", "onnxruntime", "openvino"),
-    "lora": ("peft",),
     "track": ("tensorboard", "mlflow", "wandb"),
     "smile": ("opensmile",),
 }

@@ -23,6 +23,7 @@ from undertone.experiment.material import (
     read_corpus,
     write_features,
 )
+from undertone.experiment.networks import warm_mark
 from undertone.experiment.recipe import Recipe, load_recipe
 from undertone.experiment.run import FINAL, Task, run_job
 from undertone.files import locked, refuse_place, write_whole
@@ -177,6 +178,7 @@ def plan(
     if recipe.searched.folds and recipe.searched.split != split.hash:
         raise ConfigError(f"{recipe.title}: its settings were searched inside other folds: search again")
     data = [corpus.mark, split.hash, features.mark, code_mark(run_job.__module__)]
+    data += [warm_mark(recipe)] if recipe.training.warm else []
 
     def job(fold: str, seed: int, place: Path) -> Job:
         own = recipe.in_fold(fold)
@@ -270,8 +272,13 @@ def _searched(recipe: Recipe) -> tuple[str, ...]:
 def _summary(encoder: dict[str, Any]) -> str:
     revision = encoder.get("revision")
     pooled = ", mean and deviation over time" if encoder.get("functionals") else ""
-    tuned = f", tuned: {encoder['tuning']['tune']}" if "tuning" in encoder else ""
+    tuned = f", tuned: {_tuning(encoder['tuning'])}" if "tuning" in encoder else ""
     return f"{encoder['name']}{'@' + revision if revision else ''} ({encoder['identity']}{pooled}{tuned})"
+
+
+def _tuning(tuning: dict[str, Any]) -> str:
+    how = f"top {tuning['top']}" if tuning["tune"] == "top-k" else tuning["tune"]
+    return f"{how}, layer {tuning['layer']}"
 
 
 def _longest_first(jobs: Sequence[Job]) -> list[Job]:

@@ -83,9 +83,7 @@ def dataset(
     dims: Dimensions,
 ) -> Dataset:
     """The utterances as examples, to be batched as the recipe's system takes them."""
-    # a text network that learns takes its own ids, though the head is built for its vectors
-    taken = replace(dims, vocabulary=1) if recipe.uses_text and recipe.text.tuned else dims
-    return Dataset(examples(material, recipe, utterances, tokenizer), taken)
+    return Dataset(examples(material, recipe, utterances, tokenizer), networks.layout(recipe, dims))
 
 
 def fit_tokenizer(recipe: Recipe, utterances: Sequence[Utterance]) -> Subword | None:
@@ -134,9 +132,7 @@ def _example(
 ) -> Example:
     frames = stored_frames(features, utterance)
     text = stored_text(features, utterance, tokenizer)
-    if recipe.uses_speech and recipe.speech.tuned:
-        frames = networks.samples(utterance)
-    elif frames is not None and features.clock is not None:
+    if frames is not None and features.clock is not None:
         _check_times(utterance, frames, features.clock.hop)
     return example_of(recipe, utterance, frames, features.clock, text, labels)
 

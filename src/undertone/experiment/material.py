@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from undertone import manifest as manifests
 from undertone import splits
 from undertone.config import Config, fingerprint
 from undertone.errors import LabelError, ManifestError
-from undertone.experiment.networks import described
+from undertone.experiment.networks import tuned_text
 from undertone.experiment.recipe import Recipe
 from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
 from undertone.features.config import CODE
-from undertone.features.extract import extract, recording_key, speech_key, text_key
+from undertone.features.extract import extract, speech_key, text_key
 from undertone.files import write_json
 from undertone.labels import in_order
 from undertone.manifest.meta import sidecar
@@ -73,14 +73,12 @@ class Features:
     text_dim: int = 0
     encoders: Mapping[str, Any] = field(default_factory=dict)
     """``speech`` and ``text``: name, identity and settings of each, as a model's card has them."""
-    recordings: str = ""
-    """Where a speech encoder learns and nothing is stored: hash of its recordings."""
 
     @property
     def mark(self) -> str:
         """Hash of all that a training reads of them: not of where they are, nor where they were made."""
         identities = {side: encoder["identity"] for side, encoder in self.encoders.items()}
-        return fingerprint([identities, dict(self.speech), dict(self.text), self.recordings])
+        return fingerprint([identities, dict(self.speech), dict(self.text)])
 
 
 @dataclass(frozen=True)
@@ -140,9 +138,7 @@ def gather_features(
     recipe: Recipe, utterances: Sequence[Utterance], store: Store, *, jobs: int = 1
 ) -> Features:
     """Encode what the store lacks; returns where everything is."""
-    learns = recipe.uses_speech and recipe.speech.tuned
-    stored = recipe.uses_speech and not recipe.speech.tuned
-    speech = speech_encoders.build(recipe.speech.encoder) if stored else None
+    speech = speech_encoders.build(recipe.speech.encoder) if recipe.uses_speech else None
     wants_text = recipe.uses_text and not recipe.text.learned and not recipe.text.tuned
     text = text_encoders.build(recipe.text.encoder) if wants_text else None
     written = [u for u in utterances if u.text] if text is not None else []
@@ -150,29 +146,30 @@ def gather_features(
     if text is not None:
         extract(written, store, text=text, jobs=jobs)
     encoders: dict[str, Any] = {}
+    layers, text_dim = (speech.layers if speech else 0), (text.dim if text else 0)
     if speech is not None:
         encoders["speech"] = described_encoder(speech, recipe.speech.encoder)
         encoders["speech"]["functionals"] = recipe.speech.functionals
+        if recipe.speech.tuned:
+            encoders["speech"]["tuning"] = recipe.speech.tuning.plain()
+            layers = recipe.speech.tuning.layers(speech.blocks)  # type: ignore[attr-defined]
     if text is not None:
         encoders["text"] = described_encoder(text, recipe.text.encoder)
         encoders["text"]["functionals"] = recipe.text.functionals
-    elif recipe.uses_text and not recipe.text.tuned:
+    elif recipe.uses_text and recipe.text.tuned:
+        encoders["text"], text_dim = tuned_text(recipe)
+    elif recipe.uses_text:
         encoders["text"] = {"name": recipe.text.name, "identity": f"fitted in the fold, {_subword(recipe)}"}
-    features = Features(
+    return Features(
         store=str(store.root),
         speech={u.id: speech_key(u, speech) for u in utterances} if speech is not None else {},
         text={u.id: text_key(u, text) for u in written} if text is not None else {},
         clock=speech.clock if speech is not None else None,
         speech_dim=speech.dim if speech is not None else 0,
-        speech_layers=speech.layers if speech is not None else 0,
-        text_dim=text.dim if text is not None else 0,
+        speech_layers=layers,
+        text_dim=text_dim,
         encoders=encoders,
-        recordings=fingerprint([recording_key(u) for u in utterances]) if learns else "",
     )
-    if not (recipe.speech.tuned or recipe.text.tuned):
-        return features
-    sizes, learning = described(recipe)
-    return replace(features, encoders={**encoders, **learning}, **sizes)
 
 
 def described_encoder(encoder: Any, wanted: Config) -> dict[str, Any]:

@@ -1,25 +1,25 @@
-"""Encoders that learn with the system: their inputs are samples and token ids, and nothing is stored."""
+"""Encoders that learn with the system: the blocks around it, and the weights that the system begins with."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from undertone import audio, pretrained
-from undertone.audio import RATE
-from undertone.experiment.recipe import Recipe, SpeechSide, TextSide
-from undertone.features.frontends import Convolutions
+from undertone import pretrained
+from undertone.config import fingerprint
+from undertone.errors import ConfigError, ModelError
+from undertone.experiment.recipe import Recipe
 from undertone.features.subword import Subword
 from undertone.features.text import token_limit
+from undertone.models import folder as models
+from undertone.models.example import Dimensions
 from undertone.models.system import System
-from undertone.models.tuned import SpeechTower, TextTower, Tuned
-from undertone.types import Utterance
+from undertone.models.towers import SpeechTower, TextTower
+from undertone.models.tuned import Tuned
 
-__all__ = ["described", "own_tokens", "samples", "wrapped"]
+__all__ = ["layout", "own_tokens", "tuned_text", "warm_mark", "warmed", "wrapped"]
 
 
 def wrapped(recipe: Recipe, head: System) -> System:
@@ -34,38 +34,20 @@ def wrapped(recipe: Recipe, head: System) -> System:
     return Tuned(head, speech, text) if speech or text else head
 
 
-def described(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of the encoders that learn: the sizes and the clock, by their names in ``Features``; and what a model's
-    card has of each, by modality."""
-    sizes: dict[str, Any] = {}
-    encoders: dict[str, Any] = {}
+def layout(recipe: Recipe, dimensions: Dimensions) -> Dimensions:
+    """The sizes of a batch for ``wrapped`` around a head of these, as ``Tuned.layout``."""
     if recipe.uses_speech and recipe.speech.tuned:
-        network = pretrained.load_speech(recipe.speech.name, recipe.speech.revision)
-        weighted = recipe.speech.layer == "weighted"
-        clock = Convolutions(network).clock
-        sizes |= {
-            "clock": clock,
-            "speech_dim": int(network.settings.hidden_size),
-            "speech_layers": int(network.settings.num_hidden_layers) + 1 if weighted else 0,
-        }
-        encoders["speech"] = _identity(network, recipe.speech) | {"clock": asdict(clock)}
-    if recipe.uses_text and recipe.text.tuned:
-        network = pretrained.load_text(recipe.text.name, recipe.text.revision)
-        sizes["text_dim"] = int(network.settings.hidden_size)
-        encoders["text"] = _identity(network, recipe.text)
-    return sizes, encoders
+        dimensions = replace(dimensions, speech_layers=0)
+    return replace(dimensions, vocabulary=1) if recipe.uses_text and recipe.text.tuned else dimensions
 
 
-def _identity(network: pretrained.Pretrained, side: SpeechSide | TextSide) -> dict[str, Any]:
-    """Where training began: the weights that it came to are the model's own."""
+def tuned_text(recipe: Recipe) -> tuple[dict[str, Any], int]:
+    """What a model's card has of a text network that learns, which is where it began; and its width."""
+    side, network = recipe.text, pretrained.load_text(recipe.text.name, recipe.text.revision)
     values = {"name": network.name, "identity": network.weights, "files": dict(network.files)}
     values |= {"settings": side.encoder.plain(), "tuning": side.tuning.plain()}
-    return values | ({"revision": network.revision} if network.revision else {})
-
-
-def samples(utterance: Utterance) -> NDArray[np.float32]:
-    """The utterance's wave (N,)."""
-    return audio.load(utterance.audio, utterance.start, utterance.end, RATE)
+    values |= {"revision": network.revision} if network.revision else {}
+    return values, int(network.settings.hidden_size)
 
 
 def own_tokens(recipe: Recipe) -> Subword:
@@ -77,3 +59,40 @@ def own_tokens(recipe: Recipe) -> Subword:
 def _own_tokens(name: str, revision: str | None) -> Subword:
     network = pretrained.load_text(name, revision)
     return Subword.of(network.processor, token_limit(network.processor, network.settings))
+
+
+def warm_mark(recipe: Recipe) -> str:
+    """Hash of the trainings in the run that ``training.warm`` names; ConfigError where it has none."""
+    done = sorted(Path(recipe.training.warm).glob("*/*/done.json"))
+    if not done:
+        raise ConfigError(
+            f"training.warm = '{recipe.training.warm}': no finished run there; train it first, with the same"
+            " recipe and tune = 'frozen'"
+        )
+    return fingerprint([[p.parent.relative_to(recipe.training.warm).as_posix(), p.read_text()] for p in done])
+
+
+def warmed(system: System, recipe: Recipe, split: str, fold: str, seed: int) -> None:
+    """Give the system the weights that it has in the run of ``training.warm`` after this fold and seed."""
+    place = Path(recipe.training.warm) / fold / str(seed)
+
+    def refuse(why: str) -> None:
+        raise ConfigError(f"training.warm: {place} {why}")
+
+    if not (place / models.CARD).is_file():
+        refuse("was not trained; train that fold and seed first, with tune = 'frozen'")
+    before = models.load(place)
+    if before.card["protocol"]["hash"] != split:
+        refuse("is of other folds")
+    if isinstance(before.system, Tuned) or before.name != recipe.system:
+        refuse(f"is not a '{recipe.system}' over frozen encoders")
+    if recipe.uses_speech and recipe.speech.tuned:
+        speech = before.card["encoders"]["speech"]
+        ours, theirs = recipe.speech.layer, speech["settings"].get("layer")
+        if (recipe.speech.name, ours) != (speech["name"], theirs):
+            refuse(f"is over layer {theirs} of {speech['name']}, not {ours} of {recipe.speech.name}")
+    try:
+        system.load_state_dict(before.system.state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ModelError(f"training.warm: {place} does not fit this recipe: {reason}") from None

@@ -26,7 +26,7 @@ from undertone.errors import ConfigError, UsageError, nearest_name, no_such
 from undertone.features.config import SpeechConfig, TextConfig
 from undertone.models.system import SystemConfig
 from undertone.models.table import SYSTEMS
-from undertone.models.tuned import TuneConfig
+from undertone.models.towers import TuneConfig
 from undertone.training.config import TrainingConfig
 from undertone.types import Utterance
 
@@ -49,7 +49,8 @@ class Learning(Config):
     """How much of an encoder learns with the system."""
 
     tune: Literal["frozen", "top-k", "full", "lora"] = "frozen"
-    """``frozen``: features are computed once and stored. Else the encoder is part of the network."""
+    """``frozen``: features are computed once and stored. Else blocks of the encoder are part of the network;
+    of a speech encoder what lies below them is frozen, and its hidden states are stored."""
     top: PositiveInt = 2
     """Uppermost blocks that learn with ``top-k``."""
     checkpointing: bool = False
@@ -65,10 +66,7 @@ class Learning(Config):
     @property
     def tuning(self) -> TuneConfig:
         """The settings of the encoder's tower."""
-        layer = "weighted" if getattr(self, "layer", "last") == "weighted" else "last"
-        return TuneConfig(
-            tune=self.tune, top=self.top, checkpointing=self.checkpointing, rank=self.rank, layer=layer
-        )
+        return TuneConfig.parse({name: getattr(self, name) for name in TuneConfig.model_fields})
 
 
 class SpeechSide(SpeechConfig, Learning):
@@ -80,8 +78,9 @@ class SpeechSide(SpeechConfig, Learning):
 
     @property
     def encoder(self) -> SpeechConfig:
-        """The encoder's own part."""
-        return SpeechConfig(**{name: getattr(self, name) for name in SpeechConfig.model_fields})
+        """The encoder whose features are stored: where blocks are tuned, the frozen part below them."""
+        own = {name: getattr(self, name) for name in SpeechConfig.model_fields}
+        return SpeechConfig(**own | ({"layer": self.tuning.given} if self.tuned else {}))
 
 
 class TextSide(TextConfig, Learning):
@@ -308,8 +307,11 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
             raise ConfigError(f"{prefix}{name}.tune needs a pretrained {name}.name, not '{side.name}'")
         if side.functionals or dialogue:
             raise ConfigError(f"{prefix}{name}.tune needs single utterances with their own frames and tokens")
-        if isinstance(side.layer, int):
-            raise ConfigError(f"{prefix}{name}.tune takes the layer 'last' or 'weighted', not {side.layer}")
+        lowest = side.top if side.tune == "top-k" else 1
+        if isinstance(side.layer, int) and 0 <= side.layer < lowest:
+            raise ConfigError(f"{prefix}{name}.layer = {side.layer} has no {lowest} blocks below it to tune")
+    if recipe.training.warm and not any(used and side.tuned for _, used, side in both):
+        raise ConfigError(f"{prefix}training.warm is for recipes that tune an encoder")
     if recipe.protocol.refit and recipe.protocol.selection == "test":
         raise ConfigError(f"{prefix}protocol.refit and protocol.selection = 'test' exclude each other")
     level = getattr(recipe.model, "level", "utterance")

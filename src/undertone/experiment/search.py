@@ -55,7 +55,7 @@ class ValidationScore:
         scores: list[float] = []
         for fold in self.folds:
             data = fold_data(material, tried, fold)
-            system = fresh(tried, data.dimensions, 0)
+            system = fresh(tried, material, data.dimensions, fold, 0)
             fitted = fit(system, data.train, data.validation, tried.training, score=score)
             assert fitted.validation is not None
             known = fitted.validation.labels >= 0

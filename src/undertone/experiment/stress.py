@@ -192,17 +192,13 @@ def _worsened(bench: _Bench, condition: Condition) -> list[Example]:
 
 
 def _frames(bench: _Bench, utterance: Utterance, snr: float | None) -> Any:
-    """The utterance's frames, or its samples where these go into the network; ``snr`` adds noise."""
-    recipe = bench.recipe
-    sampled = recipe.uses_speech and recipe.speech.tuned
-    frames = None if sampled else stored_frames(bench.material.features, utterance)
-    if not sampled and (snr is None or frames is None):
+    """The utterance's frames; ``snr`` adds noise."""
+    frames = stored_frames(bench.material.features, utterance)
+    if snr is None or frames is None:
         return frames
-    rate = audio.RATE if sampled else bench.encoders.speech.rate
+    rate = bench.encoders.speech.rate
     wave = audio.load(utterance.audio, utterance.start, utterance.end, rate)
-    if snr is not None:
-        wave = noisy(wave, snr, utterance.id, rate)
-    return wave if sampled else bench.encoders.speech.encode([wave])[0]
+    return bench.encoders.speech.encode([noisy(wave, snr, utterance.id, rate)])[0]
 
 
 def _text(bench: _Bench, utterance: Utterance, changed: Utterance) -> Words | None:

@@ -33,7 +33,6 @@ __all__ = [
     "extract",
     "read_speech",
     "read_text",
-    "recording_key",
     "speech_key",
     "text_key",
 ]
@@ -131,11 +130,6 @@ def read_text(store: Store, utterance: Utterance, encoder: TextEncoder) -> Encod
 def speech_key(utterance: Utterance, encoder: SpeechEncoder) -> str:
     """Address of an utterance's frames: the recording's bytes, the span, the encoder's identity."""
     return _address("speech", encoder.identity, *_recording(utterance))
-
-
-def recording_key(utterance: Utterance) -> str:
-    """Identity of the input of an encoder that learns: the recording's bytes and the span."""
-    return _address("recording", *_recording(utterance))
 
 
 def text_key(utterance: Utterance, encoder: TextEncoder) -> str:

@@ -91,6 +91,7 @@ class PretrainedSpeech:
         self.group = 1 if self.device.type == "cpu" else GROUP
         self.rate = int(pretrained.processor.sampling_rate)
         self.dim, self.layers, self.clock = self.body.dim, self.body.layers, self.frontend.clock
+        self.blocks = self.body.blocks
         self.files = pretrained.files
         determining: dict[str, Any] = {
             "weights": pretrained.weights,

@@ -71,18 +71,6 @@ class Subword:
         coded = self._tokenizer.encode(text)
         return np.array(coded.ids, np.int64), np.array(coded.offsets, np.int32).reshape(-1, 2)
 
-    def special(self) -> tuple[list[int], list[int]]:
-        """The ids before and after every text."""
-        coded = self._tokenizer.encode("a")
-        mask = list(coded.special_tokens_mask)
-        first, last = mask.index(0), len(mask) - mask[::-1].index(0)
-        return list(coded.ids[:first]), list(coded.ids[last:])
-
-    @property
-    def limit(self) -> int:
-        """Tokens of the longest text, special ones included; 0: no limit."""
-        return int((self._tokenizer.truncation or {"max_length": 0})["max_length"])
-
     def save(self, path: Path) -> None:
         """Write one JSON file, whole or not at all."""
         write_whole(path, self._tokenizer.to_str(pretty=True))

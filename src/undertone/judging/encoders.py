@@ -12,15 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.alignment.transcript import normalise
-from undertone.audio import RATE
 from undertone.errors import ModelError
-from undertone.features.assemble import (
-    assemble,
-    checked_wave,
-    frame_count,
-    functionals,
-    token_words,
-)
+from undertone.features.assemble import assemble, frame_count, functionals, token_words
 from undertone.features.config import CODE
 from undertone.features.subword import Subword
 from undertone.judging.clip import Clip
@@ -99,19 +92,6 @@ class ClipFeatures:
         return deleted
 
 
-@dataclass(frozen=True)
-class Samples:
-    """In place of a speech encoder: the network takes the samples themselves, its encoder learned with it."""
-
-    clock: FrameClock
-    """Of the frames that the network makes of them."""
-    rate: int = RATE
-
-    def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
-        """Each wave as it is."""
-        return [checked_wave(wave) for wave in waves]
-
-
 class Encoders:
     """Speech and text encoders of one model."""
 
@@ -125,7 +105,7 @@ class Encoders:
     ) -> None:
         """``speech`` and ``text``: encoders to use in place of those that the card names."""
         described = card.get("encoders", {})
-        self.speech: SpeechEncoder | Samples | None = speech or _speech(described.get("speech"))
+        self.speech = speech or _speech(described.get("speech"))
         self.text = text or _text(described.get("text"), tokenizer)
         self._pool_speech = bool(described.get("speech", {}).get("functionals"))
         self._pool_text = bool(described.get("text", {}).get("functionals"))
@@ -190,15 +170,9 @@ def _words(text: str | None) -> tuple[Segment, ...]:
     return tuple(Segment(word.text, 0.0, 0.0, chars=word.chars) for word in normalise(text or ""))
 
 
-def _speech(described: Mapping[str, Any] | None) -> SpeechEncoder | Samples | None:
+def _speech(described: Mapping[str, Any] | None) -> SpeechEncoder | None:
     if described is None:
         return None
-    if "tuning" in described:
-        if "clock" not in described:
-            raise ModelError(
-                f"{described['name']} was tuned by an older undertone, without its clock; train again"
-            )
-        return Samples(FrameClock(**described["clock"]))
     from undertone.features.config import SpeechConfig
     from undertone.features.speech import build
 

@@ -5,8 +5,7 @@ Dimensions, the same everywhere:
     B  utterances in a batch        L  text tokens
     T  speech frames                S  segments of a tier (phones, syllables or words)
     K  kept encoder layers          D  width
-    N  samples of a waveform        C  classes
-    U  turns of a dialogue (then B counts dialogues, and T = L = U)
+    C  classes                      U  turns of a dialogue (then B counts dialogues, and T = L = U)
 
 Every sequence travels with its lengths; a mask is built from them, never guessed from zeros.
 """
@@ -49,9 +48,9 @@ class Batch:
 
     ids: tuple[str, ...]
     speech: Tensor
-    """(B, T, D) | (B, K, T, D) | (B, N)"""
+    """(B, T, D) | (B, K, T, D)"""
     speech_lengths: Tensor
-    """(B,) frames (or samples); 0 where speech is missing."""
+    """(B,) frames; 0 where speech is missing."""
     text: Tensor
     """(B, L, D) float vectors | (B, L) integer token ids"""
     text_lengths: Tensor
@@ -81,7 +80,7 @@ class Batch:
     @property
     def speech_mask(self) -> Tensor:
         """(B, T), True where a frame is real; a turn without speech has none."""
-        mask = mask_from(self.speech_lengths, self.speech.shape[-1 if self.speech.ndim == 2 else -2])
+        mask = mask_from(self.speech_lengths, self.speech.shape[-2])
         return mask if self.turn_present is None else mask & self.turn_present[..., 0]
 
     @property

@@ -42,7 +42,7 @@ class Example:
 
     id: str
     speech: NDArray[Any] | None = None
-    """(T, D) frames | (K, T, D) layers | (N,) samples | (U, D) one vector a turn."""
+    """(T, D) frames | (K, T, D) layers | (U, D) one vector a turn."""
     text: NDArray[Any] | None = None
     """(L, D) vectors | (L,) token ids | (U, D) one vector a turn."""
     segments: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
@@ -67,15 +67,15 @@ def padded(
 ) -> dict[str, NDArray[Any]]:
     """The examples' sequences, padded; what is missing has length 0, its size is that of ``dimensions``.
 
-        speech (B, T, D) | (B, K, T, D) | (B, N)   speech_lengths (B)
-        text (B, L, D) | (B, L) ids                text_lengths (B)     token_word (B, L)
-        TIER_spans (B, S, 2)                       TIER_lengths (B)     TIER_word (B, S)
+        speech (B, T, D) | (B, K, T, D)   speech_lengths (B)
+        text (B, L, D) | (B, L) ids       text_lengths (B)     token_word (B, L)
+        TIER_spans (B, S, 2)              TIER_lengths (B)     TIER_word (B, S)
 
     Numbers of words are -1 on padding, all else is 0; no padded length is below 1.
     """
     speech = [e.speech for e in examples]
     text = [e.text if e.text is not None and len(e.text) else None for e in examples]
-    frames = [0 if x is None else x.shape[0 if x.ndim < 3 else 1] for x in speech]
+    frames = [0 if x is None else x.shape[-2] for x in speech]
     tokens = [0 if x is None else len(x) for x in text]
     words = [e.token_word if n else None for e, n in zip(examples, tokens, strict=True)]
     arrays: dict[str, NDArray[Any]] = {
@@ -103,19 +103,11 @@ def filled(
 
 
 def _speech(items: Sequence[NDArray[Any] | None], size: int, dimensions: Dimensions) -> NDArray[np.float32]:
-    first = next((x for x in items if x is not None), None)
-    if first is not None and first.ndim == 1:
-        shape: tuple[int, ...] = (size,)
-    elif dimensions.speech_layers:
-        shape = (dimensions.speech_layers, size, dimensions.speech)
-    else:
-        shape = (size, dimensions.speech)
-    out = np.zeros((len(items), *shape), np.float32)
+    layers = (dimensions.speech_layers,) if dimensions.speech_layers else ()
+    out = np.zeros((len(items), *layers, size, dimensions.speech), np.float32)
     for row, item in zip(out, items, strict=True):
-        if item is not None and item.ndim > 1:
+        if item is not None:
             row[..., : item.shape[-2], :] = item
-        elif item is not None:
-            row[: len(item)] = item
     return out
 
 

@@ -4,9 +4,9 @@
     model.safetensors   parameters, normalisation, temperature
     card.json           labels, encoders with their identities, metrics, versions
     tokenizer.json      where the text tokenizer was fitted on the training part
-    encoders.json       where encoders learned with the system: their settings
+    encoders.json       where encoders learned with the system: the settings of their blocks
 
-Weights of encoders that learned are among the others in ``model.safetensors``.
+Weights that learned are among the others in ``model.safetensors``.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
     dimensions = Dimensions(**folder.dimensions.model_dump())
     system = build(folder.system, _settings(folder), dimensions, str(path / CONFIG))
     if (path / ENCODERS).is_file():
-        system = Tuned.rebuild(system, json.loads((path / ENCODERS).read_text(encoding="utf-8")))
+        settings = json.loads((path / ENCODERS).read_text(encoding="utf-8"))
+        system = Tuned.rebuild(system, settings, str(path))
     _load_weights(system, path / WEIGHTS)
     if len(card["labels"]) != dimensions.classes:
         raise ModelError(f"{path}: {len(card['labels'])} labels for {dimensions.classes} classes")

@@ -134,6 +134,18 @@ class System(nn.Module):
         self.speech_mean.copy_(mean)
         self.speech_std.copy_(std)
 
+    def standardised(self, batch: Batch) -> Batch:
+        """The batch with its frames standardised; every call gets one."""
+        return replace(batch, speech=(batch.speech - self.speech_mean).div_(self.speech_std))
+
+    def encoded(self, batch: Batch) -> Batch:
+        """The batch after the encoders in the graph, whose frames are standardised; most have none."""
+        return batch
+
+    def layers_above(self, name: str) -> int | None:  # noqa: ARG002
+        """How many blocks of its encoder in the graph lie above a parameter; None for all others."""
+        return None
+
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         """Logits and intermediates; with the weights where ``attention`` is True."""
         raise NotImplementedError
@@ -171,11 +183,8 @@ def _identity(vectors: Tensor) -> Tensor:
 
 
 def _standardised(system: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    batch: Batch = inputs[0]
-    if batch.speech.ndim < 3:  # samples: the encoder in the graph has its own normalisation
-        return inputs
     assert isinstance(system, System)
-    return replace(batch, speech=(batch.speech - system.speech_mean).div_(system.speech_std)), *inputs[1:]
+    return system.standardised(inputs[0]), *inputs[1:]
 
 
 def cross_entropy(

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from copy import copy, deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from undertone.errors import ConfigError, MissingExtra, ModelError, UsageError, 
 from undertone.files import refuse_place, whole, writing
 from undertone.judging.clip import Clip, Transcript
 from undertone.judging.encoders import ClipFeatures, Encoders
-from undertone.judging.exported import FILES, ExportedNetwork, ExportedSpeech, ExportedText
+from undertone.judging.exported import FILES, ExportedNetwork
 from undertone.runtimes import import_openvino
 from undertone.types import Alignment, Segment
 
@@ -43,7 +42,8 @@ def export(
 ) -> Exported:
     """Write ``model`` as a graph into ``out``; ModelError where its answers would differ too much.
 
-    Encoders that learned with the system become graphs of their own, as pretrained ones do with ``encoders``.
+    Blocks that learned with the system are part of it; with ``encoders`` the frozen ones get graphs of their
+    own.
     """
     if to not in FILES:
         raise UsageError(no_such("format", to, FILES))
@@ -63,18 +63,16 @@ def export(
         place = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-")
         folder = stack.enter_context(place)
         part = Path(folder)
-        head, written, outside = _taken_apart(network.system, trained, part, to)
-        rows = _examples(outside)
-        sides = _write_graph(head, rows, part, to)
-        sizes = asdict(head.dimensions)
+        rows = _examples(trained.encoders)
+        sides = _write_graph(network.system, rows, part, to)
+        sizes = asdict(network.system.layout)
         graph = ExportedNetwork(part / FILES[to], sizes, sides)
-        difference = _compare(network, _examples(trained.encoders), graph, rows)
+        difference = _compare(network, graph, rows)
         if not difference <= tolerance:
             raise ModelError(
                 f"{model}: the graph's answers differ by {difference:.1e}; {tolerance:.0e} is allowed"
             )
-        if encoders:
-            written |= _write_encoders(trained.encoders, part, to)
+        written = _write_encoders(trained.encoders, part, to) if encoders else {}
         about = {
             "name": trained.name,
             "to": to,
@@ -94,32 +92,6 @@ def export(
             shutil.copyfile(model / "tokenizer.json", part / "tokenizer.json")
         _replace(part, target)
     return Exported(target, difference, tolerance)
-
-
-def _taken_apart(system: Any, trained: Any, folder: Path, to: str) -> tuple[Any, dict[str, Any], Encoders]:
-    """The system without the encoders that learned in it; their graphs' entries in the card, by modality; and
-    the encoders with those graphs, whose features the system is given."""
-    from undertone.models.tuned import Tuned
-
-    if not isinstance(system, Tuned):
-        return system, {}, trained.encoders
-    from undertone.serving.export_encoders import export_tuned_speech, export_tuned_text
-
-    outside, written, described = copy(trained.encoders), {}, trained.card["encoders"]
-    if system.speech_tower is not None:
-        write = _writer(folder, to, layered=system.speech_tower.layers > 0)
-        samples = trained.encoders.speech
-        about = export_tuned_speech(system.speech_tower, samples, described["speech"], folder, write)
-        written["speech"], outside.speech = about, ExportedSpeech(folder, about)
-    if system.text_tower is not None:
-        write = _writer(folder, to)
-        tokens = trained.encoders.text
-        about = export_tuned_text(system.text_tower, tokens, described["text"], folder, write)
-        written["text"], outside.text = about, ExportedText(folder, about)
-    head = deepcopy(system.head)
-    for name in ("speech_mean", "speech_std", "temperature"):  # these were fitted outside the head
-        getattr(head, name).copy_(getattr(system, name))
-    return head, written, outside
 
 
 def _writer(folder: Path, to: str, layered: bool = False) -> Any:
@@ -239,18 +211,13 @@ def _converted(path: Path, to: str) -> Path:
     return target
 
 
-def _compare(
-    original: Any, questions: Sequence[ClipFeatures], graph: ExportedNetwork, rows: Sequence[ClipFeatures]
-) -> float:
-    """The largest difference of any probability, computed together, in halves and one by one.
-
-    ``questions`` and ``rows``: the same clips, as the original takes them and as the graph does.
-    """
+def _compare(original: Any, graph: ExportedNetwork, rows: Sequence[ClipFeatures]) -> float:
+    """The largest difference of any probability, computed together, in halves and one by one."""
     worst = 0.0
     half = max(1, len(rows) // 2)
     for some in (slice(None), slice(half), slice(half, None), *(slice(i, i + 1) for i in range(len(rows)))):
         if rows[some]:
-            ours, theirs = original.run(questions[some]), graph.run(rows[some])
+            ours, theirs = original.run(rows[some]), graph.run(rows[some])
             worst = max(worst, *(float(np.abs(ours[side] - theirs[side]).max()) for side in theirs))
     return worst
 

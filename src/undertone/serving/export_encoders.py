@@ -13,14 +13,10 @@ from torch import Tensor, nn
 from undertone.errors import ConfigError, ModelError
 from undertone.features.frontends import Convolutions
 from undertone.features.neural import PretrainedSpeech
-from undertone.features.subword import Subword
 from undertone.features.text import PretrainedText
-from undertone.judging.encoders import Samples
 from undertone.judging.exported import ExportedSpeech, ExportedText
-from undertone.models.tuned import SpeechTower, TextTower
-from undertone.types import EncodedText
 
-__all__ = ["TOLERANCE", "export_speech", "export_text", "export_tuned_speech", "export_tuned_text"]
+__all__ = ["TOLERANCE", "export_speech", "export_text"]
 
 TOLERANCE = 1e-3
 """Largest allowed difference of an encoder's numbers, over the largest number."""
@@ -54,17 +50,6 @@ class _Ids(nn.Module):
         return frames
 
 
-class _Tower(nn.Module):
-    """One clip or text through an encoder that learned with the system."""
-
-    def __init__(self, tower: SpeechTower | TextTower) -> None:
-        super().__init__()
-        self.tower = tower
-
-    def forward(self, values: Tensor) -> Tensor:
-        return self.tower.one(values)
-
-
 def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict[str, Any]:
     """The graph into the folder; what ``ExportedSpeech`` must know of it."""
     if not isinstance(encoder.frontend, Convolutions) or encoder.precision.name != "fp32":
@@ -84,23 +69,9 @@ def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict
     return _speech(about, encoder, _Samples(encoder), encoder.encode, folder, write)
 
 
-def export_tuned_speech(
-    tower: SpeechTower, samples: Samples, described: Mapping[str, Any], folder: Path, write: Write
-) -> dict[str, Any]:
-    """As ``export_speech``, of a network that learned with the system."""
-
-    def encode(waves: Sequence[Any]) -> list[Any]:
-        return [tower(torch.from_numpy(w)[None], torch.tensor([len(w)]))[0][0].numpy() for w in waves]
-
-    about = {key: described[key] for key in ("name", "identity")}
-    about |= {"dim": tower.dim, "layers": tower.layers, "least": tower.receptive}
-    about |= {"normalise": True, "longest": 3_600.0}
-    return _speech(about, samples, _Tower(tower), encode, folder, write)
-
-
 def _speech(
     about: dict[str, Any],
-    encoder: PretrainedSpeech | Samples,
+    encoder: PretrainedSpeech,
     module: nn.Module,
     encode: Callable[[Sequence[Any]], list[Any]],
     folder: Path,
@@ -121,40 +92,14 @@ def export_text(encoder: PretrainedText, folder: Path, write: Write) -> dict[str
     if encoder.precision.name != "fp32":
         raise ConfigError(f"{encoder.name}: only encoders in fp32 can be exported")
     before, after = encoder._special()
-    about = {"name": encoder.name, "identity": encoder.identity, "dim": encoder.dim}
+    about: dict[str, Any] = {"name": encoder.name, "identity": encoder.identity, "dim": encoder.dim}
     about |= {"before": list(before), "after": list(after), "limit": encoder.limit}
     encoder.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
-    return _text(about, _Ids(encoder), encoder.encode, folder, write)
-
-
-def export_tuned_text(
-    tower: TextTower, tokens: Subword, described: Mapping[str, Any], folder: Path, write: Write
-) -> dict[str, Any]:
-    """As ``export_text``, of a network that learned with the system."""
-
-    def encode(texts: Sequence[str]) -> list[EncodedText]:
-        coded = [tokens.encode(text) for text in texts]
-        return [EncodedText(tower.one(torch.from_numpy(ids)[None])[0].numpy(), chars) for ids, chars in coded]
-
-    before, after = tokens.special()
-    about = {"name": described["name"], "identity": described["identity"], "dim": tower.dim}
-    about |= {"before": before, "after": after, "limit": tokens.limit}
-    tokens.save(folder / TOKENIZER)
-    return _text(about, _Tower(tower), encode, folder, write)
-
-
-def _text(
-    about: dict[str, Any],
-    module: nn.Module,
-    encode: Callable[[Sequence[str]], list[EncodedText]],
-    folder: Path,
-    write: Write,
-) -> dict[str, Any]:
-    ids = torch.tensor([[*about["before"], 1, 2, 3, *about["after"]]])
-    about |= {"tokenizer": TOKENIZER, "file": write(module, ids, "text", "ids", "vectors", {1: "L"})}
+    ids = torch.tensor([[*before, 1, 2, 3, *after]])
+    about |= {"tokenizer": TOKENIZER, "file": write(_Ids(encoder), ids, "text", "ids", "vectors", {1: "L"})}
     texts = ["no", "What a lovely day it is!", "I can't believe it, really; not at all."]
     with torch.inference_mode():
-        ours, theirs = encode(texts), ExportedText(folder, about).encode(texts)
+        ours, theirs = encoder.encode(texts), ExportedText(folder, about).encode(texts)
     if any(a.chars.tolist() != b.chars.tolist() for a, b in zip(ours, theirs, strict=True)):
         raise ModelError(f"{about['name']}: its tokens differ without transformers; it cannot be exported")
     pairs = ((a.vectors, b.vectors) for a, b in zip(ours, theirs, strict=True))

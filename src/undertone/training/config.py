@@ -31,8 +31,13 @@ class TrainingConfig(Config):
     """``adam`` couples the weight decay to the gradient, as some published recipes do."""
     rate: PositiveFloat = 1e-3
     """Peak learning rate."""
+    encoder_rate: PositiveFloat = 5e-5
+    """Peak learning rate of the uppermost block of a tuned encoder; low-rank maps want ten times it."""
     layer_decay: float = Field(default=1.0, gt=0.0, le=1.0)
-    """Factor of the rate from each encoder layer to the one below it, where encoders are tuned."""
+    """Factor of that rate from each block to the one below it."""
+    warm: str = ""
+    """Where encoders are tuned: the run of the same recipe with ``tune = "frozen"``. The system begins
+    with the weights that it has there after the same fold and seed; empty: with fresh ones."""
     weight_decay: float = Field(default=1e-2, ge=0.0)
     """Pull of the weights towards zero."""
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -5,7 +5,7 @@ Examples may be views of memory-mapped features, read when a batch needs them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -75,20 +75,24 @@ def labelled(examples: Sequence[Example], ids: Sequence[str], labels: Sequence[i
     return [replace(e, label=label) for e, label in zip(examples, labels, strict=True)]
 
 
-def frame_statistics(examples: Sequence[Example], width: int) -> tuple[Tensor, Tensor] | None:
+def frame_statistics(
+    data: Dataset, encoded: Callable[[Batch], Batch] = lambda batch: batch
+) -> tuple[Tensor, Tensor] | None:
     """Mean and deviation (D,) over the frames of (some of) the examples; None where they have no frames.
 
-    The deviation of a dimension that hardly varies is taken as 1.
+    ``encoded``: what is done to a batch before its frames count. The deviation of a dimension that hardly
+    varies is taken as 1.
     """
     import torch
 
-    speech = [_frames(e) for e in examples if e.speech is not None and e.speech.ndim > 1]
+    speech = [i for i, example in enumerate(data.examples) if example.speech is not None]
     if not speech:
         return None
-    step = max(1, len(speech) // _STATISTICS_SIZE)
+    step, width = max(1, len(speech) // _STATISTICS_SIZE), data.dimensions.speech
     count, total, square = 0, np.zeros(width), np.zeros(width)
-    for frames in speech[::step]:
-        flat = np.asarray(frames, np.float64).reshape(-1, width)
+    for index in speech[::step]:
+        batch = encoded(data.batch(np.array([index])))
+        flat = batch.speech[0][..., batch.speech_mask[0], :].double().cpu().numpy().reshape(-1, width)
         count, total, square = count + len(flat), total + flat.sum(0), square + (flat**2).sum(0)
     mean = total / count
     deviation = np.sqrt(np.maximum(square / count - mean**2, 0.0))
@@ -96,15 +100,9 @@ def frame_statistics(examples: Sequence[Example], width: int) -> tuple[Tensor, T
     return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
 
 
-def _frames(example: Example) -> NDArray[np.floating]:
-    """The example's frames; of a dialogue, the vectors of the turns that have speech."""
-    assert example.speech is not None
-    return example.speech if example.turn_present is None else example.speech[example.turn_present[:, 0]]
-
-
 def _length(example: Example) -> int:
     if example.speech is not None:
-        return int(example.speech.shape[-2] if example.speech.ndim > 1 else len(example.speech))
+        return int(example.speech.shape[-2])
     return 0 if example.text is None else len(example.text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -81,8 +81,8 @@ def fit(
     assert (validation is None) == (score is None), "a validation part needs a score, and a score needs one"
     keep_freed_memory()
     machine = accelerator(config, state.parent if state else None)
-    _prepare(system, train, config, machine)
     objective, optimizer = machine.prepare(Objective(system), make_optimizer(system, config))
+    _prepare(system, train, config, machine)
     average = Average(system, config.averaging)
     run = _Run(system, objective, optimizer, average, train, config, machine, seed, watch)
     mark = fingerprint(
@@ -119,7 +119,7 @@ def _prepare(system: System, train: Dataset, config: TrainingConfig, machine: Ac
     """Set what follows from the training part before any step, and the gathering over processes."""
     if not (train.targets != IGNORE).any():
         raise TrainingError("no utterance of the training part has a label")
-    if config.standardise and (statistics := frame_statistics(train.examples, train.dimensions.speech)):
+    if config.standardise and (statistics := frame_statistics(train, _frames_of(system, machine.device))):
         system.standardise(*statistics)
     if config.class_weights or config.focal or config.smoothing:
         labels = torch.from_numpy(train.targets)
@@ -129,6 +129,16 @@ def _prepare(system: System, train: Dataset, config: TrainingConfig, machine: Ac
         )
     if machine.num_processes > 1:
         system.gather = gather
+
+
+def _frames_of(system: System, device: torch.device) -> Callable[[Batch], Batch]:
+    """From a batch to the one whose frames are standardised, by encoders as they are at the start."""
+
+    @torch.no_grad()
+    def encoded(batch: Batch) -> Batch:
+        return system.eval().encoded(batch.to(device))
+
+    return encoded
 
 
 def _resume(run: _Run, state: Path | None, mark: str) -> tuple[Progress, dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,7 +19,8 @@ def make_optimizer(system: System, config: TrainingConfig) -> torch.optim.Optimi
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in system.named_parameters():
         if parameter.requires_grad:
-            rate = config.rate * config.layer_decay ** _layers_above(system, name)
+            above = system.layers_above(name)
+            rate = config.rate if above is None else config.encoder_rate * config.layer_decay**above
             # AdamW does not decay biases, norms and temperatures; published Adam recipes decay everything
             decays = parameter.ndim > 1 or config.optimizer == "adam"
             groups.setdefault((rate, config.weight_decay if decays else 0.0), []).append(parameter)
@@ -32,12 +32,6 @@ def make_optimizer(system: System, config: TrainingConfig) -> torch.optim.Optimi
         ],
         fused=True,
     )
-
-
-def _layers_above(system: System, name: str) -> int:
-    """How many tuned encoder layers lie above a parameter; systems without encoders have none."""
-    count: Callable[[str], int] | None = getattr(system, "layers_above", None)
-    return count(name) if count else 0
 
 
 def rate_at(step: int, total: int, config: TrainingConfig) -> float:
