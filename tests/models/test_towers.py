@@ -236,6 +236,19 @@ def test_w2v_berts_other_positions_are_there_too(kind: str, tmp_path: Path) -> N
     tower.train()(given[None], torch.tensor([len(given)])).square().mean().backward()
 
 
+def test_the_upper_blocks_of_the_boxed_whisper_learn() -> None:
+    pytest.importorskip("undertone_encoders", reason="the encoders of the box are not installed")
+    config = TuneConfig(top=2)
+    tower = SpeechTower(load_speech("whisper-base").model, config).train()
+    frozen = PretrainedSpeech(SpeechConfig.parse({"name": "whisper-base", "layer": config.given}))
+    drawn = np.random.default_rng(0)
+    waves = [(0.1 * drawn.standard_normal(n)).astype(np.float32) for n in (9_000, 31_000)]
+    given = [torch.from_numpy(x) for x in frozen.encode(waves)]
+    assert [len(x) for x in given] == [29, 97] and tower.dim == 512 and len(tower.stack) == 2
+    step = one_step(tower, *batch(given))
+    assert all(name.endswith("k_proj.bias") for name in step.kept) and len(step.moved) == 30
+
+
 @pytest.mark.parametrize("layer", [0, 4, -4, -5])
 @pytest.mark.parametrize("make", [speech_tower, text_tower])
 def test_a_layer_with_nothing_below_it_is_refused(layer: int, make: Any) -> None:
