@@ -23,6 +23,7 @@ from transformers import (
     Wav2Vec2Model,
 )
 
+from tests.features import checkpoints
 from undertone import audio
 from undertone import manifest as manifests
 from undertone.errors import ConfigError, ModelError
@@ -216,6 +217,36 @@ def test_a_tuned_model_is_served(made: Made) -> None:
     assert reply.status_code == 200
     wanted = Predictor(model).predict(sound, "furious boat")
     assert reply.json()["probabilities"] == pytest.approx(wanted.probabilities, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "name", "way"),
+    [
+        *(("speech", name, way) for name in checkpoints.SPEECH for way in ("top-k", "lora")),
+        *(("text", name, "lora") for name in checkpoints.TEXT),
+    ],
+)
+def test_every_family_trains_judges_as_its_training_did_and_is_exported(
+    place: Path, side: str, name: str, way: str, tmp_path: Path
+) -> None:
+    table = checkpoints.SPEECH if side == "speech" else checkpoints.TEXT
+    network = checkpoints.make(table[name], tmp_path / "network")
+    settings = [f"{side}.name={json.dumps(str(network))}", f"{side}.tune={way}", f"{side}.precision=fp32"]
+    settings += ["speech.layer=weighted", "speech.top=1"] if way == "top-k" else []
+    learning = ("training.epochs=1", "training.encoder_rate=1e-2")
+    run = plan(
+        recipe(place / "corpus.jsonl", side, *settings, *learning),
+        tmp_path / "run",
+        lambda r, c: gather_features(r, c.utterances, Store(tmp_path / "store")),
+    )
+    run_job(run.jobs[0])
+    exported = load(export(run.jobs[0].folder, "onnx", tmp_path / "graph").path)
+    original, by_id = load(run.jobs[0].folder), {u.id: u for u in run.corpus.utterances}
+    rows = [json.loads(x) for x in (run.jobs[0].folder / "predictions.jsonl").read_text().splitlines()]
+    for row in rows[:4]:
+        for predictor in (original, exported):
+            prediction = predictor.judge(recording_of(by_id[row["id"]]), explain=False)
+            assert prediction.probabilities == pytest.approx(row["probabilities"], abs=2e-5)
 
 
 def test_a_texts_ids_are_those_of_its_own_tokenizer_and_cut_where_the_network_ends(place: Path) -> None:
