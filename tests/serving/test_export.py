@@ -14,6 +14,7 @@ import pytest
 
 from undertone.errors import ConfigError, ModelError
 from undertone.judging.clip import Clip, Transcript
+from undertone.judging.engine import load_in
 from undertone.judging.predictor import load_model
 from undertone.models.table import SYSTEMS
 from undertone.serving.export import TOLERANCE, export
@@ -169,6 +170,14 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "model"
 
 
+@pytest.fixture
+def whisper(tmp_path: Path) -> Callable[..., Path]:
+    """A head over a small Whisper, all weights random."""
+    from tests.judging.test_engine import make
+
+    return lambda **settings: make(tmp_path / "whisper", **settings)
+
+
 def test_encoders_are_exported_with_the_model_and_need_no_torch(
     pretrained: Path, tmp_path: Path, clip: bytes
 ) -> None:
@@ -193,3 +202,73 @@ def test_a_head_alone_runs_beside_its_encoders_in_torch(pretrained: Path, tmp_pa
     wave = np.random.default_rng(1).standard_normal(20_000).astype(np.float32) * 0.1
     (one,), (other,) = (load_model(path).predict([Clip("a", wave)]) for path in (pretrained, done.path))
     assert dict(one.probabilities) == pytest.approx(dict(other.probabilities), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_whisper_is_exported_with_its_log_mel(
+    to: str, whisper: Callable[..., Path], tmp_path: Path, clip: bytes
+) -> None:
+    folder = whisper()
+    done = export(folder, to, tmp_path / "graphs", encoders=True)
+    ours, theirs = load_model(folder), load_model(done.path)
+    drawn = np.random.default_rng(2)
+    for samples in (
+        1,
+        319,
+        31_999,
+        32_000,
+        32_001,
+        50_000,
+        96_000,
+        200_000,
+    ):  # the last is more than its window
+        wave = (0.1 * drawn.standard_normal(samples)).astype(np.float32)
+        (one,), (other,) = (model.encoders.speech.encode([wave]) for model in (ours, theirs))  # type: ignore
+        assert one.shape == other.shape == (-(-samples // 320), 32)
+        assert np.abs(one - other).max() / np.abs(one).max() < 1e-3
+    assert theirs.encoders.speech.clock == ours.encoders.speech.clock  # type: ignore[attr-defined]
+    sound = tmp_path / "clip.wav"
+    sound.write_bytes(clip)
+    words = ["predict", str(sound), "-m", str(done.path), "-f", "json"]
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    from undertone.judging.predictor import Predictor
+
+    wanted = Predictor(ours).predict(sound).plain()["probabilities"]
+    assert json.loads(ran.stdout)["probabilities"] == pytest.approx(wanted, abs=1e-3)
+
+
+def test_all_of_whispers_layers_at_its_published_length_are_exported(
+    whisper: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = whisper(layer="weighted", window="full")
+    done = export(folder, "onnx", tmp_path / "graphs", encoders=True)
+    wave = np.random.default_rng(2).standard_normal(20_000).astype(np.float32)
+    pair = [load_model(path).encoders.speech.encode([wave])[0] for path in (folder, done.path)]  # type: ignore
+    assert pair[0].shape == pair[1].shape == (4, 63, 32)
+    assert np.abs(pair[0] - pair[1]).max() / np.abs(pair[0]).max() < 1e-3
+
+
+def test_what_was_trained_in_bf16_is_exported_in_fp32_where_decisions_stay(
+    whisper: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNDERTONE_CACHE", str(tmp_path / "cache"))
+    folder = whisper(precision="bf16")
+    compared: list[str] = []
+
+    def compare(own: Any, other: Any) -> dict[str, float]:
+        compared.extend(model.encoders.speech.precision.name for model in (own, other))
+        return {"largest_difference": 0.0 if len(compared) > 2 else 0.5, "same_labels": 0.9}
+
+    monkeypatch.setattr("undertone.judging.engine.compare", compare)
+    with pytest.raises(ModelError, match="does not decide as with its own"):
+        export(folder, "onnx", tmp_path / "refused", encoders=True)
+    assert compared == ["bf16", "fp32"]
+    monkeypatch.setenv("UNDERTONE_CACHE", str(tmp_path / "another"))
+    done = export(folder, "onnx", tmp_path / "graphs", encoders=True)
+    wave = np.random.default_rng(2).standard_normal(20_000).astype(np.float32)
+    pair = [load_in(folder, precision="fp32"), load_model(done.path)]
+    (one,), (other,) = (model.encoders.speech.encode([wave]) for model in pair)  # type: ignore
+    assert np.abs(one - other).max() / np.abs(one).max() < 1e-3

@@ -34,6 +34,14 @@ Align = Annotated[
         " doubtful: also times that fit badly.",
     ),
 ]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        help="torch | openvino | onnx: what runs the model's pretrained speech encoder, where decisions stay"
+        " the same; default: what ran it in training."
+    ),
+]
+Precision = Annotated[str | None, typer.Option(help="auto | fp32 | bf16: of the speech encoder, likewise.")]
 
 
 @app.command()
@@ -67,6 +75,8 @@ def predict(
     ] = None,
     explain: Annotated[bool, typer.Option(help="Work out each word's contribution.")] = True,
     align: Align = "auto",
+    runtime: Runtime = None,
+    precision: Precision = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Exit 0 though some recordings could not be judged.")
     ] = False,
@@ -91,6 +101,7 @@ def predict(
 
     workers = workers_of(engine, address, ray)
     if workers is not None:
+        refuse_engines(runtime, precision)
         if text is not None or asr is not None:
             raise ConfigError(
                 "--text and --asr are for the local engine; on a cluster words come with the manifest"
@@ -104,7 +115,7 @@ def predict(
         raise UsageError(no_such("format", form, FORMATS))
     if file is not None:
         refuse_place(file, folder=len(recordings) > 1 and form in ("textgrid", "srt"))
-    judge = _predictor(model, align)
+    judge = _predictor(model, align, runtime, precision)
     failures: list[str] = []
     answers = _answers(judge, recordings, explain, abstain, failures)
     if form is None and file is None and len(recordings) == 1 and sys.stdout.isatty():
@@ -176,14 +187,20 @@ def _recogniser(asr: str | None) -> Recognise | None:
     return Recogniser(asr)
 
 
-def _predictor(model: str | None, align: str) -> Predictor:
+def refuse_engines(runtime: str | None, precision: str | None) -> None:
+    """ConfigError where one is given: each machine of a cluster would have to try it."""
+    if runtime or precision:
+        raise ConfigError("--runtime and --precision are for the local engine; a cluster has a model's own")
+
+
+def _predictor(model: str | None, align: str, runtime: str | None, precision: str | None) -> Predictor:
     from undertone.judging.locate import locate
     from undertone.judging.predictor import Predictor, load_model
     from undertone.judging.words import words_for
 
     chosen = locate(model)
     print_choice(chosen)
-    ready = load_model(chosen.path)
+    ready = load_model(chosen.path, runtime, precision)
     return Predictor(ready, words=words_for(ready, align))
 
 

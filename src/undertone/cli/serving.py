@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from undertone.cli.app import app
-from undertone.cli.prediction import Align, Model, print_choice
+from undertone.cli.prediction import Align, Model, Precision, Runtime, print_choice, refuse_engines
 from undertone.cli.progress import say
 from undertone.cli.scale import Address, Engine, Ray, workers_of
 from undertone.errors import ConfigError, UsageError, no_such
@@ -35,6 +35,8 @@ def serve(
     ssl_certfile: Annotated[Path | None, typer.Option(help="TLS certificate, PEM.")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="Its key.")] = None,
     align: Align = "auto",
+    runtime: Runtime = None,
+    precision: Precision = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE: max_bytes, max_seconds, max_batch, segmenting.window …"),
@@ -73,7 +75,9 @@ def serve(
     chosen = locate(model)
     print_choice(chosen)
     workers = workers_of(engine, address, ray)
-    ready = load_model(chosen.path)
+    if workers is not None:
+        refuse_engines(runtime, precision)
+    ready = load_model(chosen.path, runtime, precision)
     words = words_for(ready, align)
     scheme = "https" if ssl_certfile else "http"
     say(f"{ready.name} on {scheme}://{host}:{port}")

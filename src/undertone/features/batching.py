@@ -11,8 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-__all__ = ["plan", "windows"]
+import numpy as np
+
+if TYPE_CHECKING:
+    from undertone.types import Wave
+
+__all__ = ["of_lengths", "plan", "windows"]
 
 
 def plan(lengths: Sequence[int], budget: int, pads: bool) -> list[list[int]]:
@@ -52,3 +58,20 @@ def windows(total: int, size: int, overlap: int) -> list[tuple[range, range]]:
     cuts = [0, *((b + a + size) // 2 for a, b in pairwise(starts)), total]
     kept = [range(a, b) for a, b in pairwise(cuts)]
     return [(range(start, start + size), keep) for start, keep in zip(starts, kept, strict=True)]
+
+
+def of_lengths(wave: Wave, lengths: Sequence[int], hop: int, overlap: int) -> list[tuple[Wave, slice]]:
+    """The wave, or windows over a longer one, with silence up to the next of ``lengths``; and which frames of
+    each are kept, one every ``hop`` samples, as ``overlap`` is counted.
+
+    >>> [(len(part), kept) for part, kept in of_lengths(np.ones(50), [20, 40], hop=2, overlap=4)]
+    [(40, slice(0, 12, None)), (40, slice(7, 20, None))]
+    """
+    size = lengths[-1] // hop
+    parts = []
+    for window, keep in windows(-(-len(wave) // hop), size, min(overlap, (size - 1) // 2)):
+        part = wave[window.start * hop : window.stop * hop]
+        length = next(n for n in lengths if n >= len(part))
+        kept = slice(keep.start - window.start, keep.stop - window.start)
+        parts.append((np.pad(part, (0, length - len(part))), kept))
+    return parts

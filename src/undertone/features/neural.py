@@ -25,7 +25,7 @@ from undertone.config import fingerprint
 from undertone.errors import ConfigError, ModelError
 from undertone.features import engines
 from undertone.features.assemble import checked_frames, checked_wave
-from undertone.features.batching import plan, windows
+from undertone.features.batching import of_lengths, plan, windows
 from undertone.features.config import CODE, Layer, Runtime, SpeechConfig, choose_precision
 from undertone.features.frontends import Convolutions, Filterbanks, Frontend, Spectrogram
 from undertone.pretrained import Pretrained, architecture, load_speech
@@ -97,10 +97,15 @@ class PretrainedSpeech:
             "weights": pretrained.weights,
             "layer": self.body.layer,
             "keep": config.keep,
+            "code": CODE,
         }
-        determining |= {"precision": self.precision.name, "runtime": config.runtime, "code": CODE}
         determining |= {"lengths": list(self.lengths)} if self.lengths else {}
-        self.identity = fingerprint(determining | {"long": config.long.plain()})
+        self._determining = determining | {"long": config.long.plain()}
+        self.identity = self.identity_in(config.runtime, self.precision.name)
+
+    def identity_in(self, runtime: str, precision: str) -> str:
+        """Its identity, were it run by that engine in that precision."""
+        return fingerprint(self._determining | {"runtime": runtime, "precision": precision})
 
     def _use_engines(self, runtime: Runtime) -> None:
         """Hand both parts to another engine; long clips' fronts stay with torch, in blocks."""
@@ -166,24 +171,16 @@ class PretrainedSpeech:
 
     def _of_fixed_lengths(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Whisper's frames: each clip, or window of a long one, with silence after it; its frames are cut."""
-        hop = round(self.clock.hop * self.rate)
-        size = self.lengths[-1] // hop
-        overlap = min(round(self.config.long.overlap / self.clock.hop), (size - 1) // 2)
-        features, kept, counts = [], [], []
-        for wave in waves:
-            spans = windows(-(-len(wave) // hop), size, overlap)
-            counts.append(len(spans))
-            for window, keep in spans:
-                part = wave[window.start * hop : window.stop * hop]
-                length = next(n for n in self.lengths if n >= len(part))
-                features.append(self.frontend(np.pad(part, (0, length - len(part))), self.dtype))
-                kept.append(slice(keep.start - window.start, keep.stop - window.start))
-        parts: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(features)
+        hop, overlap = round(self.clock.hop * self.rate), round(self.config.long.overlap / self.clock.hop)
+        cut = [of_lengths(wave, self.lengths, hop, overlap) for wave in waves]
+        kept = [keep for parts in cut for _, keep in parts]
+        features = [self.frontend(part, self.dtype) for parts in cut for part, _ in parts]
+        frames: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(features)
         for batch in self._batches([len(x) for x in features]):
             for row, out in zip(batch, self._bodies([features[row] for row in batch]), strict=True):
-                parts[row] = np.ascontiguousarray(out[..., kept[row], :])
-        ends = np.cumsum(counts)
-        return [np.concatenate(parts[end - n : end], axis=-2) for end, n in zip(ends, counts, strict=True)]
+                frames[row] = np.ascontiguousarray(out[..., kept[row], :])
+        ends = np.cumsum([len(parts) for parts in cut])
+        return [np.concatenate(frames[e - len(p) : e], axis=-2) for e, p in zip(ends, cut, strict=True)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PretrainedSpeech, (self.config,)

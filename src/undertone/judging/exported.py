@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from undertone.errors import ModelError
 from undertone.features.assemble import checked_frames, checked_wave
+from undertone.features.batching import of_lengths
 from undertone.judging.encoders import ClipFeatures, Encoders
 from undertone.judging.model import TrainedModel
 from undertone.judging.tensors import SIDES, arrays_of, output_name
@@ -69,7 +70,10 @@ def load_exported(path: Path) -> TrainedModel:
 
 
 class ExportedSpeech:
-    """``SpeechEncoder`` over a graph from samples (1, N) to frames (1, T, D) or layers (1, K, T, D)."""
+    """``SpeechEncoder`` over a graph from samples (1, N) to frames (1, T, D) or layers (1, K, T, D).
+
+    Whisper's takes ``lengths`` of samples alone: a clip has silence after it, whose frames are cut.
+    """
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self.name, self.identity = str(about["name"]), str(about["identity"])
@@ -77,9 +81,11 @@ class ExportedSpeech:
         self.clock = FrameClock(hop=about["hop"], offset=about["offset"])
         self._least, self._normalise = int(about["least"]), bool(about["normalise"])
         self._longest = float(about["longest"])
+        self._lengths, self._overlap = list(about.get("lengths", ())), int(about.get("overlap", 0))
         self._run = open_graph(folder / about["file"], ["frames"])
         # OpenVINO plans by the first shape: after a single frame, longer clips came out wrong (2026.4)
-        self._run({"samples": np.zeros((1, self._least + self.rate), np.float32)})
+        first = self._lengths[0] if self._lengths else self._least + self.rate
+        self._run({"samples": np.zeros((1, first), np.float32)})
 
     def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Frames of each wave, one at a time."""
@@ -90,6 +96,11 @@ class ExportedSpeech:
             raise ModelError(
                 f"{len(wave) / self.rate:.0f} s at once: the exported encoder takes {self._longest:g} s"
             )
+        if self._lengths:
+            hop = round(self.clock.hop * self.rate)
+            parts = of_lengths(wave, self._lengths, hop, self._overlap)
+            made = [self._run({"samples": part[None]})[0][0][..., kept, :] for part, kept in parts]
+            return checked_frames(np.concatenate(made, axis=-2), self.name)
         padded = np.pad(wave, (0, max(0, self._least - len(wave))))
         samples = normalised(padded) if self._normalise else padded
         (frames,) = self._run({"samples": samples[None]})

@@ -17,6 +17,7 @@ from undertone.models import folder
 from undertone.models.batch import Batch, collate
 from undertone.models.example import filled
 from undertone.models.system import System
+from undertone.types import SpeechEncoder
 
 __all__ = ["TorchNetwork", "batch_of", "load_torch"]
 
@@ -51,8 +52,8 @@ def _gates(gates: Sequence[NDArray[np.float32] | None], size: int) -> torch.Tens
     return torch.from_numpy(filled(gates, size, 1.0, np.float32))
 
 
-def load_torch(path: Path) -> TrainedModel:
-    """The model in a folder."""
+def load_torch(path: Path, speech: SpeechEncoder | None = None) -> TrainedModel:
+    """The model in a folder; ``speech``: an encoder in place of the card's own."""
     loaded = folder.load(path)
     if loaded.config.plain().get("level") == "dialogue":
         raise ModelError(f"{path}: judges whole dialogues; single recordings need a model of utterance level")
@@ -60,7 +61,7 @@ def load_torch(path: Path) -> TrainedModel:
     return TrainedModel(
         name_of(card, path / folder.WEIGHTS),
         card,
-        Encoders(card, loaded.tokenizer),
+        Encoders(card, loaded.tokenizer, speech=speech),
         TorchNetwork(loaded.system),
         tiers=loaded.system.tiers,
     )

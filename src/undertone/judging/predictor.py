@@ -27,7 +27,7 @@ import numpy as np
 
 from undertone import audio as sound
 from undertone.audio.streaming import Resampler, blocks
-from undertone.errors import AudioError
+from undertone.errors import AudioError, ConfigError
 from undertone.judging.clip import Audio, Model, Recording, Transcript, attached
 from undertone.judging.locate import locate
 from undertone.judging.plan import Course, Update, follow, plan
@@ -166,20 +166,33 @@ def _name(audio: Audio | None) -> str:
     return Path(audio).name if isinstance(audio, str | Path) else "clip"
 
 
-def load_model(path: Path) -> Model:
-    """The model in a folder, trained or exported, ready to judge clips."""
+def load_model(path: Path, runtime: str | None = None, precision: str | None = None) -> Model:
+    """The model in a folder, trained or exported, ready to judge clips; its speech encoder in that engine
+    (``openvino``, ``onnx``) and precision, where the model decides as with its own: see ``engine``."""
+    other = runtime is not None or precision is not None
     if (path / "model.safetensors").is_file():
+        if other:
+            from undertone.judging.engine import load_in
+
+            return load_in(path, runtime, precision)
         from undertone.judging.networks import load_torch
 
         return load_torch(path)
+    if other:
+        raise ConfigError(
+            f"{path}: an exported model has its engine already; leave out runtime and precision"
+        )
     from undertone.judging.exported import load_exported
 
     return load_exported(path)
 
 
-def load(model: str | Path | None = None) -> Predictor:
-    """A predictor from a model folder, a run (its ``final``), a shipped name, or the best at hand."""
+def load(
+    model: str | Path | None = None, *, runtime: str | None = None, precision: str | None = None
+) -> Predictor:
+    """A predictor from a model folder, a run (its ``final``), a shipped name, or the best at hand; its speech
+    encoder in another engine or precision on request, as ``load_model`` has it."""
     from undertone.judging.words import words_for
 
-    ready = load_model(locate(model).path)
+    ready = load_model(locate(model).path, runtime, precision)
     return Predictor(ready, words=words_for(ready))

@@ -52,6 +52,10 @@ def export(
     from undertone.judging.networks import TorchNetwork, load_torch
 
     trained = load_torch(model)
+    if encoders and getattr(getattr(trained.encoders.speech, "precision", None), "name", "") == "bf16":
+        from undertone.judging.engine import load_in
+
+        trained = load_in(model, precision="fp32")  # graphs are fp32: accepted where decisions are the same
     network = trained.network
     assert isinstance(network, TorchNetwork)
     if not network.system.exportable:

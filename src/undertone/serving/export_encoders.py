@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from undertone.errors import ConfigError, ModelError
-from undertone.features.frontends import Convolutions
+from undertone.features.frontends import Convolutions, Spectrogram
 from undertone.features.neural import PretrainedSpeech
 from undertone.features.text import PretrainedText
 from undertone.judging.exported import ExportedSpeech, ExportedText
@@ -37,6 +37,34 @@ class _Samples(nn.Module):
         return frames
 
 
+class _Spectra(nn.Module):
+    """Whisper: samples of one of its lengths to log-mel, as its feature extractor has it, to frames.
+
+    The short-time Fourier transform is a strided convolution with the windowed waves of each bin.
+    """
+
+    def __init__(self, encoder: PretrainedSpeech) -> None:
+        super().__init__()
+        assert isinstance(encoder.frontend, Spectrogram)
+        extractor = encoder.frontend.extractor
+        self.size, self.hop = int(extractor.n_fft), int(extractor.hop_length)
+        time = np.arange(self.size)
+        turns = 2 * np.pi * np.outer(np.arange(self.size // 2 + 1), time) / self.size
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * time / self.size)
+        waves = np.concatenate([np.cos(turns), np.sin(turns)]) * hann
+        self.waves = nn.Buffer(torch.from_numpy(waves[:, None].astype(np.float32)))
+        self.bands = nn.Buffer(torch.from_numpy(extractor.mel_filters.astype(np.float32)))
+        self.body = encoder.body
+
+    def forward(self, samples: Tensor) -> Tensor:
+        around = nn.functional.pad(samples[:, None], (self.size // 2, self.size // 2), "reflect")
+        cosines, sines = nn.functional.conv1d(around, self.waves, stride=self.hop)[..., :-1].chunk(2, 1)
+        power = (cosines.square() + sines.square()).transpose(1, 2) @ self.bands
+        level = power.clamp(min=1e-10).log10()
+        frames: Tensor = self.body((torch.maximum(level, level.max() - 8.0) + 4.0) / 4.0)
+        return frames
+
+
 class _Ids(nn.Module):
     def __init__(self, encoder: PretrainedText) -> None:
         super().__init__()
@@ -52,21 +80,27 @@ class _Ids(nn.Module):
 
 def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict[str, Any]:
     """The graph into the folder; what ``ExportedSpeech`` must know of it."""
-    if not isinstance(encoder.frontend, Convolutions) or encoder.precision.name != "fp32":
+    front = encoder.frontend
+    if not isinstance(front, Convolutions | Spectrogram) or encoder.precision.name != "fp32":
         raise ConfigError(
-            f"{encoder.name}: only waveform networks (wav2vec 2.0, HuBERT, WavLM, data2vec) in fp32 can be"
-            " exported"
+            f"{encoder.name}: only Whisper and waveform networks (wav2vec 2.0, HuBERT, WavLM, data2vec) in"
+            " fp32 can be exported"
         )
+    whisper = isinstance(front, Spectrogram)
     about = {
         "name": encoder.name,
         "identity": encoder.identity,
         "dim": encoder.dim,
         "layers": encoder.layers,
-        "least": encoder.frontend.receptive,
-        "normalise": bool(encoder.frontend.extractor.do_normalize),
-        "longest": encoder.config.long.above,
+        "least": front.receptive,
+        "normalise": not whisper and bool(front.extractor.do_normalize),
+        "longest": 3_600.0 if whisper else encoder.config.long.above,
     }
-    return _speech(about, encoder, _Samples(encoder), encoder.encode, folder, write)
+    if whisper:
+        about |= {"lengths": list(encoder.lengths)}
+        about |= {"overlap": round(encoder.config.long.overlap / encoder.clock.hop)}
+    module = _Spectra(encoder) if whisper else _Samples(encoder)
+    return _speech(about, encoder, module, encoder.encode, folder, write)
 
 
 def _speech(
@@ -77,11 +111,13 @@ def _speech(
     folder: Path,
     write: Write,
 ) -> dict[str, Any]:
-    example = torch.randn(1, 24_000, generator=torch.Generator().manual_seed(0))
+    lengths = about.get("lengths", [24_000])
+    example = torch.randn(1, lengths[0], generator=torch.Generator().manual_seed(0))
     about |= {"rate": encoder.rate, "hop": encoder.clock.hop, "offset": encoder.clock.offset}
     about["file"] = write(module, example, "speech", "samples", "frames", {1: "N"})
     drawn = np.random.default_rng(0)
-    waves = [(0.1 * drawn.standard_normal(n)).astype(np.float32) for n in (200, 9_000, 40_000)]
+    sizes = (200, 9_000, 40_000, *(n - 7_777 for n in lengths[1:]))
+    waves = [(0.1 * drawn.standard_normal(n)).astype(np.float32) for n in sizes]
     with torch.inference_mode():
         pairs = zip(encode(waves), ExportedSpeech(folder, about).encode(waves), strict=True)
     return about | {"largest_difference": _checked(about["name"], pairs)}
