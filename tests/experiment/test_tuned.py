@@ -383,6 +383,14 @@ def test_layers_with_nothing_to_tune_below_them_are_refused(place: Path) -> None
         planned(place, made)
 
 
+def test_a_run_that_was_planned_by_an_older_version_is_read(place: Path) -> None:
+    run = planned(place, tuned(place, "frozen", "name=older"))
+    wanted = open_material(run.folder, run.recipe.manifest, everything=False).features
+    file = run.folder / "features.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"recordings": ""}))
+    assert open_material(run.folder, run.recipe.manifest, everything=False).features == wanted
+
+
 def test_a_card_names_the_precision_that_was_computed_in_not_auto(place: Path) -> None:
     made = tuned(place, "frozen", "name=frozen")
     found = gather_features(made, read_corpus(made.manifest).utterances, Store(place / "store"))

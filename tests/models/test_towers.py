@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from copy import deepcopy
 from dataclasses import dataclass
@@ -269,12 +270,31 @@ def test_layers_are_counted_from_above() -> None:
 # -- text ----------------------------------------------------------------------------------------------
 
 
-every_text = pytest.mark.parametrize("name", [*checkpoints.TEXT, "a norm above"])
+every_text = pytest.mark.parametrize("name", [*checkpoints.TEXT, "a norm above", "an encoder of two"])
 
 
 @pytest.fixture(autouse=True)
-def _with_a_norm_above(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RoBERTa with pre-layer norms: a text network whose blocks a norm stands above."""
+def _with_more_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RoBERTa with pre-layer norms: a norm stands above its blocks. mBART: so too, and a decoder beside."""
+
+    def bart(place: Path) -> None:
+        from transformers import MBartConfig, MBartModel
+
+        config = MBartConfig(
+            d_model=checkpoints.WIDTH,
+            encoder_layers=3,
+            encoder_attention_heads=2,
+            encoder_ffn_dim=48,
+            decoder_layers=1,
+            decoder_attention_heads=2,
+            decoder_ffn_dim=48,
+            vocab_size=len(checkpoints.PIECES),
+            max_position_embeddings=64,
+        )
+        MBartModel(config).save_pretrained(place)
+        checkpoints._wordpieces(place)
+
+    monkeypatch.setitem(checkpoints.TEXT, "an encoder of two", bart)
 
     def build(place: Path) -> None:
         from transformers import RobertaPreLayerNormConfig, RobertaPreLayerNormModel
@@ -304,6 +324,7 @@ def test_at_the_start_a_text_tower_makes_the_networks_own_states(name: str, laye
     tower = text_tower(name, tune="full", layer=layer).eval()
     ids, lengths = texts()
     network = load_text(folder("text", name)).model
+    network = network.get_encoder() if name == "an encoder of two" else network
     with torch.no_grad():
         made = tower(ids, lengths)
         for row, one, n in zip(made, ids, lengths, strict=True):
@@ -324,14 +345,15 @@ def test_a_step_moves_the_chosen_tensors_of_a_text_network_and_no_others(name: s
     if way == "lora":
         assert len(step.moved) == 4 * count and all(n.endswith((".down", ".up")) for n in step.moved)
         return
-    blocks = {n.split("layer.")[1].split(".")[0] for n in step.moved if "layer." in n}
-    assert blocks == {str(i) for i in range(count)} if way == "full" else blocks == {str(count - 1)}
-    outside = {n for n in step.moved if "layer." not in n}
+    inside = {n: int(m[1]) for n in step.moved if (m := re.search(r"layers?\.(\d+)\.", n))}
+    assert set(inside.values()) == (set(range(count)) if way == "full" else {count - 1})
+    outside = step.moved - set(inside)
     if way == "full":
-        assert any("embeddings" in n for n in outside) and not any("pooler" in n for n in outside)
+        assert any("embed" in n for n in outside) and not any("pooler" in n for n in outside)
     else:
-        normed = name == "a norm above" and way == "top-k"
-        assert outside == ({"model.LayerNorm.weight", "model.LayerNorm.bias"} if normed else set())
+        norm = {"a norm above": "LayerNorm", "an encoder of two": "layer_norm"}.get(name)
+        normed = norm is not None and way == "top-k"
+        assert outside == ({f"model.{norm}.weight", f"model.{norm}.bias"} if normed else set())
         assert {tower.layers_above(n) for n in step.moved} == {0}
 
 

@@ -196,6 +196,7 @@ def write_features(folder: Path, features: Features) -> None:
 def _read_features(folder: Path) -> Features:
     values = json.loads((folder / FILE).read_text(encoding="utf-8"))
     clock = values.pop("clock")
+    values.pop("recordings", None)  # of an older version
     return Features(**values, clock=FrameClock(**clock) if clock else None)
 
 
