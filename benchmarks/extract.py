@@ -17,7 +17,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 from numpy.typing import NDArray
 
-from _timing import Times, measure, report
+from _timing import Times, line, measure, report
 
 RATE = 16_000
 Waves = list[NDArray[np.float32]]
@@ -246,6 +246,22 @@ def memory(few: int, many: int) -> None:
     )
 
 
+def batches(waves: Waves, boxed: Mapping[str, int | str]) -> None:
+    """Frames of clips that share batches, as on a GPU, against single clips, in fp32; Whispers of the box."""
+    from undertone.features.batching import plan
+    from undertone.features.speech import speech_encoder
+
+    for name, layer in boxed.items():
+        encoder: Any = speech_encoder(name, layer, "fp32")
+        alone = [encoder.encode([wave])[0] for wave in waves]
+        encoder._batches = lambda lengths, pads=encoder.pads: plan(lengths, 6_000, pads)
+        sizes: list[int] = []
+        bodies = encoder._bodies
+        encoder._bodies = lambda rows, bodies=bodies, sizes=sizes: sizes.append(len(rows)) or bodies(rows)
+        together = encoder.encode(waves)
+        line(f"extract/{name}/batch-single", rel_err=error(together, alone), clips=len(waves), batches=sizes)
+
+
 def on_cuda(folder: str, waves: Waves, repeats: int) -> None:
     """Token-budget buckets against one clip at a time, hours of audio an hour, peak memory."""
     import torch
@@ -274,19 +290,24 @@ def on_cuda(folder: str, waves: Waves, repeats: int) -> None:
 
 
 def main() -> None:
+    sections = ["batches", "pipeline", "processes", "long", "memory"]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--runtime", action="append", choices=["openvino", "onnx"], default=None)
     parser.add_argument("--engine-precision", choices=["fp32", "bf16"], action="append", default=None)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--only", choices=["pipeline", "processes", "long", "memory"])
+    parser.add_argument("--only", choices=sections)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     os.environ["TQDM_DISABLE"] = "1"  # transformers' bars
     quick, repeats = options.quick, 1 if options.quick else options.repeats
     waves = clips(600.0 if options.device == "cuda" else 6.0 if quick else 60.0)
-    wanted = [options.only] if options.only else ["pipeline", "processes", "long", "memory"]
+    wanted = [options.only] if options.only else sections
+    if "batches" in wanted and options.device == "cpu":
+        batches(
+            waves, {"whisper-tiny.en": "last"} if quick else {"whisper-tiny.en": "last", "whisper-base": 3}
+        )
     with tempfile.TemporaryDirectory() as name:
         folder = checkpoint(Path(name), small=quick)
         if options.device == "cuda":

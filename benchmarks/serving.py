@@ -7,6 +7,12 @@ with batching and without; the in-process predictor beside it; and the same enco
 FastAPI handler that takes one request after the other. Without ``--model`` a network of the demo's size with
 random weights: speed does not depend on the weights.
 
+    UNDERTONE_DATA=… python benchmarks/serving.py --model FOLDER --whisper DIR [--runtime openvino]
+
+Instead: a model over a Whisper of the box on real clips (RAVDESS) against transformers' audio-classification
+pipeline over the same whole network in DIR, in fp32; 32 clients. The handler calls the pipeline in a pool of
+as many threads as there are cores.
+
 A handler around a transformers pipeline is measured with a wav2vec 2.0 of random weights (base size;
 ``--quick`` a small one), against the service with the same network as its encoder.
 """
@@ -35,7 +41,7 @@ from _timing import line
 
 SECONDS = 3.0
 PLAIN = """
-import io, sys, threading
+import io, os, sys, threading
 import soundfile, uvicorn
 from fastapi import FastAPI, UploadFile
 from pathlib import Path
@@ -43,8 +49,8 @@ import torch
 torch.set_num_threads(1)
 kind, folder, port = sys.argv[1:4]
 app = FastAPI()
-lock = threading.Lock()
-if kind == "pipeline":
+lock = threading.Semaphore(len(os.sched_getaffinity(0)) if kind == "pool" else 1)
+if kind in ("pipeline", "pool"):
     from transformers import pipeline
     judge = pipeline("audio-classification", model=folder, device="cpu")
     def answer(wave):
@@ -137,6 +143,30 @@ def over_wav2vec(folder: Path, network: Path) -> Path:
     }
     folders.save(folder, system, card)
     return folder
+
+
+def classifier(folder: Path, network: Path) -> Path:
+    """A whole Whisper with a head for classification, saved by transformers."""
+    from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+    AutoModelForAudioClassification.from_pretrained(network, num_labels=4, dtype="float32").save_pretrained(
+        folder
+    )
+    AutoFeatureExtractor.from_pretrained(network).save_pretrained(folder)
+    return folder
+
+
+def recorded() -> list[bytes]:
+    """Real clips, 3.7 s in the mean, as wav."""
+    import soundfile
+
+    files = sorted((Path(os.environ["UNDERTONE_DATA"]) / "ravdess").rglob("*.flac"))[::33]
+    clips = []
+    for path in files:
+        file = io.BytesIO()
+        soundfile.write(file, *soundfile.read(path, dtype="int16"), format="WAV", subtype="PCM_16")
+        clips.append(file.getvalue())
+    return clips
 
 
 class Server:
@@ -260,14 +290,38 @@ def against(
         )
 
 
+def over_whisper(model: Path, network: Path, count: int, options: list[str]) -> None:
+    """32 clients post real clips to the service over the box, and to the pipeline over the whole network."""
+    clips = recorded()
+    with undertone(model, *options) as server:
+        ours = measure(server, clips, 32, count)
+    with plain("pool", network) as server:
+        theirs = measure(server, clips, 32, max(48, count // 4))
+    line(
+        "serving/whisper-vs-fastapi-pipeline/concurrency-32",
+        ratio=round(ours["per_second"] / theirs["per_second"], 2),
+        ours=ours,
+        theirs=theirs,
+        cpu_ratio=round(theirs["cpu_ms"] / ours["cpu_ms"], 2),
+        options=options,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer requests, a small wav2vec 2.0")
     parser.add_argument("--model", type=Path, help="a model folder, for example runs/demo/unison/final")
+    parser.add_argument("--whisper", type=Path, help="a whole Whisper's folder: see above; with --model")
+    parser.add_argument("--runtime", action="append", default=[], help="with --whisper: the service's engine")
     chosen = parser.parse_args()
     count = 48 if chosen.quick else 192
     clips = [clip(seed) for seed in range(8)]
     with tempfile.TemporaryDirectory() as scratch:
+        if chosen.whisper:
+            network = classifier(Path(scratch) / "whisper", chosen.whisper)
+            options = [word for name in chosen.runtime for word in ("--runtime", name)]
+            over_whisper(chosen.model, network, count, options)
+            return
         model = chosen.model or demo_sized(Path(scratch) / "demo")
         with undertone(model) as server:
             alone = measure(server, clips, 1, count)

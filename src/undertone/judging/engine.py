@@ -47,7 +47,7 @@ def load_in(path: Path, runtime: str | None = None, precision: str | None = None
     described = read_card(path).get("encoders", {}).get("speech", {"name": "acoustic"})
     given = described.get("settings", {"name": described["name"]})
     settings = SpeechConfig.parse({**given, "device": "cpu"}, "card.json")
-    if "tuning" in described or settings.name in ("acoustic", "egemaps"):
+    if settings.name in ("acoustic", "egemaps"):
         raise ConfigError(
             f"{path}: has no pretrained speech encoder, so it runs without --runtime and --precision"
         )

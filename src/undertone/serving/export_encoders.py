@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict
             " fp32 can be exported"
         )
     whisper = isinstance(front, Spectrogram)
-    about = {
+    about: dict[str, Any] = {
         "name": encoder.name,
         "identity": encoder.identity,
         "dim": encoder.dim,
@@ -99,27 +99,16 @@ def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict
     if whisper:
         about |= {"lengths": list(encoder.lengths)}
         about |= {"overlap": round(encoder.config.long.overlap / encoder.clock.hop)}
-    module = _Spectra(encoder) if whisper else _Samples(encoder)
-    return _speech(about, encoder, module, encoder.encode, folder, write)
-
-
-def _speech(
-    about: dict[str, Any],
-    encoder: PretrainedSpeech,
-    module: nn.Module,
-    encode: Callable[[Sequence[Any]], list[Any]],
-    folder: Path,
-    write: Write,
-) -> dict[str, Any]:
     lengths = about.get("lengths", [24_000])
     example = torch.randn(1, lengths[0], generator=torch.Generator().manual_seed(0))
     about |= {"rate": encoder.rate, "hop": encoder.clock.hop, "offset": encoder.clock.offset}
+    module = _Spectra(encoder) if whisper else _Samples(encoder)
     about["file"] = write(module, example, "speech", "samples", "frames", {1: "N"})
     drawn = np.random.default_rng(0)
     sizes = (200, 9_000, 40_000, *(n - 7_777 for n in lengths[1:]))
     waves = [(0.1 * drawn.standard_normal(n)).astype(np.float32) for n in sizes]
     with torch.inference_mode():
-        pairs = zip(encode(waves), ExportedSpeech(folder, about).encode(waves), strict=True)
+        pairs = zip(encoder.encode(waves), ExportedSpeech(folder, about).encode(waves), strict=True)
     return about | {"largest_difference": _checked(about["name"], pairs)}
 
 
