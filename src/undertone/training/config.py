@@ -31,8 +31,8 @@ class TrainingConfig(Config):
     """``adam`` couples the weight decay to the gradient, as some published recipes do."""
     rate: PositiveFloat = 1e-3
     """Peak learning rate."""
-    encoder_rate: PositiveFloat = 5e-5
-    """Peak learning rate of the uppermost block of a tuned encoder; low-rank maps want ten times it."""
+    encoder_rate: PositiveFloat = 2e-5
+    """Peak learning rate of the uppermost block of a tuned encoder; low-rank maps want twenty times it."""
     layer_decay: float = Field(default=1.0, gt=0.0, le=1.0)
     """Factor of that rate from each block to the one below it."""
     warm: str = ""
