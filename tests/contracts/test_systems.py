@@ -148,7 +148,7 @@ def test_the_side_that_is_left_decides(variant: str) -> None:
     """With the other side missing, the answer still depends on what is there."""
     system, items = make(variant), examples(2)
     for side, left in (("speech", "text"), ("text", "speech")):
-        if variant.split()[0] == side or (variant == "multilevel late-syllable" and side == "text"):
+        if left not in system.sides or (variant == "multilevel late-syllable" and side == "text"):
             continue
         first, second = system(collate([_without(e, side) for e in items], IDS)).logits
         assert not torch.allclose(first, second, rtol=0, atol=1e-6), left

@@ -26,6 +26,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, SMALL) for name in ("speech", "text", "concat", "score", "unison")},
     **{f"concat {kind}": ("concat", SMALL | {"pooling": kind}) for kind in ("mean", "max", "attention")},
     **{f"score {rule}": ("score", SMALL | {"late": rule}) for rule in ("mean", "weighted", "pool")},
+    **{f"probe {sides}": ("probe", {"sides": sides}) for sides in ("speech", "text", "both")},
     "speech convolved": ("speech", SMALL | {"convolutions": 2}),
     "multilevel all": ("multilevel", SMALL | {"members": ALL_MEMBERS}),
     **{

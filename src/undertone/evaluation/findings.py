@@ -105,9 +105,25 @@ class Findings:
             for line in result.warnings:
                 lines.setdefault(line, []).append(result.name)
         everyone = len({r.name for r in self.results})
+        below = [f"{name}: below the linear probe '{probe}'" for name, probe in self.below.items()]
         return [
-            line if len(names) == everyone else f"{', '.join(names)}: {line}" for line, names in lines.items()
+            *(line if len(names) == everyone else f"{', '.join(names)}: {line}" for line, names in lines.items()),
+            *below,
         ]
+
+    @cached_property
+    def below(self) -> dict[str, str]:
+        """Run → a linear probe of its modalities or of one of them that has a higher UA on the same protocol."""
+        probes = [r for r in self.results if r.run.config.get("system") == "probe"]
+        return {
+            result.name: probe.name
+            for result in self.results
+            for probe in sorted(probes, key=lambda r: r.seeds["ua"].mean)
+            if result not in probes
+            and self.marks[result.name] == self.marks[probe.name]
+            and set(probe.run.card.encoders) <= set(result.run.card.encoders)
+            and result.seeds["ua"].mean < probe.seeds["ua"].mean
+        }
 
 
 def points(value: float | None, digits: int = 1) -> str:

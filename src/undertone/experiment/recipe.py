@@ -186,14 +186,20 @@ class Recipe(Config):
         return self.name or self.system
 
     @property
+    def sides(self) -> tuple[str, ...]:
+        """The modalities that the system judges by."""
+        chosen = getattr(self.model, "sides", "both")
+        return SYSTEMS[self.system][0].sides if chosen == "both" else (chosen,)
+
+    @property
     def uses_speech(self) -> bool:
         """Whether speech features are needed at all."""
-        return "speech" in SYSTEMS[self.system][0].sides
+        return "speech" in self.sides
 
     @property
     def uses_text(self) -> bool:
         """Whether transcripts are needed at all."""
-        return "text" in SYSTEMS[self.system][0].sides
+        return "text" in self.sides
 
     @property
     def every_turn(self) -> bool:

@@ -11,7 +11,7 @@ and a missing side's values have no influence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -84,6 +84,9 @@ class System(nn.Module):
     """How long training takes, relative to the other systems, roughly: long jobs are started first."""
     rank: int = 0
     """Without a choice by the user the highest rank is taken; 0 for systems that others are compared with."""
+    solutions: int = 0
+    """Where a system is solved rather than trained in steps: how many solutions ``solve`` has, each of which
+    takes the place of an epoch."""
     exportable: bool = True
     """Whether the graph is the same for every clip, so that it can be exported."""
 
@@ -153,6 +156,10 @@ class System(nn.Module):
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Each loss term by name, unweighted, a scalar."""
         return {"fused": self.criterion(output.logits, batch.labels)}
+
+    def solve(self, batches: Iterable[Batch], number: int) -> dict[str, float]:
+        """Become the solution of this number on the training part; returns its losses by name."""
+        raise NotImplementedError
 
     def posteriors(self, logits: Tensor) -> Tensor:
         """(…, C) calibrated probabilities of the fused logits."""

@@ -12,12 +12,14 @@ from undertone.models.example import Dimensions
 from undertone.models.mgcma import Mgcma, MgcmaConfig
 from undertone.models.multilevel import Multilevel, MultilevelConfig
 from undertone.models.perspective import Perspective, PerspectiveConfig
+from undertone.models.probe import Probe, ProbeConfig
 from undertone.models.system import System, SystemConfig
 from undertone.models.unison import Unison, UnisonConfig
 
 __all__ = ["SYSTEMS", "build", "preferred"]
 
 SYSTEMS: dict[str, tuple[type[System], type[SystemConfig]]] = {
+    "probe": (Probe, ProbeConfig),
     "speech": (SpeechOnly, BaselineConfig),
     "text": (TextOnly, BaselineConfig),
     "score": (Score, ScoreConfig),

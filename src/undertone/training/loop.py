@@ -20,7 +20,7 @@ from undertone.models.batch import Batch
 from undertone.models.example import IGNORE
 from undertone.models.system import System
 from undertone.training.averaging import Average
-from undertone.training.batching import TrainingStep, deal, plan_epoch
+from undertone.training.batching import TrainingStep, deal, evaluation_batches, plan_epoch
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset, frame_statistics
 from undertone.training.device import accelerator, gather, keep_freed_memory
@@ -90,8 +90,8 @@ def fit(
     )
     progress, best = _resume(run, state, mark)
 
-    last = max(ends.values()) if ends else config.epochs
-    while progress.epoch < last and progress.stale < config.patience:
+    last = max(ends.values()) if ends else system.solutions or config.epochs
+    while progress.epoch < last and (system.solutions or progress.stale < config.patience):
         started = time.perf_counter()
         record = run.epoch(progress.epoch)
         progress.epoch += 1
@@ -171,6 +171,10 @@ class _Run:
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Train on every batch once; returns the record of the epoch: its mean losses."""
+        if self.system.solutions:
+            parts = evaluation_batches(self.train.lengths, self.config.batch)
+            losses = self.system.solve((self.train.batch(part) for part in parts), epoch)
+            return {"epoch": epoch + 1, **losses, "rate": 0.0}
         seed_everything(self.seed, epoch, self.machine.process_index)
         self.objective.train()
         steps = self._plan(epoch)
