@@ -333,4 +333,6 @@ def test_a_system_below_the_linear_probe_is_marked(runs: Make, tmp_path: Path) -
     probe = runs("probe", 1.5, recipe={"system": "probe"})
     render([good, weak, probe], tmp_path / "r.md")
     lines = (tmp_path / "r.md").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if "linear probe" in line] == ["> **weak: below the linear probe 'probe'**"]
+    assert [line for line in lines if "linear probe" in line] == [
+        "> **weak: below the linear probe 'probe'**"
+    ]

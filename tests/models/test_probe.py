@@ -1,4 +1,4 @@
-"""The probe is scikit-learn's logistic regression over pooled features, with its penalty chosen on validation."""
+"""The probe is scikit-learn's logistic regression over pooled features; validation chooses its penalty."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def test_it_learns_from_its_sides_alone(sides: str) -> None:
 
 def test_class_weights_count() -> None:
     plain, weighted = fitted()[0], fitted(class_weights=True)[0]
-    assert torch.allclose(plain.last.weight, weighted.last.weight, atol=1e-3)  # the classes are equally frequent
+    assert torch.allclose(
+        plain.last.weight, weighted.last.weight, atol=1e-3
+    )  # the classes are equally frequent
     rare = Dataset([e for e in examples(90, 1) if e.label or e.id.endswith(("0", "3"))], DIMS)
     counts = []
     for weights in (False, True):

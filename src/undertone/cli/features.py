@@ -37,7 +37,9 @@ def extract(
     text: Annotated[
         str | None, typer.Option(help="minilm-l6 (in the box), or a text network's folder or hub name.")
     ] = None,
-    layer: Annotated[str, typer.Option(help="Speech: an index, last, or weighted (all layers).")] = "last",
+    layer: Annotated[
+        str, typer.Option(help="Speech: an index, last, several (2-4), or weighted (all).")
+    ] = "last",
     store: Annotated[
         str | None,
         typer.Option("--store", help="Folder of the features; else UNDERTONE_CACHE, else the user's cache."),

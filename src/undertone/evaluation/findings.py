@@ -107,7 +107,10 @@ class Findings:
         everyone = len({r.name for r in self.results})
         below = [f"{name}: below the linear probe '{probe}'" for name, probe in self.below.items()]
         return [
-            *(line if len(names) == everyone else f"{', '.join(names)}: {line}" for line, names in lines.items()),
+            *(
+                line if len(names) == everyone else f"{', '.join(names)}: {line}"
+                for line, names in lines.items()
+            ),
             *below,
         ]
 

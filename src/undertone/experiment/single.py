@@ -81,7 +81,7 @@ def sizes(recipe: Recipe) -> Sizes:
     dimensions = Dimensions(
         classes=classes,
         speech=speech * (2 if wide else 1),
-        speech_layers=0 if recipe.speech.layer != "weighted" else LAYERS,
+        speech_layers=_layers(recipe.speech.layer),
         text=recipe.text.width if recipe.text.learned else WIDTH,
         vocabulary=recipe.text.vocabulary if recipe.text.learned else 0,
     )
@@ -93,6 +93,14 @@ def sizes(recipe: Recipe) -> Sizes:
         utterances=utterances,
         folds=folds,
     )
+
+
+def _layers(layer: int | str) -> int:
+    """How many hidden states a recipe's speech encoder gives, 0 for one."""
+    if isinstance(layer, int) or layer == "last":
+        return 0
+    low, _, high = layer.partition("-")
+    return int(high) - int(low) + 1 if high else LAYERS
 
 
 WIDTH, LAYERS = 768, 13

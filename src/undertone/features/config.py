@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -33,8 +33,8 @@ CODE = 1
 """Raised whenever the same settings would give other numbers: part of every encoder's identity."""
 
 Keep = Literal["fp32", "fp16"]
-Layer = int | Literal["last", "weighted"]
-"""One hidden state, the last, or all of them."""
+Layer = int | Literal["last", "weighted"] | Annotated[str, Field(pattern=r"^\d+-\d+$")]
+"""One hidden state, the last, all of them, or those from one to another: ``2-4``."""
 Runtime = Literal["torch", "openvino", "onnx"]
 PrecisionOption = Literal["auto", "fp32", "bf16"]
 Window = Literal["clip", "full"]
@@ -90,7 +90,7 @@ class SpeechConfig(Config):
     revision: str | None = None
     """The hub's branch, tag or commit; None: its main branch. The resolved commit is recorded."""
     layer: Layer = "last"
-    """Which hidden state: an index (0 is before the first block), the last, or all for learned weights."""
+    """Which hidden state: an index (0 is before the first block), the last, several (``2-4``), or all."""
     precision: PrecisionOption = "auto"
     """Numbers the network computes in; ``auto`` takes bf16 where the hardware has it."""
     keep: Keep = "fp32"

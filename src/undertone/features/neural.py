@@ -197,13 +197,15 @@ class Body(nn.Module):
         )
         self.blocks = len(self.encoder.layers)
         self.layer = _checked_layer(layer, self.blocks, pretrained.name)
-        if isinstance(self.layer, int):
-            self.encoder.layers = self.encoder.layers[: max(self.layer, 1)]
+        self.several = _several(self.layer, self.blocks)
+        deepest = self.layer if isinstance(self.layer, int) else self.several.stop - 1
+        if self.layer != "last" and deepest < self.blocks:
+            self.encoder.layers = self.encoder.layers[: max(deepest, 1)]
         self.dim = int(pretrained.settings.hidden_size)
-        self.layers = self.blocks + 1 if self.layer == "weighted" else 0
+        self.layers = len(self.several)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, T, F) with mask (B, T) → (B, T, D), or (B, K, T, D) for ``weighted``."""
+        """(B, T, F) with mask (B, T) → (B, T, D), or (B, K, T, D) for several states."""
         states: list[Tensor] = []
         last: Tensor
         with self._collecting(states):
@@ -217,11 +219,16 @@ class Body(nn.Module):
                     last = self.encoder(hidden, attention_mask=mask).last_hidden_state
         if self.layer == "last":
             return last
-        return torch.stack([*states, last], 1) if self.layer == "weighted" else states[-1]
+        if not self.several:
+            return states[-1]
+        whole = self.several.stop > self.blocks
+        return torch.stack(
+            [*states, last][self.several.start :] if whole else states[self.several.start :], 1
+        )
 
     @contextmanager
     def _collecting(self, states: list[Tensor]) -> Iterator[None]:
-        """Collect the input of each block (``weighted``), or the one hidden state wanted."""
+        """Collect the input of each block (where several are wanted), or the one hidden state wanted."""
 
         def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             states.append(args[0] if args else kwargs["hidden_states"])
@@ -230,8 +237,10 @@ class Body(nn.Module):
             states.append(out[0] if isinstance(out, tuple) else out)
 
         layers, hooks = self.encoder.layers, []
-        if self.layer == "weighted":
+        if self.several:
             hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
+            if self.several.stop <= self.blocks:
+                hooks.append(layers[-1].register_forward_hook(after))
         elif self.layer == 0:
             hooks = [layers[0].register_forward_pre_hook(before, with_kwargs=True)]
         elif isinstance(self.layer, int):
@@ -258,6 +267,16 @@ def whisper_states(encoder: Any, mel: Tensor) -> Tensor:
     return normal
 
 
+def _several(layer: Layer, blocks: int) -> range:
+    """The hidden states of ``weighted`` or of ``2-4``; none for one state."""
+    if layer == "weighted":
+        return range(blocks + 1)
+    if isinstance(layer, int) or layer == "last":
+        return range(0)
+    low, high = map(int, layer.split("-"))
+    return range(low, high + 1)
+
+
 def _load(name: str, revision: str | None = None) -> Pretrained:
     """A pretrained network of one of the families; ModelError when it is of another kind."""
     kind = architecture(name, revision)
@@ -269,6 +288,11 @@ def _load(name: str, revision: str | None = None) -> Pretrained:
 def _checked_layer(layer: Layer, blocks: int, name: str) -> Layer:
     if layer in ("last", "weighted"):
         return layer
+    if isinstance(layer, str) and layer.count("-") == 1 and layer.replace("-", "").isdecimal():
+        low, high = map(int, layer.split("-"))
+        if not low < high <= blocks:
+            raise ConfigError(f"layer {layer}: {name} has hidden states 0 to {blocks}, as 1-{blocks}")
+        return "weighted" if (low, high) == (0, blocks) else layer
     if isinstance(layer, bool) or not isinstance(layer, int) or not -blocks - 1 <= layer <= blocks:
         raise ConfigError(f"layer {layer}: {name} has hidden states 0 to {blocks}, 'last' and 'weighted'")
     index = layer % (blocks + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -13,6 +14,7 @@ from undertone.models.batch import Batch
 from undertone.models.branches import Pooled, Side, Unimodal
 from undertone.models.ensemble import Ensemble, Rule
 from undertone.models.example import Dimensions
+from undertone.models.inputs import Statistics
 from undertone.models.layers import Head, PoolingKind
 from undertone.models.system import Output, System, SystemConfig, scored
 
@@ -24,8 +26,10 @@ class BaselineConfig(SystemConfig):
 
     width: PositiveInt = 256
     """Width of the projected sequences and of the MLP."""
-    pooling: PoolingKind = "mean_std"
-    """How a sequence is pooled into one vector."""
+    pooling: PoolingKind | Literal["statistics"] = "statistics"
+    """How a sequence is pooled into one vector. ``statistics``: mean and deviation of the features as they
+    are, which is best for those of pretrained encoders; all others pool what a first layer makes of each
+    position, which ``acoustic`` features need."""
     dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
     """In the MLP and in the learned layers of an input."""
 
@@ -39,7 +43,9 @@ class ScoreConfig(BaselineConfig):
     """Of ``weighted`` and ``pool``: utterances' weight of the prior for even weights or powers of 1."""
 
 
-def _pooled(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Pooled:
+def _pooled(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Pooled | Statistics:
+    if config.pooling == "statistics":
+        return Statistics(side, dimensions)
     return Pooled(side, dimensions, config.width, config.pooling, config.dropout, config.convolutions)
 
 

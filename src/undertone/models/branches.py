@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 
 from undertone.models.batch import Batch
 from undertone.models.ensemble import MemberOutput
 from undertone.models.example import Dimensions
-from undertone.models.inputs import SpeechInput, TextInput
+from undertone.models.inputs import Side, SpeechInput, Statistics, TextInput
 from undertone.models.layers import Head, Level, Pooling, PoolingKind, SegmentPool, SegmentPooling, tier_of
 
 __all__ = ["Pooled", "Side", "Unimodal"]
-
-Side = Literal["speech", "text"]
 
 
 class Pooled(nn.Module):
@@ -57,10 +53,10 @@ class Pooled(nn.Module):
 class Unimodal(nn.Module):
     """One side pooled, and an MLP; where that side is missing, logits of 0."""
 
-    def __init__(self, pooled: Pooled, width: int, classes: int, dropout: float) -> None:
+    def __init__(self, pooled: Pooled | Statistics, width: int, classes: int, dropout: float) -> None:
         super().__init__()
         self.pooled = pooled
-        self.head = Head(pooled.width, width, classes, dropout)
+        self.head = Head(pooled.width, width, classes, dropout, norm=not isinstance(pooled, Statistics))
 
     def forward(self, batch: Batch, attention: bool = False) -> MemberOutput:
         x, weights = self.pooled(batch)

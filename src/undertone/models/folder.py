@@ -172,6 +172,9 @@ def _load_weights(system: System, path: Path) -> None:
 
     try:
         tensors = load_file(path)
+        for name, own in system.named_buffers():  # of layers that share one standardisation
+            if name.endswith(("speech_mean", "speech_std")) and name in tensors:
+                tensors[name] = tensors[name].expand_as(own)
         system.load_state_dict(tensors)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None

@@ -6,13 +6,18 @@ text    vectors (B, L, Dt) | token ids (B, L)      → (B, L, width)
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from undertone.models.batch import Batch
 from undertone.models.example import Dimensions
+from undertone.models.layers import Pooling, masked_mean
 
-__all__ = ["LayerSum", "SpeechInput", "TextEmbedding", "TextInput"]
+__all__ = ["LayerSum", "Side", "SpeechInput", "Statistics", "TextEmbedding", "TextInput"]
+
+Side = Literal["speech", "text"]
 
 
 class LayerSum(nn.Module):
@@ -111,3 +116,62 @@ class TextInput(nn.Module):
             x = batch.text if gate is None else batch.text * gate[..., None]
         projected: Tensor = self.project(x)
         return projected * mask[..., None]
+
+
+class Statistics(nn.Module):
+    """A side's features pooled as they are, to (B, ``width``), and standardised by the training part.
+
+    speech  mean and deviation over frames, of each layer
+    text    mean of the vectors; of token ids, the share of each
+    """
+
+    mean: Tensor
+    std: Tensor
+    """(width,) over what was observed; 0 and 1 until then."""
+
+    def __init__(self, side: Side, dimensions: Dimensions) -> None:
+        super().__init__()
+        self.side, self.vocabulary = side, dimensions.vocabulary
+        self.pool = Pooling(dimensions.speech * max(1, dimensions.speech_layers), "mean_std")
+        self.width = self.pool.width if side == "speech" else dimensions.vocabulary or dimensions.text
+        self.register_buffer("mean", torch.zeros(self.width))
+        self.register_buffer("std", torch.ones(self.width))
+        self._sums = (0, torch.zeros(()), torch.zeros(()))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The standardised vectors, 0 where the side is missing, and each position's equal weight."""
+        name, mask = ("frame", batch.speech_mask) if self.side == "speech" else ("token", batch.text_mask)
+        vectors = (self.pooled(batch) - self.mean) / self.std
+        return vectors * mask.any(1, keepdim=True), {name: mask / mask.sum(1, keepdim=True).clamp(min=1)}
+
+    def pooled(self, batch: Batch) -> Tensor:
+        """(B, width), not standardised."""
+        return self._speech(batch) if self.side == "speech" else self._text(batch)
+
+    def observe(self, batch: Batch) -> None:
+        """Standardise by this batch of the training part and those before it."""
+        mask = batch.speech_mask if self.side == "speech" else batch.text_mask
+        rows = self.pooled(batch)[mask.any(1)].double()
+        count, total, square = self._sums
+        count, total, square = count + len(rows), total + rows.sum(0), square + rows.square().sum(0)
+        self._sums = (count, total, square)
+        mean = total / max(count, 1)
+        deviation = (square / max(count, 1) - mean.square()).clamp(min=0).sqrt()
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(deviation < 1e-4, 1.0, deviation))
+
+    def _speech(self, batch: Batch) -> Tensor:
+        frames = batch.speech if batch.speech.ndim == 3 else batch.speech.transpose(1, 2).flatten(2)
+        if batch.speech_gate is not None:
+            frames = frames * batch.speech_gate[..., None]
+        vectors: Tensor = self.pool(frames * batch.speech_mask[..., None], batch.speech_mask)
+        return vectors
+
+    def _text(self, batch: Batch) -> Tensor:
+        mask, gate = batch.text_mask, batch.text_gate
+        if not self.vocabulary:
+            return masked_mean(batch.text if gate is None else batch.text * gate[..., None], mask)
+        kept = mask.float() if gate is None else mask * gate
+        counts = kept.new_zeros(len(batch.text), self.vocabulary)
+        counts = counts.scatter_add(1, batch.text * mask, kept)
+        return counts / mask.sum(1, keepdim=True).clamp(min=1)

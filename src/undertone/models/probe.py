@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE, Dimensions
-from undertone.models.layers import Pooling, masked_mean
+from undertone.models.inputs import Statistics
 from undertone.models.system import Output, System, SystemConfig, scored
 
 __all__ = ["Probe", "ProbeConfig"]
@@ -37,40 +37,28 @@ class Probe(System):
     """Mean and deviation over frames (of each layer), mean over tokens (or their counts), one linear map."""
 
     cost = 0.5
-    vector_mean: Tensor
-    vector_std: Tensor
-    """(F,) of the pooled vectors of the training part."""
 
     def __init__(self, config: ProbeConfig, dimensions: Dimensions) -> None:
         super().__init__(config, dimensions)
         self.sides = ("speech", "text") if config.sides == "both" else (config.sides,)
         self.strengths = config.strengths
         self.solutions = len(config.strengths)
-        frames = dimensions.speech * max(1, dimensions.speech_layers)
-        sizes = {"speech": 2 * frames, "text": dimensions.vocabulary or dimensions.text}
-        width = sum(sizes[side] for side in self.sides)
-        self.pool = Pooling(frames, "mean_std")
-        self.last = nn.Linear(width, dimensions.classes)
-        self.register_buffer("vector_mean", torch.zeros(width))
-        self.register_buffer("vector_std", torch.ones(width))
+        self.parts = nn.ModuleList(Statistics(side, dimensions) for side in self.sides)
+        self.last = nn.Linear(sum(part.width for part in self.parts), dimensions.classes)  # type: ignore[misc]
         self._rows: tuple[Tensor, Tensor] | None = None
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
-        present = batch.present[:, [("speech", "text").index(side) for side in self.sides]]
-        rows = (self.pooled(batch) - self.vector_mean) / self.vector_std
-        logits = self.last(rows) * present.any(1, keepdim=True)
-        output = Output(logits, vectors={"fused": rows}, attention=self._weights(batch) if attention else {})
+        vectors, weights = zip(*(part(batch) for part in self.parts), strict=True)
+        rows = torch.cat(vectors, -1)
+        logits = self.last(rows) * self._given(batch)[:, None]
+        named = {name: value for each in weights for name, value in each.items()} if attention else {}
+        output = Output(logits, vectors={"fused": rows}, attention=named)
         if len(self.sides) == 1:
             setattr(output, self.sides[0], logits)
         return output
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         return {"fused": self.criterion(output.logits, scored(batch.labels, self._given(batch)))}
-
-    def pooled(self, batch: Batch) -> Tensor:
-        """(B, F)"""
-        vectors = {"speech": self._speech, "text": self._text}
-        return torch.cat([vectors[side](batch) for side in self.sides], -1)
 
     def solve(self, batches: Iterable[Batch], number: int) -> dict[str, float]:
         """Become the solution of this number; the training part is read for the first alone."""
@@ -103,37 +91,11 @@ class Probe(System):
         vectors, labels = [], []
         for batch in batches:
             kept = scored(batch.labels, self._given(batch)) != IGNORE
-            batch = self.standardised(batch)
-            vectors.append(self.pooled(batch)[kept])
+            vectors.append(self(batch).vectors["fused"][kept])
             labels.append(batch.labels[kept])
-        rows = torch.cat(vectors)
-        deviation = rows.std(0, correction=0)
-        self.vector_mean.copy_(rows.mean(0))
-        self.vector_std.copy_(torch.where(deviation < 1e-4, 1.0, deviation))
-        return (rows - self.vector_mean) / self.vector_std, torch.cat(labels)
+        return torch.cat(vectors), torch.cat(labels)
 
     def _given(self, batch: Batch) -> Tensor:
         """(B,) whether any of the probe's modalities is present."""
         present = dict(zip(("speech", "text"), batch.present.unbind(1), strict=True))
         return torch.stack([present[side] for side in self.sides]).any(0)
-
-    def _speech(self, batch: Batch) -> Tensor:
-        frames = batch.speech if batch.speech.ndim == 3 else batch.speech.transpose(1, 2).flatten(2)
-        if batch.speech_gate is not None:
-            frames = frames * batch.speech_gate[..., None]
-        vectors: Tensor = self.pool(frames * batch.speech_mask[..., None], batch.speech_mask)
-        return vectors
-
-    def _text(self, batch: Batch) -> Tensor:
-        mask, gate = batch.text_mask, batch.text_gate
-        if not self.dimensions.vocabulary:
-            return masked_mean(batch.text if gate is None else batch.text * gate[..., None], mask)
-        kept = mask.float() if gate is None else mask * gate
-        counts = kept.new_zeros(len(batch.text), self.dimensions.vocabulary)
-        counts = counts.scatter_add(1, batch.text * mask, kept)
-        return counts / mask.sum(1, keepdim=True).clamp(min=1)
-
-    def _weights(self, batch: Batch) -> dict[str, Tensor]:
-        masks = {"speech": ("frame", batch.speech_mask), "text": ("token", batch.text_mask)}
-        named = (masks[side] for side in self.sides)
-        return {name: mask / mask.sum(1, keepdim=True).clamp(min=1) for name, mask in named}

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from undertone.config import Config
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE, Dimensions
+from undertone.models.inputs import Statistics
 from undertone.types import Tier
 
 __all__ = ["Output", "Reduction", "System", "SystemConfig", "cross_entropy", "scored"]
@@ -100,8 +101,8 @@ class System(nn.Module):
     or focal loss. Terms that are a plain classification loss go through it."""
     speech_mean: Tensor
     speech_std: Tensor
-    """(Ds,) of the training part's frames, 0 and 1 until ``standardise`` sets them. Every call
-    sees frames standardised by them, so that a saved model carries its own normalisation."""
+    """(Ds,), or (K, 1, Ds), of the training part's frames, 0 and 1 until ``standardise`` sets them. Every
+    call sees frames standardised by them, so that a saved model carries its own normalisation."""
     temperature: Tensor
     """What logits are divided by in ``posteriors``: 1 until ``calibration`` has fitted it on validation.
     Saved with the model."""
@@ -117,8 +118,9 @@ class System(nn.Module):
         self.reductions = {}
         self.criterion = cross_entropy
         self.gather = _identity
-        self.register_buffer("speech_mean", torch.zeros(dimensions.speech))
-        self.register_buffer("speech_std", torch.ones(dimensions.speech))
+        layers = (dimensions.speech_layers, 1) if dimensions.speech_layers else ()
+        self.register_buffer("speech_mean", torch.zeros(*layers, dimensions.speech))
+        self.register_buffer("speech_std", torch.ones(*layers, dimensions.speech))
         self.register_buffer("temperature", torch.ones(()))
         self.register_forward_pre_hook(_standardised)
 
@@ -133,9 +135,23 @@ class System(nn.Module):
         return ()
 
     def standardise(self, mean: Tensor, std: Tensor) -> None:
-        """From now on frames are shifted by ``mean (Ds,)`` and divided by ``std (Ds,)``."""
-        self.speech_mean.copy_(mean)
-        self.speech_std.copy_(std)
+        """From now on frames are shifted by ``mean`` and divided by ``std``, (Ds,) or (K, Ds)."""
+        self.speech_mean.copy_(mean.view(-1, *self.speech_mean.shape[1:]).expand_as(self.speech_mean))
+        self.speech_std.copy_(std.view(-1, *self.speech_std.shape[1:]).expand_as(self.speech_std))
+
+    @torch.no_grad()
+    def observe(self, batch: Batch) -> None:
+        """Take in a batch of the training part before any step: pooled vectors are standardised by it."""
+        parts = [part for part in self.modules() if isinstance(part, Statistics)]
+        if parts:
+            batch = self.standardised(batch)
+            for part in parts:
+                part.observe(batch)
+
+    @property
+    def observes(self) -> bool:
+        """Whether ``observe`` has anything to take in."""
+        return any(isinstance(part, Statistics) for part in self.modules())
 
     def standardised(self, batch: Batch) -> Batch:
         """The batch with its frames standardised; every call gets one."""

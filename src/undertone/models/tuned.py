@@ -53,6 +53,9 @@ class Tuned(System):
         """The head's input is standardised, not the towers'."""
         self.head.standardise(mean, std)
 
+    def observe(self, batch: Batch) -> None:
+        self.head.observe(batch)
+
     def standardised(self, batch: Batch) -> Batch:
         return batch
 

@@ -78,22 +78,23 @@ def labelled(examples: Sequence[Example], ids: Sequence[str], labels: Sequence[i
 def frame_statistics(
     data: Dataset, encoded: Callable[[Batch], Batch] = lambda batch: batch
 ) -> tuple[Tensor, Tensor] | None:
-    """Mean and deviation (D,) over the frames of (some of) the examples; None where they have no frames.
+    """Mean and deviation of the frames, (D,) or of each layer (K, D); None where there are no frames.
 
-    ``encoded``: what is done to a batch before its frames count. The deviation of a dimension that hardly
-    varies is taken as 1.
+    Some of the examples are enough. ``encoded``: what is done to a batch before its frames count. The
+    deviation of a dimension that hardly varies is taken as 1.
     """
     import torch
 
     speech = [i for i, example in enumerate(data.examples) if example.speech is not None]
     if not speech:
         return None
-    step, width = max(1, len(speech) // _STATISTICS_SIZE), data.dimensions.speech
-    count, total, square = 0, np.zeros(width), np.zeros(width)
+    step = max(1, len(speech) // _STATISTICS_SIZE)
+    count, total, square = 0, np.zeros(1), np.zeros(1)
     for index in speech[::step]:
         batch = encoded(data.batch(np.array([index])))
-        flat = batch.speech[0][..., batch.speech_mask[0], :].double().cpu().numpy().reshape(-1, width)
-        count, total, square = count + len(flat), total + flat.sum(0), square + (flat**2).sum(0)
+        flat = batch.speech[0][..., batch.speech_mask[0], :].double().cpu().numpy()
+        count += flat.shape[-2]
+        total, square = total + flat.sum(-2), square + (flat**2).sum(-2)
     mean = total / count
     deviation = np.sqrt(np.maximum(square / count - mean**2, 0.0))
     deviation[deviation < 1e-4] = 1.0

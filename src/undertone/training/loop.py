@@ -33,6 +33,9 @@ from undertone.training.state import Progress, load_state, save_state
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+OBSERVED = 4096
+"""About as many utterances are enough to standardise pooled vectors by."""
+
 __all__ = ["Fitted", "Watch", "fit", "seed_everything"]
 
 
@@ -121,6 +124,11 @@ def _prepare(system: System, train: Dataset, config: TrainingConfig, machine: Ac
         raise TrainingError("no utterance of the training part has a label")
     if config.standardise and (statistics := frame_statistics(train, _frames_of(system, machine.device))):
         system.standardise(*statistics)
+    if system.observes:
+        encoded = _frames_of(system, machine.device)
+        some = np.arange(0, len(train), max(1, len(train) // OBSERVED))
+        for part in evaluation_batches(train.lengths[some], config.batch):
+            system.observe(encoded(train.batch(some[part])))
     if config.class_weights or config.focal or config.smoothing:
         labels = torch.from_numpy(train.targets)
         weight = class_weights(labels, train.dimensions.classes) if config.class_weights else None
