@@ -72,7 +72,7 @@ def run(place: Path, recipe: Recipe) -> Path:
 
 def test_a_new_system_is_measured_and_reported(place: Path, recipe: Recipe, run: Path) -> None:
     assert write_example(recipe, run) == run / "example.json"
-    assert set(stress(run)) == {"added noise", "missing", "transcript"}
+    assert set(stress(run)) == {"added noise", "band", "missing", "transcript"}
     (result,) = render([run], place / "report.html")
     assert result.name == "toy" and result.seeds["ua"].mean > 0.6
     assert set(result.perspectives) == {"fused", "speech", "text"}

@@ -45,6 +45,7 @@ def test_other_transcripts_are_taken_from_a_manifest(run: Path, tmp_path: Path) 
 def test_a_fusion_system_is_asked_without_either_side() -> None:
     asked = conditions(recipe(Path("m.jsonl"), "concat"))
     assert [c.at for c in asked if c.sweep == "missing"] == ["nothing", "speech", "text"]
+    assert [c.at for c in asked if c.sweep == "band"] == ["whole", "telephone"]
     assert [c.at for c in asked if c.sweep == "added noise"] == ["none", "20 dB", "10 dB", "5 dB", "0 dB"]
 
 

@@ -96,3 +96,23 @@ def test_class_weights_count() -> None:
         fit(system, rare, None, TrainingConfig(class_weights=weights), ends={"": 1})
         counts.append(int((infer(system, Dataset(examples(60, 2), DIMS)).posteriors.argmax(-1) == 0).sum()))
     assert counts[1] > counts[0]
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_two_frames_stand_for_all_frames(layers: int) -> None:
+    """A head that takes mean and deviation may train on two frames a clip: its logits for all frames are
+    those for the two."""
+    from dataclasses import replace
+
+    from undertone.features.assemble import two_frames
+
+    dims = replace(DIMS, speech_layers=layers)
+    whole = examples(60, 1)
+    if layers:
+        whole = [replace(e, speech=np.stack([e.speech, 3 * e.speech + 1])) for e in whole]  # type: ignore[operator]
+    few = [replace(e, speech=two_frames(e.speech)) for e in whole]  # type: ignore[arg-type]
+    system = Probe(ProbeConfig(strengths=STRENGTHS), dims)
+    fit(system, Dataset(few, dims), None, TrainingConfig(), ends={"": 3})
+    a, b = (infer(system, Dataset(part, dims)).logits for part in (whole, few))
+    assert np.abs(a).max() > 1
+    np.testing.assert_allclose(a, b, atol=1e-4)

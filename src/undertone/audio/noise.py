@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from undertone.types import Wave
 
-__all__ = ["active", "active_span", "levels", "mixed"]
+__all__ = ["active", "active_span", "levels", "mixed", "telephone"]
+
+BAND = (300.0, 3400.0)
+"""What a telephone lets through, in hertz."""
 
 STEP = 0.01
 """Seconds of a frame that is active or not."""
@@ -54,3 +57,11 @@ def levels(wave: Wave, rate: int) -> NDArray[np.float64]:
     counts = np.minimum(size, len(wave) - starts)
     decibels: NDArray[np.float64] = 10 * np.log10(power / counts + 1e-12)
     return decibels
+
+
+def telephone(wave: Wave, rate: int) -> Wave:
+    """What is left between 300 and 3400 Hz (Butterworth, 24 dB an octave on either side)."""
+    from scipy.signal import butter, sosfilt
+
+    filtered: Wave = sosfilt(butter(4, BAND, "bandpass", fs=rate, output="sos"), wave).astype(np.float32)
+    return filtered

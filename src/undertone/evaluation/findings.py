@@ -116,7 +116,7 @@ class Findings:
 
     @cached_property
     def below(self) -> dict[str, str]:
-        """Run → a linear probe of its modalities or of one of them that has a higher UA on the same protocol."""
+        """Run → a linear probe of its modalities, or of one, with a higher UA under the same protocol."""
         probes = [r for r in self.results if r.run.config.get("system") == "probe"]
         return {
             result.name: probe.name

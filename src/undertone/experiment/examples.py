@@ -15,7 +15,7 @@ from undertone.errors import ProtocolError, StoreError
 from undertone.experiment import networks
 from undertone.experiment.material import Features, Material
 from undertone.experiment.recipe import Recipe
-from undertone.features.assemble import assemble, functionals
+from undertone.features.assemble import assemble, functionals, two_frames
 from undertone.features.subword import Subword
 from undertone.models.example import IGNORE, Dimensions, Example
 from undertone.store import Store
@@ -83,7 +83,16 @@ def dataset(
     dims: Dimensions,
 ) -> Dataset:
     """The utterances as examples, to be batched as the recipe's system takes them."""
-    return Dataset(examples(material, recipe, utterances, tokenizer), networks.layout(recipe, dims))
+    made = examples(material, recipe, utterances, tokenizer)
+    if recipe.model.by_statistics and not recipe.speech.tuned:  # the same results, much less to read
+        made = [_summarised(example) for example in made]
+    return Dataset(made, networks.layout(recipe, dims))
+
+
+def _summarised(example: Example) -> Example:
+    if example.speech is None or example.ids:
+        return example
+    return replace(example, speech=two_frames(example.speech), segments={}, segment_word={})
 
 
 def fit_tokenizer(recipe: Recipe, utterances: Sequence[Utterance]) -> Subword | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from undertone import audio
 from undertone import manifest as manifests
-from undertone.audio.noise import mixed
+from undertone.audio.noise import mixed, telephone
 from undertone.errors import ConfigError, ManifestError
 from undertone.evaluation import metrics
 from undertone.experiment.examples import Words, example_of, stored_frames, stored_text
@@ -54,6 +54,8 @@ class Condition:
     sweep: str
     at: str
     snr: float | None = None
+    narrow: bool = False
+    """Through a telephone's band."""
     errors: float = 0.0
     speech: bool = True
     text: bool = True
@@ -72,6 +74,8 @@ class _Bench:
     encoders: _Encoders
     vocabulary: Sequence[str]
     """The training part's words, that errors are drawn from."""
+    encoded: dict[str, Any]
+    """Frames of worsened recordings by utterance, shared by the fold's seeds."""
 
 
 class _Encoders:
@@ -96,6 +100,8 @@ def conditions(recipe: Recipe, transcripts: Path | None = None) -> list[Conditio
         wanted += [
             Condition("added noise", "none"),
             *(Condition("added noise", f"{x:g} dB", snr=x) for x in SNRS),
+            Condition("band", "whole"),
+            Condition("band", "telephone", narrow=True),
         ]
     if recipe.uses_speech and recipe.uses_text:
         wanted += [Condition("missing", "nothing")]
@@ -153,13 +159,14 @@ def _fold(
     by_id = material.corpus.by_id
     words = sorted({w for i in parts.train for w in (by_id[i].text or "").split()})
     results = []
+    encoded: dict[str, Any] = {}
     for seed in range(recipe.protocol.seeds):
         if not models_are_there(folder := run / fold / str(seed)):
             raise ConfigError(f"{folder}: this fold is not finished; run the cross-validation again first")
         loaded = models.load(folder)
         tokenizer = Subword.load(loaded.tokenizer) if loaded.tokenizer else None
         tested = [by_id[i] for i in parts.test]
-        bench = _Bench(recipe, material, tested, tokenizer, encoders, words)
+        bench = _Bench(recipe, material, tested, tokenizer, encoders, words, encoded)
         outputs = infer(loaded.system, Dataset(_worsened(bench, condition), loaded.system.layout))
         results.append((outputs.labels, posteriors_of(loaded.system, outputs.logits)))
     return results
@@ -181,7 +188,7 @@ def _worsened(bench: _Bench, condition: Condition) -> list[Example]:
             changed = with_word_errors(utterance, condition.errors, bench.vocabulary)
         elif condition.transcripts:
             changed = _with_other_text(utterance, other)
-        frames = _frames(bench, utterance, condition.snr)
+        frames = _frames(bench, utterance, condition)
         text = _text(bench, utterance, changed) if condition.text else None
         examples.append(
             example_of(
@@ -191,14 +198,21 @@ def _worsened(bench: _Bench, condition: Condition) -> list[Example]:
     return examples
 
 
-def _frames(bench: _Bench, utterance: Utterance, snr: float | None) -> Any:
-    """The utterance's frames; ``snr`` adds noise."""
-    frames = stored_frames(bench.material.features, utterance)
-    if snr is None or frames is None:
-        return frames
-    rate = bench.encoders.speech.rate
-    wave = audio.load(utterance.audio, utterance.start, utterance.end, rate)
-    return bench.encoders.speech.encode([noisy(wave, snr, utterance.id, rate)])[0]
+def _frames(bench: _Bench, utterance: Utterance, condition: Condition) -> Any:
+    """The utterance's frames, of a recording as the condition makes it."""
+    if condition.snr is None and not condition.narrow:
+        return stored_frames(bench.material.features, utterance)
+    if not bench.recipe.uses_speech:
+        return None
+    if utterance.id not in bench.encoded:
+        rate = bench.encoders.speech.rate
+        wave = audio.load(utterance.audio, utterance.start, utterance.end, rate)
+        if condition.narrow:
+            wave = telephone(wave, rate)
+        if condition.snr is not None:
+            wave = noisy(wave, condition.snr, utterance.id, rate)
+        bench.encoded[utterance.id] = bench.encoders.speech.encode([wave])[0]
+    return bench.encoded[utterance.id]
 
 
 def _text(bench: _Bench, utterance: Utterance, changed: Utterance) -> Words | None:

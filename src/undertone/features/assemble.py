@@ -29,6 +29,7 @@ __all__ = [
     "functionals",
     "segment_words",
     "token_words",
+    "two_frames",
 ]
 
 _SLACK = 1e-9
@@ -141,6 +142,13 @@ def checked_frames(frames: NDArray[np.float32], name: str) -> NDArray[np.float32
     if not np.isfinite(frames).all():
         raise DataError(f"{name} gave features that are not numbers; try --precision fp32")
     return frames
+
+
+def two_frames(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(2, D) or (K, 2, D): frames whose mean and deviation are those of all frames (T, D) or (K, T, D)."""
+    mean = frames.mean(-2, keepdims=True, dtype=np.float32)
+    deviation = frames.std(-2, keepdims=True, dtype=np.float32)
+    return np.concatenate([mean - deviation, mean + deviation], -2)
 
 
 def functionals(frames: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -33,6 +33,10 @@ class BaselineConfig(SystemConfig):
     dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
     """In the MLP and in the learned layers of an input."""
 
+    @property
+    def by_statistics(self) -> bool:
+        return self.pooling == "statistics"
+
 
 class ScoreConfig(BaselineConfig):
     """Sizes of ``score``, and how the two posteriors are combined."""

@@ -32,6 +32,10 @@ class ProbeConfig(SystemConfig):
     strengths: tuple[PositiveFloat, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """C of each solution, as scikit-learn defines it: the loss summed over utterances counts C times."""
 
+    @property
+    def by_statistics(self) -> bool:
+        return True
+
 
 class Probe(System):
     """Mean and deviation over frames (of each layer), mean over tokens (or their counts), one linear map."""

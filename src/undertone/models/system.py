@@ -42,6 +42,11 @@ class SystemConfig(Config):
     """Residual convolutions over five frames each, before everything else: for speech features that know
     nothing of their neighbours, as ``acoustic``. None of the published systems has any."""
 
+    @property
+    def by_statistics(self) -> bool:
+        """Whether the mean and deviation of a clip's frames are all that the system takes of them."""
+        return False
+
     @classmethod
     def upgraded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a model folder of schema 1 such that the system is the one of that time."""

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from undertone.audio.noise import active, active_span, levels, mixed
+from undertone.audio.noise import active, active_span, levels, mixed, telephone
 
 if TYPE_CHECKING:
     from undertone.types import Wave
 
 __all__ = ["drawn", "gained", "noisy", "one_second", "snr", "telephone"]
-
-BAND = (300.0, 3400.0)
-"""What a telephone lets through, in hertz."""
 
 
 def drawn(*names: object) -> np.random.Generator:
@@ -37,14 +34,6 @@ def gained(wave: Wave, name: str, most: float = 12.0) -> Wave:
 def noisy(wave: Wave, name: str, rate: int, decibels: float = 10.0) -> Wave:
     """With white noise ``decibels`` below the active speech."""
     return mixed(wave, drawn("noise", name).standard_normal(len(wave)), decibels, rate)
-
-
-def telephone(wave: Wave, rate: int) -> Wave:
-    """What is left between 300 and 3400 Hz (Butterworth, 24 dB an octave on either side)."""
-    from scipy.signal import butter, sosfilt
-
-    filtered: Wave = sosfilt(butter(4, BAND, "bandpass", fs=rate, output="sos"), wave).astype(np.float32)
-    return filtered
 
 
 def one_second(wave: Wave, name: str, draw: int, rate: int) -> Wave:

@@ -1,0 +1,278 @@
+"""What systems reach over real pretrained encoders, under speaker folds: probe and acoustic features beside.
+
+    UNDERTONE_DATA=… python benchmarks/transfer_accuracy.py SECTION … [--out DIR] [--seeds 3] [--folds 9]
+
+frozen       RAVDESS, EmoDB and nEMO in four classes: the probe, ``speech`` and acoustic features
+layers       the probe on each hidden state, on several, and on frames of speech alone
+tuned        RAVDESS: the two upper blocks of Whisper base, or low-rank maps in all of them, beside frozen ones
+granularity  ``multilevel`` beside ``speech``, with the transcripts and with shuffled ones; its members apart
+words        GoEmotions in four classes: MiniLM's probe, frozen, and tuned; dev is the test part
+stress       RAVDESS: noise, a telephone's band, of the frozen and the tuned ``speech``
+
+Everything is an ordinary recipe (recipes/transfer) and run; what is finished is not done again. One JSON line
+a run: UA of the pooled folds, mean of the seeds, with its interval over speakers, and the difference from the
+opponent that the line names, paired over speakers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+sys.path.append(str(Path(__file__).parents[1]))  # ``studies`` is not installed
+
+import numpy as np
+
+from _timing import line
+from studies.starter import sentences
+from undertone import manifest as manifests
+from undertone.evaluation.results import Result, compare, evaluate
+from undertone.experiment.crossval import crossval
+from undertone.experiment.prepare import prepare
+from undertone.experiment.recipe import load_recipe, recipes_folder
+from undertone.experiment.stress import stress
+from undertone.store import Store
+from undertone.types import Utterance
+
+NEMO = {"anger": "angry", "happiness": "happy", "sadness": "sad", "neutral": "neutral"}
+HELD = 2200
+"""Training sentences of GoEmotions that choose the epoch."""
+TUNED = ("speech.tune=top-k", "speech.layer=weighted", "training.encoder_rate=1e-4", "training.epochs=15")
+
+
+class Bench:
+    """Runs under one folder, made when they are wanted."""
+
+    def __init__(self, data: Path, options: argparse.Namespace) -> None:
+        self.data, self.out = data, options.out
+        self.seeds, self.folds = options.seeds, options.folds
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.store = Store(self.out / "store")
+
+    def manifest(self, corpus: str) -> Path:
+        """A corpus' four classes, or GoEmotions' sentences."""
+        path = self.out / f"{corpus}.jsonl"
+        if path.is_file():
+            return path
+        if corpus == "goemotions":
+            manifests.write(
+                path, goemotions(self.data), manifests.Meta("goemotions", None, tuple(sentences.MAPPING))
+            )
+        elif corpus == "nemo":
+            options = {"columns": {"path": "audio"}, "label_map": {**NEMO, "fear": "", "surprised": ""}}
+            prepare("table", self.data / "nemo" / "manifest.csv", path, options=options)
+        else:
+            prepare(corpus, self.data / corpus, path, labels=f"{corpus}4")
+        return path
+
+    def run(self, name: str, recipe: str, corpus: str, *changes: str, manifest: Path | None = None) -> Result:
+        """A run of a recipe of recipes/transfer on a corpus."""
+        file = manifest or self.manifest(corpus)
+        speakers = len({u.speaker for u in manifests.read(file).utterances})
+        folds = () if corpus == "goemotions" else (f"protocol.folds={min(self.folds, speakers)}",)
+        own = (f'manifest="{file}"', f'name="{name}"', f"protocol.seeds={self.seeds}", *folds, *changes)
+        loaded = load_recipe(recipes_folder() / "transfer" / f"{recipe}.toml", own)
+        done = crossval([loaded], self.out / "runs", store=self.store, final=False)
+        if done.failures:
+            raise SystemExit(f"{name}: {done.failures[0].why}")
+        return evaluate(done.runs[0])
+
+
+def goemotions(data: Path) -> list[Utterance]:
+    """The sentences of the four classes: training, some of it for validation, and dev as the test part."""
+    made = []
+    for part in ("train", "dev"):
+        rows = sentences.four(sentences.read(data, part))
+        held = (
+            set(np.random.default_rng(7).permutation(len(rows))[:HELD].tolist()) if part == "train" else set()
+        )
+        for index, row in enumerate(rows):
+            split = "test" if part == "dev" else "validation" if index in held else "train"
+            name = f"{part}-{index}-{row.id}"
+            made.append(
+                Utterance(
+                    name,
+                    "none.wav",
+                    speaker=name,
+                    text=row.text,
+                    text_source="gold",
+                    label=row.label,
+                    extra={"split": split},
+                )
+            )
+    return made
+
+
+def show(section: str, result: Result, against: Result | None = None, **more: Any) -> None:
+    """One line: the run's scores and its difference from another run."""
+    interval = result.intervals["ua"]
+    values: dict[str, Any] = {"ua": 100 * result.seeds["ua"].mean}
+    values |= {"interval": [round(100 * interval.low, 1), round(100 * interval.high, 1)]}
+    values |= {"seeds": [round(100 * x, 1) for x in result.seeds["ua"].values]}
+    values |= {"macro_f1": 100 * result.seeds["macro_f1"].mean, "seconds": result.run.seconds}
+    if against is not None:
+        (paired,) = [
+            c.paired for c in compare([against, result], against) if c.name == result.name and c.paired
+        ]
+        d = paired.difference
+        values |= {"against": against.name, "ratio": result.seeds["ua"].mean / against.seeds["ua"].mean}
+        values |= {"difference": [round(100 * x, 1) for x in (d.value, d.low, d.high)]}
+    line(f"transfer/{section}/{result.name}", **values, n=len(result.run.predictions.ids), **more)
+
+
+def frozen(bench: Bench) -> None:
+    acoustic = ("speech.name=acoustic", "speech.layer=last")
+    tiny = ("speech.name=whisper-tiny.en", "speech.layer=1-3")
+    for corpus in ("ravdess", "emodb", "nemo"):
+        probe = bench.run(f"{corpus}-probe", "probe", corpus)
+        show("frozen", probe)
+        show("frozen", bench.run(f"{corpus}-speech", "speech", corpus), probe)
+        small = bench.run(f"{corpus}-tiny-probe", "probe", corpus, *tiny)
+        show("frozen", small, probe)
+        show("frozen", bench.run(f"{corpus}-tiny-speech", "speech", corpus, *tiny), small)
+        show("frozen", bench.run(f"{corpus}-acoustic-probe", "probe", corpus, *acoustic), probe)
+
+
+def layers(bench: Bench) -> None:
+    for corpus in ("ravdess", "emodb"):
+        last = bench.run(f"{corpus}-probe", "probe", corpus)
+        for layer in ("0", "1", "2", "3", "last", "1-3", "2-3", "weighted"):
+            show(
+                "layers", bench.run(f"{corpus}-probe-{layer}", "probe", corpus, f"speech.layer={layer}"), last
+            )
+        for pooling in ("mean_std", "attention", "max"):
+            name = f"{corpus}-speech-{pooling}"
+            show(
+                "pooling",
+                bench.run(name, "speech", corpus, f"model.pooling={pooling}", "protocol.seeds=1"),
+                last,
+            )
+
+
+def tuned(bench: Bench) -> None:
+    kept = bench.run("ravdess-speech", "speech", "ravdess")
+    show("tuned", kept)
+    show("tuned", bench.run("ravdess-top2", "speech", "ravdess", *TUNED), kept)
+    lora = ("speech.tune=lora", "speech.layer=last", "training.encoder_rate=5e-4", "training.epochs=15")
+    show("tuned", bench.run("ravdess-lora", "speech", "ravdess", *lora), kept)
+
+
+def shuffled(manifest: Path, out: Path) -> Path:
+    """The same recordings, each with another's transcript, and no boundaries."""
+    read = manifests.read(manifest)
+    texts = [u.text for u in read.utterances]
+    random.Random(0).shuffle(texts)
+    manifests.write(
+        out, [replace(u, text=t, alignment=None) for u, t in zip(read.located, texts, strict=True)], read.meta
+    )
+    return out
+
+
+def granularity(bench: Bench) -> None:
+    for corpus in ("emodb", "ravdess"):
+        own = bench.out / f"{corpus}-aligned.jsonl"
+        file = own if own.is_file() else bench.manifest(corpus)
+        kept = bench.run(f"{corpus}-speech", "speech", corpus)
+        members = {
+            "late": ["late-frame", "late-phone", "late-syllable", "late-word"],
+            **{level: [f"late-{level}"] for level in ("frame", "phone", "syllable", "word")},
+        }
+        show("granularity", bench.run(f"{corpus}-multilevel", "multilevel", corpus, manifest=file), kept)
+        other = shuffled(file, bench.out / f"{corpus}-shuffled.jsonl")
+        show(
+            "granularity",
+            bench.run(f"{corpus}-multilevel-shuffled", "multilevel", corpus, manifest=other),
+            kept,
+        )
+        for name, chosen in members.items():
+            quoted = ", ".join(f'"{one}"' for one in chosen)
+            run = bench.run(
+                f"{corpus}-{name}",
+                "multilevel",
+                corpus,
+                f"model.members=[{quoted}]",
+                "protocol.seeds=1",
+                manifest=file,
+            )
+            show("granularity", run, kept)
+
+
+def words(bench: Bench) -> None:
+    fixed = ("protocol.split=fixed", "protocol.refit=false")
+    probe = bench.run("words-probe", "text-probe", "goemotions", *fixed, "training.class_weights=false")
+    show("words", probe)
+    show(
+        "words",
+        bench.run(
+            "words-frozen", "text", "goemotions", *fixed, "training.class_weights=false", "training.epochs=15"
+        ),
+        probe,
+    )
+    learn = (
+        "text.tune=full",
+        "model.pooling=mean",
+        "model.width=384",
+        "model.dropout=0.1",
+        "training.epochs=3",
+        "training.rate=1e-4",
+        "training.layer_decay=0.85",
+        "training.encoder_rate=1e-4",
+        "training.averaging=0",
+        "training.smoothing=0",
+        "training.class_weights=false",
+        "training.precision=bf16",
+    )
+    show("words", bench.run("words-tuned", "text", "goemotions", *fixed, *learn), probe)
+
+
+def worse(bench: Bench) -> None:
+    for name, changes in (("ravdess-speech", ()), ("ravdess-top2", TUNED), ("ravdess-probe", ())):
+        result = bench.run(name, "probe" if name.endswith("probe") else "speech", "ravdess", *changes)
+        for sweep, rows in stress(result.run.folder).items():
+            for row in rows:
+                line(f"transfer/stress/{name}/{sweep}/{row['at']}", ua=100 * row["ua"], ece=100 * row["ece"])
+
+
+SECTIONS = {
+    "frozen": frozen,
+    "layers": layers,
+    "tuned": tuned,
+    "granularity": granularity,
+    "words": words,
+    "stress": worse,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sections", nargs="+", choices=[*SECTIONS])
+    parser.add_argument("--out", type=Path, default=Path("runs/transfer"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--folds", type=int, default=9, help="folds of speakers, one a speaker where there are fewer"
+    )
+    options = parser.parse_args(arguments)
+    logging.disable(logging.WARNING)
+    data = Path(os.environ.get("UNDERTONE_DATA") or "")
+    if not (data / "ravdess").is_dir():
+        raise SystemExit("UNDERTONE_DATA names no folder with ravdess: nothing is measured")
+    for section in options.sections:
+        began = time.process_time()
+        SECTIONS[section](Bench(data, options))
+        line(f"transfer/{section}", cpu_minutes=(time.process_time() - began) / 60)
+
+
+if __name__ == "__main__":
+    main()
