@@ -4,7 +4,7 @@
 
 frozen       RAVDESS, EmoDB and nEMO in four classes: the probe, ``speech`` and acoustic features
 layers       the probe on each hidden state, on several, and on frames of speech alone
-tuned        RAVDESS: the two upper blocks of Whisper base, or low-rank maps in all of them, beside frozen ones
+tuned        RAVDESS: the two upper blocks of Whisper base, or low-rank maps in all, beside frozen ones
 granularity  ``multilevel`` beside ``speech``, with the transcripts and with shuffled ones; its members apart
 words        GoEmotions in four classes: MiniLM's probe, frozen, and tuned; dev is the test part
 stress       RAVDESS: noise, a telephone's band, of the frozen and the tuned ``speech``

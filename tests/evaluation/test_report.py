@@ -330,7 +330,7 @@ def test_the_command_refuses_an_unknown_reference_and_another_kind_of_file(
 
 def test_a_system_below_the_linear_probe_is_marked(runs: Make, tmp_path: Path) -> None:
     good, weak = runs("good", 2.5), runs("weak", 0.5)
-    probe = runs("probe", 1.5, recipe={"system": "probe"})
+    probe = runs("probe", 1.5, recipe={"system": "probe", "model": {"strengths": [0.1]}})
     render([good, weak, probe], tmp_path / "r.md")
     lines = (tmp_path / "r.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if "linear probe" in line] == [

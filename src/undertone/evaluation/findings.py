@@ -117,7 +117,8 @@ class Findings:
     @cached_property
     def below(self) -> dict[str, str]:
         """Run → a linear probe of its modalities, or of one, with a higher UA under the same protocol."""
-        probes = [r for r in self.results if r.run.config.get("system") == "probe"]
+        # a probe is known by its penalties: it is solved, not trained
+        probes = [r for r in self.results if "strengths" in r.run.config.get("model", {})]
         return {
             result.name: probe.name
             for result in self.results
