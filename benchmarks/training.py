@@ -73,7 +73,7 @@ def corpus(count: int, seed: int = 0) -> list[Example]:
 
 
 def pooled(examples: list[Example]) -> list[Example]:
-    """Mean and deviation of each utterance's frames, as ``speech.functionals`` gives them."""
+    """Mean and deviation of each utterance's frames, for a head that pools first."""
     return [
         replace(e, speech=np.concatenate([e.speech.mean(0), e.speech.std(0)])[None], text=None, segments={})
         for e in examples

@@ -17,16 +17,16 @@ def test_the_demo_covers_every_system_in_small_sizes() -> None:
     recipes = demo_recipes(Path("runs/demo"))
     names = [recipe.system for recipe in recipes]
     assert set(names) == set(SYSTEMS) - {"compact"}  # the starter's
-    assert names == "speech text score concat multilevel perspective mgcma unison".split()
+    assert names == "probe speech text score concat multilevel perspective mgcma unison".split()
     quick = [recipe.system for recipe in demo_recipes(Path("runs/demo-quick"), quick=True)]
-    assert quick == "speech text score concat unison".split()
+    assert quick == "probe speech text score concat unison".split()
     for recipe in recipes:
         training = recipe.training
         assert training.epochs / training.batch <= 15 / 8, "no more steps than 15 epochs of batches of 8"
         assert training.patience < training.epochs
         assert getattr(recipe.model, "width", 0) <= 64
         assert recipe.speech.acoustic.hop * recipe.speech.acoustic.stack >= 1 / 50
-        assert recipe.notes or recipe.system in ("speech", "text", "concat", "score")
+        assert recipe.notes or recipe.system in ("probe", "speech", "text", "concat", "score")
 
 
 def test_a_run_without_its_final_model_still_has_its_figures() -> None:

@@ -27,7 +27,6 @@ def test_the_model_table_is_of_the_systems_own_class() -> None:
         ),
         ({"system": "mgcm"}, "no system 'mgcm': did you mean 'mgcma'"),
         ({"protocol": {"refit": True, "selection": "test"}}, "exclude each other"),
-        ({"text": {"functionals": True}}, "not 'subword'"),
         ({"protocol": {"context_turns": "all"}}, "needs protocol.level = .dialogue."),
     ],
 )

@@ -199,3 +199,18 @@ def test_class_weights_reach_the_criterion() -> None:
 def test_the_sampling_is_what_the_config_says() -> None:
     data = dataset(30)
     assert len(np.concatenate(plan_epoch(data.lengths, data.classes, batch=8, sampling="balanced"))) == 30
+
+
+def test_the_last_epoch_is_kept_where_that_is_wanted() -> None:
+    """No epoch is chosen and none ends the training early, however the validation part scores."""
+
+    def constant(_labels: np.ndarray, _posteriors: np.ndarray) -> float:
+        return 0.5
+
+    ends = {}
+    for keep in ("best", "last"):
+        config = TrainingConfig(epochs=6, patience=2, batch=8, rate=3.0, keep=keep)
+        fitted = fit(Tiny(), dataset(24), dataset(12, 1), config, score=constant)
+        ends[keep] = (fitted.best_epoch[""], len(fitted.history))
+    assert ends["last"] == (6, 6)
+    assert ends["best"][0] < 6

@@ -271,9 +271,8 @@ def _searched(recipe: Recipe) -> tuple[str, ...]:
 
 def _summary(encoder: dict[str, Any]) -> str:
     revision = encoder.get("revision")
-    pooled = ", mean and deviation over time" if encoder.get("functionals") else ""
     tuned = f", tuned: {_tuning(encoder['tuning'])}" if "tuning" in encoder else ""
-    return f"{encoder['name']}{'@' + revision if revision else ''} ({encoder['identity']}{pooled}{tuned})"
+    return f"{encoder['name']}{'@' + revision if revision else ''} ({encoder['identity']}{tuned})"
 
 
 def _tuning(tuning: dict[str, Any]) -> str:

@@ -108,7 +108,7 @@ def fit_tokenizer(recipe: Recipe, utterances: Sequence[Utterance]) -> Subword | 
 def dimensions(material: Material, recipe: Recipe, tokenizer: Subword | None) -> Dimensions:
     """The sizes a system is built for."""
     features = material.features
-    wide = recipe.speech.functionals or recipe.protocol.level == "dialogue"
+    wide = recipe.protocol.level == "dialogue"
     fitted = tokenizer is not None and recipe.text.learned
     return Dimensions(
         classes=len(material.corpus.labels),
@@ -154,14 +154,14 @@ def example_of(
     text: Words | None,
     labels: Mapping[str, int],
 ) -> Example:
-    """One utterance's example, its features given; pooled where the recipe wants that."""
+    """One utterance's example, its features given; pooled where its turns are."""
     parts = assemble(utterance, frames, clock, text)
     label = IGNORE if utterance.label is None else labels[utterance.label]
     whole = Example(id=utterance.id, label=label, **parts)
     pooled = recipe.protocol.level == "dialogue"
-    if whole.speech is not None and (pooled or recipe.speech.functionals):
+    if whole.speech is not None and pooled:
         whole = replace(whole, speech=functionals(whole.speech), segments={}, segment_word={})
-    if whole.text is not None and (pooled or recipe.text.functionals) and len(whole.text):
+    if whole.text is not None and pooled and len(whole.text):
         whole = replace(whole, text=whole.text.mean(0, keepdims=True), token_word=None)
     return whole
 

@@ -149,13 +149,11 @@ def gather_features(
     layers, text_dim = (speech.layers if speech else 0), (text.dim if text else 0)
     if speech is not None:
         encoders["speech"] = described_encoder(speech, recipe.speech.encoder)
-        encoders["speech"]["functionals"] = recipe.speech.functionals
         if recipe.speech.tuned:
             encoders["speech"]["tuning"] = recipe.speech.tuning.plain()
             layers = recipe.speech.tuning.layers(speech.blocks)  # type: ignore[attr-defined]
     if text is not None:
         encoders["text"] = described_encoder(text, recipe.text.encoder)
-        encoders["text"]["functionals"] = recipe.text.functionals
     elif recipe.uses_text and recipe.text.tuned:
         encoders["text"], text_dim = tuned_text(recipe)
     elif recipe.uses_text:

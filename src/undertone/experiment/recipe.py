@@ -72,10 +72,6 @@ class Learning(Config):
 class SpeechSide(SpeechConfig, Learning):
     """The speech encoder, and what the system takes of it."""
 
-    functionals: bool = False
-    """Give each utterance as one frame, the mean and the deviation of its frames: what a head that pools
-    first needs, and much less to read. Segments then have nothing to point at."""
-
     @property
     def encoder(self) -> SpeechConfig:
         """The encoder whose features are stored: where blocks are tuned, the frozen part below them."""
@@ -92,8 +88,6 @@ class TextSide(TextConfig, Learning):
     """Pieces that ``subword`` learns at most."""
     width: PositiveInt = 64
     """Width of the vectors of ``subword``'s pieces."""
-    functionals: bool = False
-    """Give each transcript as one vector, the mean of its tokens'; not for ``subword``."""
 
     @property
     def learned(self) -> bool:
@@ -300,8 +294,6 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
         )
     if recipe.protocol.context_turns == "all" and not dialogue:
         raise ConfigError(f"{prefix}protocol.context_turns = 'all' needs protocol.level = 'dialogue'")
-    if recipe.text.functionals and recipe.text.learned and recipe.uses_text:
-        raise ConfigError(f"{prefix}text.functionals needs a text.name with vectors, not 'subword'")
     both: tuple[tuple[str, bool, SpeechSide | TextSide], ...] = (
         ("speech", recipe.uses_speech, recipe.speech),
         ("text", recipe.uses_text, recipe.text),
@@ -311,7 +303,7 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
             continue
         if side.name in (SUBWORD, "acoustic", "egemaps"):
             raise ConfigError(f"{prefix}{name}.tune needs a pretrained {name}.name, not '{side.name}'")
-        if side.functionals or dialogue:
+        if dialogue:
             raise ConfigError(f"{prefix}{name}.tune needs single utterances with their own frames and tokens")
         lowest = side.top if side.tune == "top-k" else 1
         if isinstance(side.layer, int) and 0 <= side.layer < lowest:

@@ -77,7 +77,7 @@ def sizes(recipe: Recipe) -> Sizes:
         classes, utterances, folds = len(corpus.labels), len(corpus.utterances), len(split.folds)
     acoustic = recipe.speech.name == "acoustic"
     speech = speech_encoder(recipe.speech.encoder).dim if acoustic else WIDTH
-    wide = recipe.speech.functionals or recipe.protocol.level == "dialogue"
+    wide = recipe.protocol.level == "dialogue"
     dimensions = Dimensions(
         classes=classes,
         speech=speech * (2 if wide else 1),

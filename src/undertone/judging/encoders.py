@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from undertone.alignment.transcript import normalise
 from undertone.errors import ModelError
-from undertone.features.assemble import assemble, frame_count, functionals, token_words
+from undertone.features.assemble import assemble, frame_count, token_words
 from undertone.features.config import CODE
 from undertone.features.subword import Subword
 from undertone.judging.clip import Clip
@@ -105,10 +105,10 @@ class Encoders:
     ) -> None:
         """``speech`` and ``text``: encoders to use in place of those that the card names."""
         described = card.get("encoders", {})
+        if any(one.get("functionals") for one in described.values()):
+            raise ModelError("trained by an older undertone on features pooled beforehand; train again")
         self.speech = speech or _speech(described.get("speech"))
         self.text = text or _text(described.get("text"), tokenizer)
-        self._pool_speech = bool(described.get("speech", {}).get("functionals"))
-        self._pool_text = bool(described.get("text", {}).get("functionals"))
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -153,11 +153,6 @@ class Encoders:
         words = alignment.word or _words(clip.text)
         chars = tokens.chars if isinstance(tokens, EncodedText) else tokens[1] if tokens else _NOTHING
         token_word = token_words(chars, words, clip.text or "")
-        if self._pool_speech and parts["speech"] is not None:
-            parts = {**parts, "speech": functionals(parts["speech"]), "segments": {}, "segment_word": {}}
-        if self._pool_text and parts["text"] is not None and len(parts["text"]):
-            parts = {**parts, "text": parts["text"].mean(0, keepdims=True), "token_word": None}
-            token_word = np.full(1, -1, np.int64)
         example = Example(id=clip.id, **parts)
         return ClipFeatures(clip, example, words, token_word, timed=bool(alignment.word), clock=clock)
 

@@ -14,7 +14,7 @@ from undertone.models.batch import Batch
 from undertone.models.branches import Pooled, Side, Unimodal
 from undertone.models.ensemble import Ensemble, Rule
 from undertone.models.example import Dimensions
-from undertone.models.inputs import Statistics
+from undertone.models.inputs import Moments
 from undertone.models.layers import Head, PoolingKind
 from undertone.models.system import Output, System, SystemConfig, scored
 
@@ -47,9 +47,9 @@ class ScoreConfig(BaselineConfig):
     """Of ``weighted`` and ``pool``: utterances' weight of the prior for even weights or powers of 1."""
 
 
-def _pooled(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Pooled | Statistics:
+def _pooled(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Pooled | Moments:
     if config.pooling == "statistics":
-        return Statistics(side, dimensions)
+        return Moments(side, dimensions)
     return Pooled(side, dimensions, config.width, config.pooling, config.dropout, config.convolutions)
 
 

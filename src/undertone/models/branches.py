@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from undertone.models.batch import Batch
 from undertone.models.ensemble import MemberOutput
 from undertone.models.example import Dimensions
-from undertone.models.inputs import Side, SpeechInput, Statistics, TextInput
+from undertone.models.inputs import Moments, Side, SpeechInput, TextInput
 from undertone.models.layers import Head, Level, Pooling, PoolingKind, SegmentPool, SegmentPooling, tier_of
 
 __all__ = ["Pooled", "Side", "Unimodal"]
@@ -53,10 +53,10 @@ class Pooled(nn.Module):
 class Unimodal(nn.Module):
     """One side pooled, and an MLP; where that side is missing, logits of 0."""
 
-    def __init__(self, pooled: Pooled | Statistics, width: int, classes: int, dropout: float) -> None:
+    def __init__(self, pooled: Pooled | Moments, width: int, classes: int, dropout: float) -> None:
         super().__init__()
         self.pooled = pooled
-        self.head = Head(pooled.width, width, classes, dropout, norm=not isinstance(pooled, Statistics))
+        self.head = Head(pooled.width, width, classes, dropout, norm=not isinstance(pooled, Moments))
 
     def forward(self, batch: Batch, attention: bool = False) -> MemberOutput:
         x, weights = self.pooled(batch)

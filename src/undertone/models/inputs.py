@@ -15,7 +15,7 @@ from undertone.models.batch import Batch
 from undertone.models.example import Dimensions
 from undertone.models.layers import Pooling, masked_mean
 
-__all__ = ["LayerSum", "Side", "SpeechInput", "Statistics", "TextEmbedding", "TextInput"]
+__all__ = ["LayerSum", "Side", "SpeechInput", "Moments", "TextEmbedding", "TextInput"]
 
 Side = Literal["speech", "text"]
 
@@ -118,7 +118,7 @@ class TextInput(nn.Module):
         return projected * mask[..., None]
 
 
-class Statistics(nn.Module):
+class Moments(nn.Module):
     """A side's features pooled as they are, to (B, ``width``), and standardised by the training part.
 
     speech  mean and deviation over frames, of each layer

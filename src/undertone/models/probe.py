@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE, Dimensions
-from undertone.models.inputs import Statistics
+from undertone.models.inputs import Moments
 from undertone.models.system import Output, System, SystemConfig, scored
 
 __all__ = ["Probe", "ProbeConfig"]
@@ -47,7 +47,7 @@ class Probe(System):
         self.sides = ("speech", "text") if config.sides == "both" else (config.sides,)
         self.strengths = config.strengths
         self.solutions = len(config.strengths)
-        self.parts = nn.ModuleList(Statistics(side, dimensions) for side in self.sides)
+        self.parts = nn.ModuleList(Moments(side, dimensions) for side in self.sides)
         self.last = nn.Linear(sum(part.width for part in self.parts), dimensions.classes)  # type: ignore[misc]
         self._rows: tuple[Tensor, Tensor] | None = None
 
@@ -85,7 +85,7 @@ class Probe(System):
             return float(value.detach())
 
         with torch.enable_grad():
-            optimizer.step(closure)
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
         optimizer.zero_grad()
         return {"loss": float(self.criterion(self.last(rows), labels).detach())}
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from undertone.config import Config
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE, Dimensions
-from undertone.models.inputs import Statistics
+from undertone.models.inputs import Moments
 from undertone.types import Tier
 
 __all__ = ["Output", "Reduction", "System", "SystemConfig", "cross_entropy", "scored"]
@@ -147,7 +147,7 @@ class System(nn.Module):
     @torch.no_grad()
     def observe(self, batch: Batch) -> None:
         """Take in a batch of the training part before any step: pooled vectors are standardised by it."""
-        parts = [part for part in self.modules() if isinstance(part, Statistics)]
+        parts = [part for part in self.modules() if isinstance(part, Moments)]
         if parts:
             batch = self.standardised(batch)
             for part in parts:
@@ -156,7 +156,7 @@ class System(nn.Module):
     @property
     def observes(self) -> bool:
         """Whether ``observe`` has anything to take in."""
-        return any(isinstance(part, Statistics) for part in self.modules())
+        return any(isinstance(part, Moments) for part in self.modules())
 
     def standardised(self, batch: Batch) -> Batch:
         """The batch with its frames standardised; every call gets one."""

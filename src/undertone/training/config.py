@@ -46,6 +46,9 @@ class TrainingConfig(Config):
     """Share of all steps in which the rate rises from zero."""
     clip: float = Field(default=1.0, ge=0.0)
     """Largest gradient norm of each member; 0: not clipped."""
+    keep: Literal["best", "last"] = "best"
+    """Whose weights a fit ends with: those of the best epoch by the validation part, or of the last. Where
+    few speakers validate, the best is chosen by chance, and early, while the rate is still high."""
     averaging: float = Field(default=0.0, ge=0.0)
     """Evaluate and keep the mean of the weights so far, step t counting about as t to this power (8: mostly
     the last tenth of training); 0: the weights of the last step."""

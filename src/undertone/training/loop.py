@@ -77,7 +77,7 @@ def fit(
 ) -> Fitted:
     """Train until the epochs are over or no member has improved on the validation part for ``patience``.
 
-    Each member ends at its own best epoch by ``score``; without a validation part, after the number of epochs
+    Each member ends at its own best epoch by ``score``, or with ``keep = "last"`` at the last; without a validation part, after the number of epochs
     that ``ends`` has for it, else at the last. With ``state``, a file, a killed fit resumes after its last
     complete epoch, with the same result; ``origin`` identifies the data, for other data begin anew.
     """
@@ -94,13 +94,14 @@ def fit(
     progress, best = _resume(run, state, mark)
 
     last = max(ends.values()) if ends else system.solutions or config.epochs
+    last_counts = config.keep == "last" and not system.solutions
     while progress.epoch < last and (system.solutions or progress.stale < config.patience):
         started = time.perf_counter()
         record = run.epoch(progress.epoch)
         progress.epoch += 1
         with average.in_place():
             if validation is not None and score is not None:
-                record |= keep_best(system, validation, score, progress, best)
+                record |= keep_best(system, validation, score, progress, best, last_counts)
             elif ends:
                 keep_planned(system, ends, progress, best)
         record["seconds"] = time.perf_counter() - started

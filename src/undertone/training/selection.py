@@ -22,9 +22,15 @@ Score = Callable[[NDArray[np.int64], NDArray[np.float32]], float]
 
 
 def keep_best(
-    system: System, validation: Dataset, score: Score, progress: Progress, best: dict[str, Weights]
+    system: System,
+    validation: Dataset,
+    score: Score,
+    progress: Progress,
+    best: dict[str, Weights],
+    always: bool = False,
 ) -> dict[str, float]:
-    """Keep the weights of each member that has never been better; returns the validation metrics."""
+    """Keep the weights of each member that has never been better, or ``always``; returns the validation
+    metrics."""
     outputs = infer(system, validation)
     known = outputs.labels != IGNORE
     labels = outputs.labels[known]
@@ -32,7 +38,7 @@ def keep_best(
     for name, member in system.members().items():
         posteriors = softmax(outputs.members[name][known])
         merit = (score(labels, posteriors), -_loss(labels, posteriors))
-        if name not in progress.best or merit > progress.best[name]:
+        if always or name not in progress.best or merit > progress.best[name]:
             progress.best[name], progress.best_epoch[name] = merit, progress.epoch
             progress.stale = 0
             best[name] = {k: v.detach().clone() for k, v in member.state_dict().items()}
