@@ -207,7 +207,7 @@ class TextTower(Tower):
     """BERT and its kin, whole: any encoder of token ids."""
 
     def __init__(self, model: Any, config: TuneConfig) -> None:
-        if getattr(model.config, "is_encoder_decoder", False):
+        if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
             model = model.get_encoder()
         place = getattr(model, "encoder", None) or getattr(model, "transformer", None) or model
         name = next((n for n in ("layers", "layer") if hasattr(place, n)), None)
