@@ -8,8 +8,8 @@ missing modalities and calibration, not alignment, and are no corpus of their ow
 folds; a fold trains on three parts' clips, each with six sentences, and on more sentences without speech; one
 part's clips, in ten pairings, choose the epoch; the rest is tested in ten pairings with unseen sentences.
 One JSON line a system: ``ratio`` is its UA over the better single side's, in the same run; ``over_product``
-its points above the product rule's (``score``). ``--box``: frozen Whisper base and MiniLM (recipes/transfer) in
-place of acoustic frames and pieces of words learned here.
+its points above the product rule's (``score``). ``--box``: frozen Whisper base and MiniLM (recipes/transfer)
+in place of acoustic frames and pieces of words learned here.
 """
 
 from __future__ import annotations

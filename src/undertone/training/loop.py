@@ -77,9 +77,10 @@ def fit(
 ) -> Fitted:
     """Train until the epochs are over or no member has improved on the validation part for ``patience``.
 
-    Each member ends at its own best epoch by ``score``, or with ``keep = "last"`` at the last; without a validation part, after the number of epochs
-    that ``ends`` has for it, else at the last. With ``state``, a file, a killed fit resumes after its last
-    complete epoch, with the same result; ``origin`` identifies the data, for other data begin anew.
+    Each member ends at its own best epoch by ``score``, or with ``keep = "last"`` at the last; without a
+    validation part, after the number of epochs that ``ends`` has for it, else at the last. With ``state``, a
+    file, a killed fit resumes after its last complete epoch, with the same result; ``origin`` identifies the
+    data, for other data begin anew.
     """
     assert (validation is None) == (score is None), "a validation part needs a score, and a score needs one"
     keep_freed_memory()
