@@ -57,6 +57,8 @@ class Learning(Config):
     """Compute blocks again in the backward pass: a third more time, much less memory."""
     rank: PositiveInt = 8
     """Of ``lora``."""
+    dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
+    """Within the blocks that learn; None: as in the network's own settings."""
 
     @property
     def tuned(self) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint
@@ -53,6 +53,8 @@ class TuneConfig(Config):
     """Compute blocks again in the backward pass: a third more time, much less memory."""
     rank: PositiveInt = 8
     """Of ``lora``."""
+    dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
+    """Within the blocks that learn; None: as in the network's own settings."""
 
     @property
     def made(self) -> int:
@@ -116,6 +118,8 @@ class Tower(nn.Module):
     def _choose(self, blocks: Sequence[nn.Module]) -> None:
         """Set which parameters learn: those of ``blocks`` and above, or maps added in ``blocks``."""
         self.requires_grad_(False)
+        if self.config.dropout is not None:
+            _drop(blocks, self.config.dropout)
         if self.config.tune == "lora":
             _adapt(blocks, self.config.rank)
         else:
@@ -195,6 +199,16 @@ class SpeechTower(Tower):
             "relative_position_embeddings": positions,
             "conv_attention_mask": mask,
         }
+
+
+def _drop(blocks: Iterable[nn.Module], share: float) -> None:
+    """Set the dropout of blocks: modules, or (Whisper's) numbers; that of attention's weights stays."""
+    for block in blocks:
+        if isinstance(getattr(block, "dropout", None), float):
+            block.dropout = share  # type: ignore[assignment]
+        for part in block.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = share
 
 
 def _run(block: nn.Module, frames: Tensor, **shared: Any) -> Any:
