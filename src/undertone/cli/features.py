@@ -38,8 +38,9 @@ def extract(
         str | None, typer.Option(help="minilm-l6 (in the box), or a text network's folder or hub name.")
     ] = None,
     layer: Annotated[
-        str, typer.Option(help="Speech: an index, last, several (2-4), or weighted (all).")
-    ] = "last",
+        str | None,
+        typer.Option(help="Speech: an index, last (default), several (default in the box: 2-4), weighted (all)."),
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option("--store", help="Folder of the features; else UNDERTONE_CACHE, else the user's cache."),
@@ -67,8 +68,9 @@ def extract(
     """
     workers = workers_of(engine, address, ray)
     if speech is None and text is None:
-        speech, text = "whisper-base", "minilm-l6"
-        say(f"encoders in the box: --speech {speech} --text {text}")
+        speech, text, layer = "whisper-base", "minilm-l6", layer or "2-4"
+        say(f"encoders in the box: --speech {speech} --layer {layer} --text {text}")
+    layer = layer or "last"
     shared: dict[str, Any] = {"precision": precision, "keep": keep, "device": device}
     index: int | str = int(layer) if layer.lstrip("-").isdigit() else layer
     own = {"name": speech, "layer": index, "runtime": runtime, "revision": revision, "window": window}
