@@ -51,7 +51,7 @@ TUNED = (
     "speech.tune=top-k", "speech.layer=weighted", "speech.dropout=0.1", "training.encoder_rate=5e-5",
     "training.rate=3e-4", "training.epochs=6", "training.batch=16", "training.precision=bf16",
 )  # fmt: skip
-"""Few epochs at low rates from the frozen run's head: from a fresh head the blocks learn the clips by heart."""
+"""Few epochs at low rates, from the frozen run's head: from a fresh one the blocks learn the clips by heart."""
 
 
 class Bench:
@@ -164,7 +164,7 @@ def layers(bench: Bench) -> None:
 
 
 def tuned(bench: Bench) -> None:
-    """Without the refit, here and there: validation speakers must be new to the head that tuning begins with."""
+    """Without the refit: validation speakers must be new to the head that tuning begins with."""
     kept = bench.run("ravdess-frozen", "speech", "ravdess", "protocol.refit=false")
     show("tuned", kept)
     warm = ("protocol.refit=false", f'training.warm="{kept.run.folder}"')
