@@ -51,7 +51,7 @@ TUNED = (
     "speech.tune=top-k", "speech.layer=weighted", "speech.dropout=0.1", "training.encoder_rate=5e-5",
     "training.rate=3e-4", "training.epochs=6", "training.batch=16", "training.precision=bf16",
 )  # fmt: skip
-"""Few epochs at low rates, from the frozen run's head: from a fresh one the blocks learn the clips by heart."""
+"""Few epochs at low rates, from the frozen head: from a fresh one the blocks learn the clips by heart."""
 
 
 class Bench:
@@ -150,7 +150,7 @@ def frozen(bench: Bench) -> None:
 def layers(bench: Bench) -> None:
     for corpus in ("ravdess", "emodb"):
         last = bench.run(f"{corpus}-probe", "probe", corpus)
-        for layer in ("0", "1", "2", "3", "last", "1-3", "2-3", "weighted"):
+        for layer in ("0", "1", "2", "3", "last", "1-3", "2-4", "weighted"):
             show(
                 "layers", bench.run(f"{corpus}-probe-{layer}", "probe", corpus, f"speech.layer={layer}"), last
             )

@@ -39,7 +39,7 @@ def extract(
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(help="Speech: an index, last (default), several (default in the box: 2-4), weighted (all)."),
+        typer.Option(help="Speech: an index, last (default), several (default in the box: 2-3), weighted (all)."),
     ] = None,
     store: Annotated[
         str | None,
@@ -68,7 +68,7 @@ def extract(
     """
     workers = workers_of(engine, address, ray)
     if speech is None and text is None:
-        speech, text, layer = "whisper-base", "minilm-l6", layer or "2-4"
+        speech, text, layer = "whisper-base", "minilm-l6", layer or "2-3"
         say(f"encoders in the box: --speech {speech} --layer {layer} --text {text}")
     layer = layer or "last"
     shared: dict[str, Any] = {"precision": precision, "keep": keep, "device": device}
