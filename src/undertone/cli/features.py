@@ -39,7 +39,7 @@ def extract(
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(help="Speech: an index, last (default), several (default in the box: 2-3), weighted (all)."),
+        typer.Option(help="Speech: an index, last (default; of the box 2-3), several (2-4), weighted (all)."),
     ] = None,
     store: Annotated[
         str | None,
