@@ -132,12 +132,17 @@ def test_layers_are_kept_by_index_and_all_together(checkpoint: Made, name: str) 
         assert error(layers[index], states[index][:count]) < CLOSE
         (one,) = encoder(checkpoint(name), layer=index, **published).encode([wave])
         assert error(one, layers[index]) < CLOSE
+    for layer, wanted in (("1-2", layers[1:3]), ("0-1", layers[:2]), ("2-3", layers[2:]), ("0-3", layers)):
+        some = encoder(checkpoint(name), layer=layer, **published)
+        assert some.layers == len(wanted)
+        assert error(some.encode([wave])[0], wanted) < CLOSE
 
 
 @everything
 def test_an_impossible_layer_is_refused_with_the_possible_ones(checkpoint: Made, name: str) -> None:
-    with pytest.raises(ConfigError, match="hidden states 0 to 3"):
-        encoder(checkpoint(name), layer=4)
+    for layer in (4, "2-4", "2-2"):
+        with pytest.raises(ConfigError, match="hidden states 0 to 3"):
+            encoder(checkpoint(name), layer=layer)
 
 
 @everything

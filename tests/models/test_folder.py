@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.models.synthetic import batch_of, make
+from tests.models.synthetic import LAYERS, batch_of, make
 from undertone.errors import ConfigError, ModelError, OutputError
 from undertone.models.folder import load, save
 
@@ -109,3 +109,20 @@ def test_a_card_is_written_as_json_whatever_its_letters(folder: Path) -> None:
     save(folder, make("concat"), {"labels": ["Ärger", "Freude", "悲しみ", "neutral"]})
     assert json.loads((folder / "card.json").read_text(encoding="utf-8"))["labels"][2] == "悲しみ"
     assert load(folder).system(batch_of(2)).logits.shape == (2, 4)
+
+
+def test_layers_are_standardised_each_on_their_own(tmp_path: Path) -> None:
+    """A folder whose layers shared one standardisation is read as it was meant."""
+    from safetensors.torch import load_file, save_file
+
+    system = make("speech", LAYERS)
+    mean = torch.arange(30.0).view(3, 10)
+    system.standardise(mean, torch.ones(3, 10))
+    batch = batch_of(2, LAYERS)
+    assert torch.equal(system.standardised(batch).speech, batch.speech - mean[:, None])
+    save(tmp_path / "m", system, {"labels": ["a", "b", "c", "d"]})
+    weights = load_file(tmp_path / "m" / "model.safetensors")
+    weights |= {"speech_mean": torch.full((10,), 2.0), "speech_std": torch.full((10,), 4.0)}
+    save_file(weights, tmp_path / "m" / "model.safetensors")
+    old = load(tmp_path / "m").system
+    assert torch.equal(old.standardised(batch).speech, (batch.speech - 2) / 4)

@@ -387,3 +387,13 @@ def test_no_warning_is_given() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tower(*batch(states("wavlm", 2, [9_000, 21_000])))
+
+
+@pytest.mark.parametrize("name", ["whisper", "wavlm"])
+def test_blocks_may_have_a_dropout_of_their_own(name: str) -> None:
+    frames = batch(states(name, 1, [21_000]))
+    plain, dropped = (speech_tower(name, top=2, **more) for more in ({}, {"dropout": 0.4}))
+    torch.testing.assert_close(plain.eval()(*frames), dropped.eval()(*frames))
+    dropped.train()
+    one, other = dropped(*frames), dropped(*frames)
+    assert not torch.allclose(one, other)
