@@ -55,6 +55,7 @@ Tree = dict[str, Any]
 """The keys that there are: a table's keys in their turn, None for a value."""
 
 PLAIN = {
+    r"String should match pattern '^\d+-\d+$'": "should be several, as '2-4'",
     "a valid integer": "a whole number",
     "a valid number": "a number",
     "a valid string": "text",

@@ -91,7 +91,8 @@ class Planted:
 
 def recipe(manifest: Path, system: str = "concat", *overrides: str) -> Recipe:
     values = {"system": system, "manifest": str(manifest), "text": {"width": 8, "vocabulary": 60}}
-    return parse_recipe(values).but([*FAST, *overrides])
+    pooled = ["model.pooling=mean_std"] if system in ("speech", "text", "concat", "score") else []
+    return parse_recipe(values).but([*FAST, *pooled, *overrides])
 
 
 def planned(folder: Path, made: Recipe, features: Planted | None = None) -> Plan:

@@ -152,8 +152,8 @@ def test_the_head_is_standardised_by_what_the_blocks_make_at_the_start(
     items = _examples([15, 45, 25, 30])
     with torch.no_grad():
         made = [tuned.eval().encoded(collate([x], tuned.layout)).speech[0] for x in items]
-    frames = torch.cat([x.reshape(-1, WIDTH) for x in made]).double()
-    wanted = frames.mean(0), frames.std(0, correction=0)
+    frames = torch.cat(made, -2).double()  # (T, D), or (K, T, D): each layer on its own
+    wanted = [x.view_as(tuned.head.speech_mean) for x in (frames.mean(-2), frames.std(-2, correction=0))]
     start = {n: p.clone() for n, p in tuned.speech_tower.named_parameters()}  # type: ignore[union-attr]
     fit(tuned, Dataset(items, tuned.layout), None, TrainingConfig(epochs=1, encoder_rate=1e-3))
     torch.testing.assert_close(tuned.head.speech_mean.double(), wanted[0], atol=1e-5, rtol=1e-4)

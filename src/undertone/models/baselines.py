@@ -49,7 +49,9 @@ class ScoreConfig(BaselineConfig):
 
 def _pooled(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Pooled | Moments:
     if config.pooling == "statistics":
-        return Moments(side, dimensions)
+        if side == "speech" or not dimensions.vocabulary:
+            return Moments(side, dimensions)
+        return Pooled(side, dimensions, config.width, "mean_std", config.dropout)  # pieces are learned here
     return Pooled(side, dimensions, config.width, config.pooling, config.dropout, config.convolutions)
 
 

@@ -230,7 +230,8 @@ def test_without_names_extract_uses_the_encoders_in_the_box(boxed: Path, tmp_pat
     words = ["prepare", "table", str(tmp_path / "clips.csv"), "--out", str(tmp_path / "m.jsonl")]
     assert CliRunner().invoke(load(), words).exit_code == 0
     words = ["extract", str(tmp_path / "m.jsonl"), "--store", str(tmp_path / "store"), "--json"]
+    words += ["--layer", "1-2"]  # the small stand-in has no state 3
     done = CliRunner().invoke(load(), words)
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["computed"] == 2
-    assert "--speech whisper-base --text minilm-l6" in done.stderr
+    assert "--speech whisper-base --layer 1-2 --text minilm-l6" in done.stderr
