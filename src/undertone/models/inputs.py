@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from undertone.models.batch import Batch
 from undertone.models.example import Dimensions
 from undertone.models.layers import Pooling, masked_mean
+from undertone.models.system import Observer
 
 __all__ = ["LayerSum", "Side", "SpeechInput", "Moments", "TextEmbedding", "TextInput"]
 
@@ -118,7 +119,7 @@ class TextInput(nn.Module):
         return projected * mask[..., None]
 
 
-class Moments(nn.Module):
+class Moments(Observer):
     """A side's features pooled as they are, to (B, ``width``), and standardised by the training part.
 
     speech  mean and deviation over frames, of each layer

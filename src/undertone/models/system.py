@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from undertone.config import Config
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE, Dimensions
-from undertone.models.inputs import Moments
 from undertone.types import Tier
 
-__all__ = ["Output", "Reduction", "System", "SystemConfig", "cross_entropy", "scored"]
+__all__ = ["Observer", "Output", "Reduction", "System", "SystemConfig", "cross_entropy", "scored"]
 
 
 Reduction = Literal["mean", "sum", "gathered"]
@@ -79,6 +78,14 @@ class Output:
         """Logits by perspective: ``fused``, and ``speech`` and ``text`` where there is such a branch."""
         named = {"fused": self.logits, "speech": self.speech, "text": self.text}
         return {name: logits for name, logits in named.items() if logits is not None}
+
+
+class Observer(nn.Module):
+    """A part of a system that takes in the training part before any step."""
+
+    def observe(self, batch: Batch) -> None:
+        """Take in one batch, its frames standardised."""
+        raise NotImplementedError
 
 
 class System(nn.Module):
@@ -147,7 +154,7 @@ class System(nn.Module):
     @torch.no_grad()
     def observe(self, batch: Batch) -> None:
         """Take in a batch of the training part before any step: pooled vectors are standardised by it."""
-        parts = [part for part in self.modules() if isinstance(part, Moments)]
+        parts = [part for part in self.modules() if isinstance(part, Observer)]
         if parts:
             batch = self.standardised(batch)
             for part in parts:
@@ -156,7 +163,7 @@ class System(nn.Module):
     @property
     def observes(self) -> bool:
         """Whether ``observe`` has anything to take in."""
-        return any(isinstance(part, Moments) for part in self.modules())
+        return any(isinstance(part, Observer) for part in self.modules())
 
     def standardised(self, batch: Batch) -> Batch:
         """The batch with its frames standardised; every call gets one."""
