@@ -73,7 +73,7 @@ class Bench:
                 path, goemotions(self.data), manifests.Meta("goemotions", None, tuple(sentences.MAPPING))
             )
         elif corpus == "nemo":
-            options = {"columns": {"path": "audio"}, "label_map": {**NEMO, "fear": "", "surprised": ""}}
+            options = {"columns": {"path": "audio"}, "label_map": {**NEMO, "fear": None, "surprised": None}}
             prepare("table", self.data / "nemo" / "manifest.csv", path, options=options)
         else:
             prepare(corpus, self.data / corpus, path, labels=f"{corpus}4")
