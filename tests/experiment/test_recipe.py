@@ -27,6 +27,10 @@ def test_the_model_table_is_of_the_systems_own_class() -> None:
         ),
         ({"system": "mgcm"}, "no system 'mgcm': did you mean 'mgcma'"),
         ({"protocol": {"refit": True, "selection": "test"}}, "exclude each other"),
+        (
+            {"speech": {"name": "whisper-base", "layer": "2-3", "tune": "top-k"}},
+            "to tune, 'weighted', 'last' or",
+        ),
         ({"protocol": {"context_turns": "all"}}, "needs protocol.level = .dialogue."),
     ],
 )

@@ -116,3 +116,11 @@ def test_two_frames_stand_for_all_frames(layers: int) -> None:
     a, b = (infer(system, Dataset(part, dims)).logits for part in (whole, few))
     assert np.abs(a).max() > 1
     np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_no_seed_decides() -> None:
+    weights = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        weights.append(fitted()[0].last.weight)
+    assert torch.equal(*weights)

@@ -307,6 +307,11 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
             raise ConfigError(f"{prefix}{name}.tune needs a pretrained {name}.name, not '{side.name}'")
         if dialogue:
             raise ConfigError(f"{prefix}{name}.tune needs single utterances with their own frames and tokens")
+        if "-" in str(side.layer).lstrip("-"):
+            way = "'weighted', 'last' or a number"
+            raise ConfigError(
+                f"{prefix}{name}.layer = '{side.layer}' is for a frozen encoder: to tune, {way}"
+            )
         lowest = side.top if side.tune == "top-k" else 1
         if isinstance(side.layer, int) and 0 <= side.layer < lowest:
             raise ConfigError(f"{prefix}{name}.layer = {side.layer} has no {lowest} blocks below it to tune")
