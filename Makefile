@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.installed-browser
 STARTER := packages/undertone-starter
+OPEN := packages/undertone-starter-open
 ENCODERS := packages/undertone-encoders
 EXTRAS := dev,align,asr,demo,report,vad,serve,parquet,search,scale,export,smile
 QUICK ?=
@@ -17,9 +18,9 @@ export HF_HUB_OFFLINE ?= 1
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt $(STARTER)/pyproject.toml $(ENCODERS)/pyproject.toml
+$(STAMP): pyproject.toml constraints.txt $(STARTER)/pyproject.toml $(OPEN)/pyproject.toml $(ENCODERS)/pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[$(EXTRAS)]" -e $(STARTER) -e $(ENCODERS)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[$(EXTRAS)]" -e $(STARTER) -e $(OPEN) -e $(ENCODERS)
 	@touch $@
 
 $(BROWSER_STAMP): $(STAMP)

@@ -156,13 +156,19 @@ class Prediction:
     shares: Mapping[str, float] = field(default_factory=dict)
     """Each label's share of the speech time, largest first; empty where there is no speech."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What only some models add (``ravdess8``, ``uncalibrated``); not part of ``plain``."""
+    """What only some models add (``emotions``, ``distance``, ``uncalibrated``); not part of ``plain``."""
 
     @property
     def agree(self) -> bool | None:
         """Whether speech and text alone would give the same label; None where one is missing."""
         posteriors = [self.perspectives[side] for side in ("speech", "text") if self.perspectives.get(side)]
         return None if len(posteriors) < 2 else len({max(p, key=p.__getitem__) for p in posteriors}) == 1
+
+    @property
+    def unfamiliar(self) -> bool | None:
+        """Whether the speech is unlike almost all that the model learned from; None where it cannot tell."""
+        far = self.extra.get("distance", {})
+        return far["speech"] > far["usual"] if {"speech", "usual"} <= far.keys() else None
 
     def plain(self) -> dict[str, Any]:
         """The prediction as others read it (JSON): no times of day, numbers rounded to 6 places."""
@@ -177,6 +183,7 @@ class Prediction:
             "probabilities": rounded(self.probabilities),
             "perspectives": {name: rounded(values) for name, values in self.perspectives.items()},
             "agree": self.agree,
+            "unfamiliar": self.unfamiliar,
             "shares": rounded(self.shares),
             "modalities": list(self.modalities),
             "text": self.text,

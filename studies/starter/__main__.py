@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +22,10 @@ app = typer.Typer(
 DATA = "UNDERTONE_DATA"
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help=f"Folder with ravdess, emodb, timit_sample, goemotions; default: {DATA}."),
+    typer.Option(
+        "--data",
+        help=f"Folder with ravdess, emodb, nemo, timit_sample, goemotions, dialogues; default: {DATA}.",
+    ),
 ]
 Run = Annotated[Path, typer.Argument(help="The run, as `python -m studies.starter train` leaves it.")]
 
@@ -44,12 +45,12 @@ def train(
     data: Data = None,
     part: Annotated[
         list[str] | None,
-        typer.Option("--part", help="Only these: fold-0 … fold-4, final, only-ravdess, only-emodb."),
+        typer.Option("--part", help="Only these: fold-0 …, without-emodb …, only-emodb …, open …, final."),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Parts at a time, one thread each.")] = 2,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes at a time, one thread each.")] = 2,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe.")] = None,
 ) -> None:
-    """Train the starter: a model for each of five speaker folds, and the one of all speakers that is shipped.
+    """Train the starter: a model for each of five speaker folds and each corpus left out, and those shipped.
 
     What is there is not made again, and a killed training goes on after its last whole epoch.
 
@@ -66,87 +67,50 @@ def train(
 def evaluate(
     run: Run = Path("runs/starter"),
     data: Data = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Where predictions and metrics go; default: RUN/assessment."),
-    ] = None,
     pages: Annotated[
         Path | None, typer.Option(help="A docs folder: its model card and results are written anew.")
     ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", help="Predict only this condition; metrics need them all.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(help="Processes at once, a thread each.", min=1)] = 1,
+    jobs: Annotated[int, typer.Option(help="Processes at once for what beats it, a thread each.", min=1)] = 2,
 ) -> None:
-    """Test every fold's model on the speakers it was not trained on; write the metrics and the model card.
+    """Test every model on what it was not trained on; write the figures and the model card.
 
-    Predictions are kept: a second call is instant, and only models that were trained again predict again.
+    Answers are kept: a second call is instant, and only models that were trained again answer again.
 
-    Example: python -m studies.starter evaluate runs/starter --pages docs
+    Example: UNDERTONE_DATA=~/data python -m studies.starter evaluate runs/starter --pages docs
     """
-    from studies.starter.assess.cases import CONDITIONS
+    from studies.starter.assess.figures import figures
     from studies.starter.assess.pages import write_pages
-    from studies.starter.assess.run import assess
+    from studies.starter.recipe import read
+    from studies.starter.train import Place
 
-    if unknown := set(only or ()) - set(CONDITIONS):
-        raise ConfigError(f"no condition '{unknown.pop()}'; there are: {', '.join(CONDITIONS)}")
-    place = out or run / "assessment"
-    with _bar() as tell:
-        values = assess(run, data_folder(data), place, tell, only or tuple(CONDITIONS), jobs)
-    if not values:
-        return
-    write_pages(values, place)
+    place = Place(run, data_folder(data), read(run / "recipe.toml"))
+    values = figures(place, lambda what: print(what, file=sys.stderr), jobs)
+    write_pages(values, run / "assessment")
     if pages is not None:
         write_pages(values, pages)
-    _print_bars(values["bars"])
-    print(f"metrics and card: {place}", file=sys.stderr)
+    for figure in values["figures"]:
+        if figure["bar"] is not None:
+            sign, met = ("≥" if figure["at_least"] else "≤"), ("met" if figure["met"] else "MISSED")
+            print(f"{met:6}  {figure['value']:6.1f} {sign} {figure['bar']:<5g} {figure['what']}")
+    print(f"figures and card: {run / 'assessment'}", file=sys.stderr)
 
 
 @app.command()
 def pack(
     run: Run = Path("runs/starter"),
-    package: Annotated[Path, typer.Option(help="The distribution's folder.")] = Path(
-        "packages/undertone-starter"
-    ),
-    out: Annotated[
-        Path | None,
-        typer.Option("--assessment", help="Where `evaluate` left its metrics; default: in the run."),
-    ] = None,
+    packages: Annotated[Path, typer.Option(help="The folder of the distributions.")] = Path("packages"),
+    data: Data = None,
 ) -> None:
-    """Put the run's final model, with its card and metrics, into the distribution that is installed.
+    """Put the run's models, with their card, figures and example clips, into the two distributions.
 
-    Example: python -m studies.starter pack runs/starter
+    Example: UNDERTONE_DATA=~/data python -m studies.starter pack runs/starter
     """
-    from studies.starter.assess.pack import pack as put
+    from studies.starter.assess import pack as packing
 
-    done = put(run, package, out or run / "assessment")
-    print(f"{done.folder}: version {done.version}, {done.size / 1e6:.1f} MB")
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A progress bar, where standard error is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("", total=None)
-        yield lambda what, done, total: shown.update(task, description=what, completed=done, total=total)
-
-
-def _print_bars(bars: list[dict[str, object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from studies.starter.assess.words import bar_rows
-
-    table = Table("metric", "measured", "wanted", "met", box=None, padding=(0, 2, 0, 0))
-    for row in bar_rows(bars):
-        table.add_row(*row)
-    Console(soft_wrap=True).print(table)
+    for name, part in packing.MODELS.items():
+        done = packing.pack(run, part, packages / f"undertone-{name}")
+        print(f"{done.folder}: version {done.version}, {done.size / 1e6:.1f} MB")
+    packing.add_examples(packages / "undertone-starter", data_folder(data))
 
 
 def main() -> None:

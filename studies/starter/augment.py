@@ -1,26 +1,31 @@
-"""Variants of recordings: another pace, a room, a narrow line, noise.
+"""Variants of recordings: another pace, microphone and room, noise, a narrow line, a codec, another level.
 
 Everything is drawn from the generator that is handed in, so that a seed and a clip always give the same
-variant. The level stays: the features do not depend on it.
+variant. No other recording takes part: voices of speakers that are kept aside would come in.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+import io
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from pydantic import Field
 
+from studies.starter.tonal import tonal
 from undertone.audio import RATE, resample
 from undertone.audio.noise import active_span, mixed
 from undertone.config import Config
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from undertone.types import Wave
 
 __all__ = [
     "AugmentConfig",
     "Colour",
+    "coded",
     "coloured",
     "room",
     "through_band",
@@ -44,9 +49,14 @@ class AugmentConfig(Config):
     """Seconds until an echo has fallen by 60 dB."""
     band_share: float = Field(0.25, ge=0.0, le=1.0)
     """How often the clip goes through a line of telephone width."""
-    noise_share: float = Field(0.4, ge=0.0, le=1.0)
-    snr: tuple[float, float] = (3.0, 30.0)
-    """Decibels of active speech over noise."""
+    microphone_share: float = Field(0.3, ge=0.0, le=1.0)
+    """How often its spectrum gets a smooth random curve."""
+    codec_share: float = Field(0.35, ge=0.0, le=1.0)
+    """How often it is coded: Opus, MP3, GSM or mu-law."""
+    noise_share: float = Field(0.5, ge=0.0, le=1.0)
+    """How often there is noise, or music in one of five such clips."""
+    snr: tuple[float, float] = (4.0, 25.0)
+    """Decibels of active speech over it."""
     colours: tuple[Colour, ...] = get_args(Colour)
     """One of them is drawn for each noise; one that is named twice comes twice as often."""
     cut_share: float = Field(0.2, ge=0.0, le=1.0)
@@ -55,6 +65,8 @@ class AugmentConfig(Config):
     """Its seconds."""
     margin: float = Field(0.5, ge=0.0, le=2.0)
     """Seconds of the recording's own silence that stay before and after the speech, at most."""
+    gain: tuple[float, float] = (-12.0, 6.0)
+    """Decibels that the level changes by; what is then beyond full scale is cut off."""
 
 
 def vary(wave: Wave, config: AugmentConfig, rng: np.random.Generator) -> Wave:
@@ -65,14 +77,18 @@ def vary(wave: Wave, config: AugmentConfig, rng: np.random.Generator) -> Wave:
         wave = trimmed(wave, *rng.uniform(0.0, config.margin, 2))
     if rng.random() < config.speed_share:
         wave = _paced(wave, rng.uniform(1.0 - config.speed, 1.0 + config.speed))
+    if rng.random() < config.microphone_share:
+        wave = _microphone(wave, rng)
     if rng.random() < config.room_share:
         wave = room(wave, rng.uniform(*config.reverberation), rng)
+    if rng.random() < config.noise_share:
+        wave = mixed(wave, _background(len(wave), config, rng), rng.uniform(*config.snr), RATE)
     if rng.random() < config.band_share:
         wave = through_band(wave, rng.uniform(150.0, 400.0), rng.uniform(2800.0, 4000.0))
-    if rng.random() < config.noise_share:
-        colour = config.colours[rng.integers(len(config.colours))]
-        wave = mixed(wave, coloured(len(wave), colour, rng), rng.uniform(*config.snr), RATE)
-    return wave
+    if rng.random() < config.codec_share:
+        wave = coded(wave, list(CODECS)[rng.integers(len(CODECS))], rng.uniform(0.85, 1.0))
+    louder: Wave = np.clip(wave * 10 ** (rng.uniform(*config.gain) / 20), -1.0, 1.0).astype(np.float32)
+    return louder
 
 
 def trimmed(wave: Wave, before: float = 0.1, after: float = 0.1) -> Wave:
@@ -91,6 +107,45 @@ def _stretch(wave: Wave, seconds: float, rng: np.random.Generator) -> Wave:
 
 def _paced(wave: Wave, pace: float) -> Wave:
     return resample(wave, round(RATE * pace), RATE)
+
+
+def _background(count: int, config: AugmentConfig, rng: np.random.Generator) -> NDArray[np.floating[Any]]:
+    if rng.random() < 0.2:
+        return tonal(count, rng)
+    return coloured(count, config.colours[rng.integers(len(config.colours))], rng)
+
+
+def _microphone(wave: Wave, rng: np.random.Generator) -> Wave:
+    """The wave with a smooth random curve over its spectrum, 4 dB of deviation at eight places."""
+    hertz = np.fft.rfftfreq(len(wave), 1 / RATE)
+    places = np.linspace(np.log(50.0), np.log(RATE / 2), 8)
+    decibels = np.interp(np.log(hertz + 50.0), places, rng.normal(0.0, 4.0, 8))
+    curved = np.fft.irfft(np.fft.rfft(wave) * 10 ** (decibels / 20), len(wave))
+    return _same_energy(curved.astype(np.float32), wave)
+
+
+CODECS = {
+    "opus": ("OGG", "OPUS", RATE),
+    "mp3": ("MP3", "MPEG_LAYER_III", RATE),
+    "gsm": ("WAV", "GSM610", 8_000),
+    "mu-law": ("WAV", "ULAW", 8_000),
+}
+"""libsndfile's names of a codec, and its rate."""
+
+
+def coded(wave: Wave, codec: str, compression: float) -> Wave:
+    """The wave after a codec of ``CODECS``; of Opus and MP3 more or less of it is left (0 … 1: least)."""
+    import soundfile
+
+    container, kind, rate = CODECS[codec]
+    file = io.BytesIO()
+    level = {"compression_level": compression} if codec in ("opus", "mp3") else {}
+    given = wave if rate == RATE else resample(wave, RATE, rate)
+    soundfile.write(file, np.clip(given, -1.0, 1.0), rate, format=container, subtype=kind, **level)
+    file.seek(0)
+    heard, rate = soundfile.read(file, dtype="float32")
+    back: Wave = heard if rate == RATE else resample(heard, rate, RATE)
+    return back
 
 
 def room(wave: Wave, seconds: float, rng: np.random.Generator) -> Wave:

@@ -1,11 +1,16 @@
 """Calibration, fusion and the abstention threshold of the starter, fitted on what was not trained on.
 
-A fold's speech temperature, its fusion and its threshold come from the *other* folds' scores of their own
-test speakers: clips of this fold's training part, scored by networks that were not trained on their speakers.
-So no test clip of a fold is used for it, and every fold may train on all of its own speakers. (The other
-folds' networks were trained on this fold's test speakers; what passes from there is one temperature, six
-numbers of the fusion, and the distance beyond which a clip is no speech.) The text side has its own
-validation sentences, taken from GoEmotions' training split.
+Speech has scores of two kinds: *near*, of speakers kept aside from corpora that were learned from, and *far*,
+of a corpus that was not. Both together give the temperature and how it grows with the distance from all
+known speech, so that a confidence holds for both.
+
+    fold-k, final     near: the other folds' test speakers; far: each corpus by the model without it
+    without-C         far alone: each of its two corpora by the model of the other
+    open, open-k      near alone: the other folds' speakers of EmoDB
+
+No test clip of a fold takes part, nor any clip of a corpus that is left out. (The other folds' networks were
+trained on this fold's test speakers; what passes from there are a few numbers.) The words have validation
+sentences of their own, kept aside from the training splits.
 """
 
 from __future__ import annotations
@@ -23,22 +28,38 @@ from torch.nn import functional as F
 
 from studies.starter import clips as recordings
 from studies.starter import sentences
-from studies.starter.clips import Spoken
+from studies.starter.clips import ACTED, Spoken
 from studies.starter.recipe import Abstaining, StarterRecipe
-from studies.starter.targets import CLASSES, MEANS, kinds_of
+from studies.starter.targets import CLASSES, MEANS, class_of
 from undertone.models.calibration import fit_temperature
-from undertone.models.compact.classifiers import class_scores, reject_nonspeech
+from undertone.models.kinds import class_scores, reject_nonspeech
 
 if TYPE_CHECKING:
     from studies.starter.train import Place
 
-__all__ = ["Fusion", "SpeechScores", "calibrate", "common", "fit_fusion", "fit_speech", "pairs", "threshold"]
+__all__ = [
+    "Fusion",
+    "SpeechScores",
+    "calibrate",
+    "fit_fusion",
+    "fit_speech",
+    "levelled",
+    "pairs",
+    "threshold",
+]
 
 log = logging.getLogger(__name__)
 PAIRINGS = 10
 """Sentences drawn for each clip."""
 UNFITTED = 0.4
 """The threshold where there is nothing yet to choose it by."""
+STEEPEST = 3.0
+"""Largest power of the distance in the temperature."""
+LICENCES = {"open": "CC-BY-4.0"}
+CORPORA = {
+    "open": ("EmoDB", "GoEmotions"),
+    "final": ("RAVDESS", "EmoDB", "nEMO", "TIMIT", "GoEmotions", "DailyDialog"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,84 +67,138 @@ class Fusion:
     """What is fitted on validation."""
 
     speech: float = 1.0
-    lean: tuple[float, ...] = (0.0,) * len(CLASSES)
+    strangeness: float = 0.0
     text: float = 1.0
     balance: tuple[float, float] = (1.0, 1.0)
     shift: tuple[float, ...] = (0.0,) * len(CLASSES)
     threshold: float = UNFITTED
     limit: float | None = None
     """The distance from all speech at which a clip is as likely none; None: not fitted."""
-
-
-def calibrate(place: Place, clips: Sequence[Spoken], parts: Sequence[str], seconds: float) -> None:
-    """Fit and write the model folder of every part that has its speech networks."""
-    text = _text_scores(place)
-    data = {**recordings.digest(clips), "goemotions": sentences.digest(place.data)}
-    counts = sentences.counts(sentences.read(place.data, "train"))
-    per_corpus = {corpus: sum(clip.corpus == corpus for clip in clips) for corpus in recordings.CORPORA}
-    names = [f"fold-{k}" for k in range(recordings.FOLDS)]
-    folds = [name for name in names if (place.part(name) / "heard.npz").is_file()]
-    for part in parts:
-        others = [name for name in folds if name != part]
-        fusion = fit(_speech_scores(place, clips, others), text, place.recipe) if others else Fusion()
-        about = {
-            "command": "python -m studies.starter train recipes/starter/starter.toml",
-            "seed": place.recipe.seed,
-            "data": data,
-            "counts": {"clips": per_corpus, "sentences": counts},
-            "seconds": _seconds(place, part),
-            "calibrated_on": others,
-            "recipe": place.recipe.plain(),
-        }
-        _write(place, part, fusion, about)
-    log.info("calibrated %d models, %.0f s in all", len(parts), seconds)
+    usual: float | None = None
+    """The distance that a twentieth of the near speech is beyond."""
 
 
 @dataclass(frozen=True)
 class SpeechScores:
-    """The folds' scores of their own test clips."""
+    """Scores of regions whose clip has a class, by models that were not trained on their speakers."""
 
     kinds: Tensor
     """(n, K) log posteriors."""
     distance: Tensor
     """(n,): from all speech."""
     labels: Tensor
-    """(n,): the class, -1 where it is none of them."""
-    acted: Tensor
-    """(n,) bool: no read speech."""
+    """(n,): the class."""
+    far: Tensor
+    """(n,) bool: of a corpus that was not learned from."""
+
+    @property
+    def weight(self) -> Tensor:
+        """(n,): near and far count the same."""
+        near = (~self.far).sum().clamp(min=1)
+        return torch.where(self.far, near / self.far.sum().clamp(min=1), 1.0)
+
+
+def calibrate(place: Place, known: Sequence[Spoken], parts: Sequence[str], seconds: float) -> None:
+    """Fit and write the model folder of every part whose networks are there."""
+    data = {**recordings.digest(known), **sentences.digest(place.data)}
+    counts = {corpus: sum(clip.corpus == corpus for clip in known) for corpus in recordings.CORPORA}
+    for part in parts:
+        kind = part.partition("-")[0]
+        others = _others(part)
+        there = [name for name in others if (place.part(name) / "heard.npz").is_file()]
+        text = _text_scores(place, "written" if kind == "open" else "spoken")
+        scores = _speech_scores(place, known, part, there) if there else None
+        fusion = fit(scores, text, place.recipe) if scores else Fusion()
+        about = {
+            "command": "python -m studies.starter train recipes/starter/starter.toml",
+            "seed": place.recipe.seed,
+            "data": data,
+            "counts": counts,
+            "seconds": _seconds(place, part),
+            "calibrated_on": there,
+            "recipe": place.recipe.plain(),
+        }
+        _write(place, part, fusion, about)
+    log.info("calibrated %d models, %.0f s in all", len(parts), seconds)
+
+
+def _others(part: str) -> list[str]:
+    """The parts whose scores of their own test clips calibrate this one."""
+    kind, _, which = part.partition("-")
+    folds = range(recordings.FOLDS)
+    if kind == "open":
+        return [name for k in folds if (name := f"open-{k}") != part]
+    if kind == "without":
+        return [f"only-{corpus}" for corpus in ACTED if corpus != which]
+    if kind == "only":
+        return []
+    return [*(name for k in folds if (name := f"fold-{k}") != part), *(f"without-{c}" for c in ACTED)]
+
+
+def _speech_scores(
+    place: Place, known: Sequence[Spoken], part: str, names: Sequence[str]
+) -> SpeechScores | None:
+    """What the named parts scored, but for the test clips of ``part`` and for the corpus that it lacks."""
+    from studies.starter.train import chosen
+
+    kind, _, which = part.partition("-")
+    mine = set(chosen(part, known)[1]) if kind == "fold" or (kind == "open" and which) else set()
+    rows: list[tuple[Tensor, float, int, bool]] = []
+    for name in names:
+        with np.load(place.part(name) / "heard.npz") as kept:
+            for i, kinds, distance in zip(kept["clips"], kept["kinds"], kept["distance"], strict=True):
+                clip = known[int(i)]
+                if int(i) in mine or class_of(clip) < 0 or clip.corpus not in ACTED:
+                    continue
+                if kind == "without" and clip.corpus == which:
+                    continue
+                far = not name.startswith(("fold", "open"))
+                rows.append((torch.from_numpy(kinds), float(distance), class_of(clip), far))
+    if not rows:
+        return None
+    kinds_, distances, labels, far_ = zip(*rows, strict=True)
+    return SpeechScores(
+        torch.stack(kinds_), torch.tensor(distances), torch.tensor(labels), torch.tensor(far_)
+    )
 
 
 def fit(scores: SpeechScores, texts: tuple[Tensor, Tensor, Tensor], recipe: StarterRecipe) -> Fusion:
     """Everything that is fitted; ``texts``: scores of the sentences in both spellings (m, C), labels (m,)."""
     written, plain, classes = texts
     limit = float(scores.distance.quantile(1.0 - recipe.abstain.strange))
-    known = (scores.labels >= 0) & scores.acted
-    kinds = reject_nonspeech(scores.kinds, MEANS, scores.distance, limit)[known]
-    labels = scores.labels[known]
-    lean = common(labels, recipe.lean)
-    heat = fit_speech(kinds, labels, lean)
+    kinds = reject_nonspeech(scores.kinds, MEANS, scores.distance, limit)
+    heat, power = fit_speech(kinds, scores)
     words = torch.cat([written, plain])
     text_heat = fit_temperature(words, classes.repeat(2))
-    speech, text = class_scores(kinds, MEANS, heat, lean), (words / text_heat).log_softmax(-1)
+    speech = class_scores(kinds, MEANS, _heat(heat, power, scores.distance))
+    text = (words / text_heat).log_softmax(-1)
+    near = ~scores.far if bool((~scores.far).any()) else scores.far
+    speech, labels = speech[near], scores.labels[near]
     first, second = pairs(labels, classes.repeat(2), recipe.seed)
-    balance, shift = fit_fusion(speech[first], text[second], labels[first], recipe.lean)
+    balance, shift = fit_fusion(speech[first], text[second], labels[first])
     both = (balance[0] * speech[first] + balance[1] * text[second] + shift).softmax(-1)
     least = threshold([speech.exp(), text.exp(), both], recipe.abstain)
     weights = float(balance[0]), float(balance[1])
-    return Fusion(heat, tuple(lean.tolist()), text_heat, weights, tuple(shift.tolist()), least, limit)
+    usual = float(scores.distance[near].quantile(0.95))
+    return Fusion(heat, power, text_heat, weights, tuple(shift.tolist()), least, limit, usual)
 
 
-def common(labels: Tensor, lean: float) -> Tensor:
-    """(C,): ``lean`` times the logarithm of how common each class is among ``labels (n,)``."""
-    counts = torch.bincount(labels, minlength=len(CLASSES)).clamp(min=1).float()
-    return lean * (counts / counts.mean()).log()
+def _heat(heat: Tensor | float, power: Tensor | float, distance: Tensor) -> Tensor:
+    """(n, 1): the temperature of each row, as ``Compact`` has it."""
+    return heat * distance.clamp(min=0.1)[:, None] ** power
 
 
-def fit_speech(kinds: Tensor, labels: Tensor, lean: Tensor) -> float:
-    """The temperature of the classes under which ``labels (n,)`` are likeliest."""
-    heat = torch.zeros((), requires_grad=True)
-    _least([heat], lambda: F.nll_loss(class_scores(kinds, MEANS, heat.exp(), lean), labels))
-    return float(heat.detach().exp())
+def fit_speech(kinds: Tensor, scores: SpeechScores) -> tuple[float, float]:
+    """The temperature and the power of the distance under which the labels are likeliest."""
+    heat, power = torch.zeros((), requires_grad=True), torch.zeros((), requires_grad=True)
+
+    def loss() -> Tensor:
+        by_row = _heat(heat.exp(), STEEPEST * power.sigmoid(), scores.distance)
+        picked = F.nll_loss(class_scores(kinds, MEANS, by_row), scores.labels, reduction="none")
+        return (picked * scores.weight).sum() / scores.weight.sum()
+
+    _least([heat, power], loss)
+    return float(heat.detach().exp()), float(STEEPEST * power.detach().sigmoid())
 
 
 def _least(free: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
@@ -148,14 +223,13 @@ def pairs(spoken: Tensor, written: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(first), torch.from_numpy(second)
 
 
-def fit_fusion(
-    speech: Tensor, text: Tensor, labels: Tensor, lean: float = 1.0, pull: float = 1e-3
-) -> tuple[Tensor, Tensor]:
-    """The weights of both sides (2,) and the shift of each class (C,), from log posteriors (n, C); a class
-    counts by how common it is, to the power of ``lean``."""
+def fit_fusion(speech: Tensor, text: Tensor, labels: Tensor, pull: float = 1e-3) -> tuple[Tensor, Tensor]:
+    """The weights of both sides (2,) and the shift of each class (C,), from log posteriors (n, C); every
+    class counts the same."""
     balance = torch.ones(2, requires_grad=True)
     shift = torch.zeros(speech.shape[1], requires_grad=True)
-    weight = common(labels, lean - 1.0).exp()
+    counts = torch.bincount(labels, minlength=len(CLASSES)).clamp(min=1).float()
+    weight = counts.mean() / counts
 
     def loss() -> Tensor:
         scores = balance[0] * speech + balance[1] * text + shift
@@ -172,23 +246,19 @@ def threshold(posteriors: Sequence[Tensor], abstain: Abstaining) -> float:
     return round(min([*limits, abstain.highest]), 4)
 
 
-def _text_scores(place: Place) -> tuple[Tensor, Tensor, Tensor]:
-    with np.load(place.text_file("read", ".npz")) as kept:
+def _text_scores(place: Place, words: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the validation sentences: logits in both spellings, moved as the model's will be; and classes."""
+    with np.load(place.words(words, ".npz")) as kept:
         written, plain, classes = (torch.from_numpy(kept[name]) for name in ("written", "plain", "classes"))
-    return written, plain, classes
+    moved = levelled(classes, place.recipe.text.level)
+    return written + moved, plain + moved, classes
 
 
-def _speech_scores(place: Place, clips: Sequence[Spoken], folds: Sequence[str]) -> SpeechScores:
-    kinds, distance = [], []
-    index: list[int] = []
-    for name in folds:
-        with np.load(place.part(name) / "heard.npz") as kept:
-            kinds.append(torch.from_numpy(kept["kinds"]))
-            distance.append(torch.from_numpy(kept["distance"]))
-            index += kept["clips"].tolist()
-    labels = torch.tensor([kinds_of(clips[i])[1] for i in index])
-    acted = torch.tensor([clips[i].corpus != "timit" for i in index])
-    return SpeechScores(torch.cat(kinds), torch.cat(distance), labels, acted)
+def levelled(classes: Tensor, level: float) -> Tensor:
+    """(C,): what is added to the words' logits, so that no class is likelier for being common among the
+    sentences ``classes (n,)`` (logit adjustment, Menon et al. 2021), as far as ``level`` says."""
+    counts = torch.bincount(classes, minlength=len(CLASSES)).clamp(min=1).float()
+    return -level * (counts / counts.sum()).log()
 
 
 def _seconds(place: Place, part: str) -> float | None:
@@ -201,24 +271,39 @@ def _seconds(place: Place, part: str) -> float | None:
 def _write(place: Place, part: str, fusion: Fusion, about: dict[str, Any]) -> None:
     from safetensors.torch import load_file
 
-    from studies.starter.build import card, save, system
+    from studies.starter import text
+    from studies.starter.build import card, head, save
     from studies.starter.train import weights_of
-    from undertone.features.subword import Subword
+    from undertone.models.tuned import Tuned
 
-    pieces = Subword.load(place.text_file("tokenizer", ".json"))
-    model = system(place.recipe, pieces.size)
-    words = {f"text_nets.{k}": v for k, v in load_file(place.text_file("text", ".safetensors")).items()}
-    missing = model.load_state_dict({**weights_of(place.part(part)), **words}, strict=False)
-    networks = ("judges.", "known.", "text_nets.")
-    assert not missing.unexpected_keys and not any(k.startswith(networks) for k in missing.missing_keys), (
-        missing
-    )
+    kind = "open" if part.startswith("open") else "final"
+    words = "written" if kind == "open" else "spoken"
+    trained = text.network(place.recipe.text)
+    trained.load_state_dict(trained.state_dict() | load_file(place.words(words, ".safetensors")))
+    model = head(place.recipe)
+    branch = {
+        f"words.{name.removeprefix('branch.')}": value
+        for name, value in trained.head.state_dict().items()
+        if name.startswith("branch.")
+    }
+    classes = _text_scores(place, words)[2]
+    branch["words.head.last.bias"] += levelled(classes, place.recipe.text.level)
+    missing = model.load_state_dict({**weights_of(place.part(part)), **branch}, strict=False)
+    networks = ("judges.", "known.", "words.")
+    lost = [k for k in missing.missing_keys if k.startswith(networks)]
+    assert not missing.unexpected_keys and not lost, missing
     if fusion.limit is not None:
         model.limit.fill_(fusion.limit)
     model.speech_temperature.fill_(fusion.speech)
-    model.lean.copy_(torch.tensor(fusion.lean))
+    model.strangeness.fill_(fusion.strangeness)
     model.text_temperature.fill_(fusion.text)
     model.balance.copy_(torch.tensor(fusion.balance))
     model.shift.copy_(torch.tensor(fusion.shift))
-    values = card(place.recipe, {**about, "part": part}) | {"abstain": {"threshold": fusion.threshold}}
-    save(place.part(part) / "model", model.eval(), pieces, values)
+    licence = LICENCES.get(kind, "CC-BY-NC-SA-4.0")
+    values = card(place.recipe, {**about, "part": part}, CORPORA[kind], licence)
+    values["abstain"] = {"threshold": fusion.threshold}
+    if fusion.usual is not None:
+        values["distance"] = {"usual": fusion.usual}
+    whole = Tuned(model, text=trained.text_tower)
+    whole.base = {"text": place.recipe.text.encoder}
+    save(place.part(part) / "model", whole.eval(), text.tokenizer(place.recipe.text), values)

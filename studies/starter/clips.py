@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,13 @@ from undertone.corpora.ravdess import Ravdess
 from undertone.errors import CorpusError
 from undertone.types import Utterance
 
-__all__ = ["FOLDS", "Spoken", "digest", "folds", "read"]
+__all__ = ["ACTED", "CORPORA", "FOLDS", "Spoken", "digest", "folds", "read"]
 
 FOLDS = 5
-CORPORA = ("ravdess", "emodb", "timit")
+CORPORA = ("ravdess", "emodb", "nemo", "timit")
+ACTED = CORPORA[:3]
+NEMO = {"anger": "angry", "happiness": "happy", "sadness": "sad", "fear": "fearful"}
+"""Its names of emotions that RAVDESS names otherwise."""
 
 
 @dataclass(frozen=True)
@@ -27,26 +30,29 @@ class Spoken:
 
     id: str
     corpus: str
-    """``ravdess``, ``emodb`` or ``timit``."""
+    """One of ``CORPORA``."""
     path: Path
     speaker: str
     """Unique over the corpora: ``ravdess/07``."""
     sex: str
     label: str
-    """Of RAVDESS one of eight emotions; of EmoDB one of four; read speech (TIMIT) is neutral."""
+    """One of RAVDESS' eight emotions, by its names there; read speech (TIMIT) is neutral."""
 
 
 def read(root: Path) -> list[Spoken]:
-    """Every clip of RAVDESS, EmoDB and the TIMIT sample below a folder, in a stable order."""
+    """Every clip of RAVDESS, EmoDB, nEMO and the TIMIT sample below a folder, in a stable order."""
     if not root.is_dir():
-        raise CorpusError(f"{root}: no such folder; the one with ravdess, emodb, timit_sample is wanted")
+        raise CorpusError(
+            f"{root}: no such folder; the one with ravdess, emodb, nemo, timit_sample is wanted"
+        )
     clips = [_spoken("ravdess", u) for u in Ravdess(root / "ravdess").read()]
     labels = {"anger": "angry", "happiness": "happy", "sadness": "sad", "neutral": "neutral"}
     acted = [
         u for u in Emodb(root / "emodb").read() if (u.label or "") in labels or u.label in labels.values()
     ]
     clips += [_spoken("emodb", u, labels.get(str(u.label), str(u.label))) for u in acted]
-    return clips + _timit(root / "timit_sample")
+    clips += _table("nemo", root / "nemo", lambda row: NEMO.get(row["label"], row["label"]))
+    return clips + _table("timit", root / "timit_sample", lambda _: "neutral")
 
 
 def _spoken(corpus: str, utterance: Utterance, label: str | None = None) -> Spoken:
@@ -55,23 +61,23 @@ def _spoken(corpus: str, utterance: Utterance, label: str | None = None) -> Spok
     return Spoken(utterance.id, corpus, Path(utterance.audio), speaker, sex, label or str(utterance.label))
 
 
-def _timit(root: Path) -> list[Spoken]:
+def _table(corpus: str, root: Path, label: Callable[[dict[str, str]], str]) -> list[Spoken]:
+    """The clips of a folder with a ``manifest.csv``."""
     path = root / "manifest.csv"
     if not path.is_file():
-        raise CorpusError(f"{path}: no such file: the TIMIT sample is wanted as emotionless read speech")
+        raise CorpusError(f"{path}: no such file")
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        Spoken(
-            row["path"].rpartition(".")[0],
-            "timit",
-            root / row["path"],
-            f"timit/{row['speaker']}",
-            row["sex"],
-            "neutral",
-        )
-        for row in rows
-    ]
+        return [
+            Spoken(
+                row["path"].rpartition(".")[0],
+                corpus,
+                root / row["path"],
+                f"{corpus}/{row['speaker']}",
+                row["sex"][0],
+                label(row),
+            )
+            for row in csv.DictReader(file)
+        ]
 
 
 def folds(clips: Sequence[Spoken], seed: int = 0) -> list[frozenset[str]]:

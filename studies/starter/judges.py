@@ -1,9 +1,6 @@
-"""Training the classifiers of a clip's functionals: seconds each, so that several are averaged."""
+"""Training the classifiers of pooled frames: seconds each, so that several are averaged."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,153 +8,138 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from studies.starter.frames import Variants
-from studies.starter.targets import KINDS, TargetsConfig, head_start, loss
+from studies.starter.targets import KINDS, MEANS, TargetsConfig, loss
 from undertone.config import Config
-from undertone.files import whole
-from undertone.models.batch import Batch, collate
-from undertone.models.compact.classifiers import FunctionalsClassifier, SpeechDistance
-from undertone.models.compact.functionals import VIEWS, View
-from undertone.models.compact.spectrum import spectrum
+from undertone.models.batch import Batch
 from undertone.models.example import Dimensions, Example
+from undertone.models.kinds import KindClassifier, SpeechDistance, View
 from undertone.models.system import Output, System, SystemConfig
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset
 from undertone.training.loop import fit
 
-VERSION = 4
-"""Of what is made of frames; raised with every change that changes the numbers."""
-MOST = 20_000
-"""Variants, at most, from which the distance from speech is learned."""
+__all__ = ["JudgesConfig", "fit_distance", "fit_judge", "shares"]
 
-__all__ = ["VERSION", "Functionals", "JudgesConfig", "fit_distance", "fit_judge", "functionals", "selected"]
-
-Functionals = Mapping[View, NDArray[np.float32]]
-"""(items, variants, n) of each view."""
+MOST = 12_000
+"""Regions, at most, from which the distance from speech is learned."""
 
 
 class JudgesConfig(Config):
     """The classifiers, and how they are trained."""
 
-    views: tuple[tuple[View, ...], ...] = (*((view,) for view in VIEWS), tuple(VIEWS))
-    """The views that each classifier gets."""
+    views: tuple[View, ...] = ("upper", "all")
+    """What each classifier gets."""
     networks: PositiveInt = 2
     """Of each, from other seeds; the log posteriors of all are averaged."""
-    hidden: PositiveInt = 384
-    dropout: float = Field(0.2, ge=0.0, lt=0.9)
+    hidden: PositiveInt = 256
+    dropout: float = Field(0.4, ge=0.0, lt=0.9)
     axes: PositiveInt = 64
     """Of the distance from all speech."""
-    epochs: PositiveInt = 150
+    steps: PositiveInt = 800
     batch: PositiveInt = 128
-    rate: float = Field(1.5e-3, gt=0.0)
+    rate: float = Field(1e-3, gt=0.0)
     decay: float = Field(0.3, ge=0.0)
-    sounds: PositiveInt = 400
-    """Sounds that nobody speaks in an epoch."""
+    clean: float = Field(0.85, gt=0.0, lt=1.0)
+    """Share of recordings as they are among the regions that are drawn; the rest are their variants."""
+    read: float = Field(0.06, ge=0.0, lt=1.0)
+    """Share of read speech (TIMIT)."""
+    sounds: float = Field(0.05, ge=0.0, lt=1.0)
+    """Share of sounds that nobody speaks."""
 
 
-def functionals(variants: Variants) -> dict[View, NDArray[np.float32]]:
-    """The functionals of every variant, computed once and kept beside the frames."""
-    paths = {view: variants.folder / f"{view}-{VERSION}.npy" for view in VIEWS}
-    if not all(path.is_file() for path in paths.values()):
-        rows = [
-            _computed([variants.get(i, v) for v in range(variants.count)]) for i in range(len(variants.edges))
-        ]
-        for view, path in paths.items():
-            with whole(path) as part:
-                np.save(part, np.stack([row[view] for row in rows]))
-    return {view: np.load(path, mmap_mode="r") for view, path in paths.items()}
-
-
-@torch.inference_mode()
-def _computed(frames: Sequence[NDArray[np.float32]]) -> dict[View, NDArray[np.float32]]:
-    examples = [Example(str(n), speech=x) for n, x in enumerate(frames)]
-    batch = collate(examples, Dimensions(classes=len(KINDS), speech=frames[0].shape[1]))
-    clips = spectrum(batch.speech, batch.speech_lengths)
-    return {view: compute(clips).numpy() for view, compute in VIEWS.items()}
-
-
-def selected(
-    values: Sequence[Functionals], views: Sequence[View], rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """(rows, variants, n): the views of some items side by side, all their variants one after another."""
-    parts = [np.concatenate([one[view][rows] for view in views], 2) for one in values]
-    return np.concatenate(parts, 1)
+def shares(
+    corpora: NDArray[np.str_], kinds: NDArray[np.int64], variants: NDArray[np.int64], config: JudgesConfig
+) -> NDArray[np.float64]:
+    """(regions,): how often each is drawn. Every corpus counts the same, and in it every class; what is of no
+    class counts as much as its share of the corpus."""
+    classes = np.array(MEANS)[kinds]
+    share = np.zeros(len(kinds))
+    for corpus in np.unique(corpora):
+        for clean in (True, False):
+            inside = (corpora == corpus) & ((variants == 0) == clean)
+            other = (classes < 0) & inside
+            weight = config.clean if clean else 1 - config.clean
+            weight *= config.read if corpus == "timit" else 1.0
+            for label in range(4):
+                own = inside & (classes == label)
+                share[own] = weight / max(1, own.sum()) / 4
+            share[other] = weight / max(1, inside.sum())
+    drawn: NDArray[np.float64] = share / share.sum()
+    return drawn
 
 
 def fit_judge(
-    net: FunctionalsClassifier,
-    labels: NDArray[np.int64],
-    spoken: NDArray[np.float32],
-    sounds: NDArray[np.float32],
+    net: KindClassifier,
+    rows: NDArray[np.float32],
+    kinds: NDArray[np.int64],
+    drawn: NDArray[np.float64],
     config: JudgesConfig,
     targets: TargetsConfig,
     seed: int,
 ) -> None:
-    """Train ``net`` in place on ``spoken (clips, variants, n)`` and its labels, and on ``sounds (m, n)``."""
-    flat = spoken.reshape(-1, spoken.shape[2])
-    net.standardise(torch.from_numpy(flat.mean(0)), torch.from_numpy(flat.std(0) + 1e-3))
+    """Train ``net`` in place on pooled frames ``(regions, n)``, each as often as ``drawn`` says."""
+    net.standardise(*_moments(rows, drawn))
     training = TrainingConfig(
-        epochs=config.epochs,
+        epochs=1,
         batch=config.batch,
         rate=config.rate,
         weight_decay=config.decay,
-        warmup=0.0,
-        clip=0.0,
+        averaging=8.0,
         standardise=False,
         precision="fp32",
     )
-    system = _Training(net, head_start(labels, targets), targets)
-    fit(system, _Drawn(labels, spoken, sounds, config.sounds), None, training, seed=seed)
+    torch.manual_seed(seed)
+    order = np.random.default_rng([seed, 5]).choice(len(rows), config.steps * config.batch, p=drawn)
+    fit(_Training(net, rows.shape[1], targets), _Drawn(rows, kinds, order), None, training, seed=seed)
     net.cpu().eval()
 
 
+def _moments(rows: NDArray[np.float32], drawn: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+    mean = drawn @ rows
+    deviation = np.sqrt(np.maximum(drawn @ np.square(rows) - np.square(mean), 0.0)) + 1e-3
+    return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
+
+
 class _Training(System):
-    """One classifier with the loss of what is known of each clip."""
+    """One classifier with the loss of kinds and classes."""
 
-    prior: Tensor
-    """(K,): added to the logits while they are learned."""
-
-    def __init__(self, net: FunctionalsClassifier, prior: Tensor, targets: TargetsConfig) -> None:
-        super().__init__(SystemConfig(), Dimensions(classes=len(KINDS), speech=len(net.mean)))
+    def __init__(self, net: KindClassifier, width: int, targets: TargetsConfig) -> None:
+        super().__init__(SystemConfig(), Dimensions(classes=len(KINDS), speech=width))
         self.net, self.targets = net, targets
-        self.register_buffer("prior", prior)
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:  # noqa: ARG002
         return Output(self.net(batch.speech[:, 0]))
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        return {"fused": loss(output.logits + self.prior, batch.labels, self.targets).mean()}
+        return {"fused": loss(output.logits, batch.labels, self.targets).mean()}
 
 
 class _Drawn(Dataset):
-    """The clips, one variant of each, and ``count`` of the sounds: another draw in every epoch."""
+    """Regions in an order drawn beforehand."""
 
-    def __init__(
-        self,
-        labels: NDArray[np.int64],
-        spoken: NDArray[np.float32],
-        sounds: NDArray[np.float32],
-        count: int,
-    ) -> None:
-        every = [*labels.tolist(), *[KINDS.index("none")] * count]
-        examples = [Example(str(n), label=label) for n, label in enumerate(every)]
-        super().__init__(examples, Dimensions(classes=len(KINDS), speech=spoken.shape[2]))
-        self.spoken, self.sounds = spoken, sounds
+    def __init__(self, rows: NDArray[np.float32], kinds: NDArray[np.int64], order: NDArray[np.int64]) -> None:
+        examples = [Example(str(n), label=int(kinds[i])) for n, i in enumerate(order)]
+        super().__init__(examples, Dimensions(classes=len(KINDS), speech=rows.shape[1]))
+        self.rows, self.kinds, self.order = rows, kinds, order
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
-        return collate(
-            [replace(self.examples[i], speech=self._draw(i)[None]) for i in indices], self.dimensions
+        rows = self.order[indices]
+        count = len(rows)
+        none, speech = torch.zeros(count, dtype=torch.long), torch.from_numpy(self.rows[rows])[:, None]
+        return Batch(
+            ids=tuple(map(str, indices)),
+            speech=speech,
+            speech_lengths=torch.ones_like(none),
+            text=torch.zeros(count, 1, 0),
+            text_lengths=none,
+            segments={},
+            token_word=none[:, None] - 1,
+            labels=torch.from_numpy(self.kinds[rows]),
+            present=torch.tensor([[True, False]]).expand(count, 2),
         )
 
-    def _draw(self, index: int) -> NDArray[np.float32]:
-        """(n,): from torch's stream, which the loop seeds for each epoch."""
-        choices = self.spoken[index] if index < len(self.spoken) else self.sounds
-        row: NDArray[np.float32] = choices[int(torch.randint(len(choices), ()))]
-        return row
 
-
-def fit_distance(net: SpeechDistance, spoken: NDArray[np.float32], seed: int) -> None:
-    """Learn the distance from all speech, from ``spoken (clips, variants, n)``, all views of it."""
-    flat = spoken.reshape(-1, spoken.shape[2])
-    some = np.random.default_rng([seed, 23]).permutation(len(flat))[:MOST]
-    net.learn(torch.from_numpy(flat[np.sort(some)]))
+def fit_distance(net: SpeechDistance, rows: NDArray[np.float32], seed: int) -> None:
+    """Learn the distance from all speech, from pooled frames ``(regions, n)``."""
+    some = np.random.default_rng([seed, 23]).permutation(len(rows))[:MOST]
+    net.learn(torch.from_numpy(rows[np.sort(some)]))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from studies.starter.augment import AugmentConfig
 from studies.starter.judges import JudgesConfig
+from studies.starter.pooled import Hearing
 from studies.starter.targets import TargetsConfig
 from studies.starter.text import TextTraining
 from undertone.config import Config, apply_overrides, load_toml
-from undertone.features.config import AcousticConfig
 
 __all__ = ["Abstaining", "StarterRecipe", "read"]
 
@@ -32,30 +31,11 @@ class StarterRecipe(Config):
     """The whole of it."""
 
     seed: int = 0
-    variants: PositiveInt = 20
-    """Of each clip: the recording as it is, and so many less one varied ones."""
-    sounds: PositiveInt = 1000
-    """Generated sounds that nobody speaks."""
-    acoustic: AcousticConfig = AcousticConfig(stack=2, mels=64)
-    """The frames of the speech side."""
-    augment: AugmentConfig = AugmentConfig()
-    """How variants of the recordings are made."""
-    noisy: int = Field(10, ge=0)
-    """Further variants of each clip, all of them in noise."""
-    noise: AugmentConfig = AugmentConfig(
-        noise_share=1.0,
-        snr=(5.0, 18.0),
-        colours=("white", "white", "white", "pink", "brown", "blue"),
-        room_share=0.25,
-        band_share=0.1,
-        cut_share=0.15,
-    )
-    """How those are made."""
+    hearing: Hearing = Hearing()
+    """What is made of a recording."""
     targets: TargetsConfig = TargetsConfig()
     judges: JudgesConfig = JudgesConfig()
     text: TextTraining = TextTraining()
-    lean: float = Field(0.5, ge=0.0, le=1.0)
-    """How far probabilities follow how common the classes are in the validation clips: 0 not, 1 wholly."""
     abstain: Abstaining = Abstaining()
 
 

@@ -1,7 +1,9 @@
-"""GoEmotions (Demszky et al. 2020): real sentences, the 28 emotions readers saw in them, mapped to four."""
+"""Sentences in four classes: of Reddit (GoEmotions, Demszky et al. 2020), whose readers saw 28 emotions in
+them, and turns of dialogues (DailyDialog, Li et al. 2017; EmoryNLP, Zahiri and Choi 2018)."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 from collections import Counter
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from undertone.errors import CorpusError
 
-__all__ = ["MAPPING", "Sentence", "counts", "digest", "four", "names", "plain", "read"]
+__all__ = ["MAPPING", "Sentence", "counts", "digest", "four", "names", "plain", "read", "turns"]
 
 MAPPING: dict[str, tuple[str, ...]] = {
     "angry": ("anger", "annoyance"),
@@ -21,6 +23,11 @@ MAPPING: dict[str, tuple[str, ...]] = {
 }
 """The emotions of each class; a sentence with another, or with those of two classes, has no class."""
 OF = {emotion: label for label, emotions in MAPPING.items() for emotion in emotions}
+SPOKEN = {
+    "dailydialog": {"anger": "angry", "happiness": "happy", "sadness": "sad", "neutral": "neutral"},
+    "emorynlp": {"mad": "angry", "joyful": "happy", "sad": "sad", "neutral": "neutral"},
+}
+"""Of the dialogues' corpora the emotions that are a class; all others are none."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,17 @@ def read(root: Path, split: str) -> list[Sentence]:
         emotions = tuple(int(index) for index in parts[1].split(","))
         rows.append(Sentence(parts[2], parts[0], emotions, _label([known[i] for i in emotions])))
     return rows
+
+
+def turns(root: Path, corpus: str, *splits: str) -> list[Sentence]:
+    """The turns of some splits of a corpus of dialogues, labelled or not, in the order of the dialogues."""
+    path = root / "dialogues" / "utterances.csv"
+    found = []
+    for row in csv.DictReader(_lines(path)):
+        if row["corpus"] == corpus and row["split"] in splits:
+            name = f"{row['dialogue']}-{row['turn']}"
+            found.append(Sentence(name, row["text"], (), SPOKEN[corpus].get(row["emotion"])))
+    return found
 
 
 def _lines(path: Path) -> list[str]:
@@ -89,8 +107,9 @@ def plain(text: str) -> str:
 
 
 def digest(root: Path) -> dict[str, str]:
-    """A hash of each split's file."""
+    """A hash of each file."""
+    files = {split: root / "goemotions" / f"{split}.tsv" for split in ("train", "dev")}
+    files["dialogues"] = root / "dialogues" / "utterances.csv"
     return {
-        split: hashlib.sha256((root / "goemotions" / f"{split}.tsv").read_bytes()).hexdigest()
-        for split in ("train", "dev")
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()
     }

@@ -1,4 +1,8 @@
-"""Training the text side on GoEmotions' training sentences, as written and as a recogniser writes."""
+"""Training the words: MiniLM's upper blocks and a head, on sentences as written and as a recogniser writes.
+
+Two models come of it: ``written``, of Reddit's sentences alone, and ``spoken``, which goes on from there with
+turns of dialogues among them.
+"""
 
 from __future__ import annotations
 
@@ -11,60 +15,54 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
-from torch import Tensor
-from torch.nn import functional as F
 
 from studies.starter.sentences import Sentence, plain
 from studies.starter.targets import CLASSES
+from undertone import pretrained
 from undertone.config import Config
 from undertone.evaluation.metrics import macro_f1
 from undertone.features.subword import Subword
+from undertone.features.text import token_limit
 from undertone.models.batch import Batch, collate
-from undertone.models.compact.system import TextNet
-from undertone.models.example import IGNORE, Dimensions, Example
-from undertone.models.system import Output, System, SystemConfig
+from undertone.models.example import Dimensions, Example
+from undertone.models.table import build
+from undertone.models.towers import TextTower, TuneConfig
+from undertone.models.tuned import Tuned
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset
 from undertone.training.loop import Fitted, fit
-from undertone.training.objective import classification_loss
 
-__all__ = ["EMOTIONS", "TextTraining", "fit_text", "spellings", "split"]
-
-EMOTIONS = 28
-"""Labels of GoEmotions, which help the text side learn."""
-UNKNOWN = 1
-RARE = 0.25
-"""The power of a class' rarity that is its weight. With the root (0.5), rare classes were predicted too often
-for a good macro-F1 on the validation sentences."""
-LONGEST = 60
-"""Pieces of a sentence that are used; Reddit's sentences have 40 at most, but for a few."""
+__all__ = ["TextTraining", "fit_text", "network", "spellings", "split", "tokenizer"]
 
 
 class TextTraining(Config):
-    """How the text side is trained."""
+    """How the words are trained."""
 
-    pieces: PositiveInt = 8000
-    """Subword pieces of the vocabulary."""
-    width: PositiveInt = 128
-    """Of the embeddings and of the recurrent part."""
-    networks: PositiveInt = 3
-    """Trained one after another from other seeds; their log posteriors are averaged."""
-    dropout: float = Field(0.3, ge=0.0, lt=0.9)
-    epochs: PositiveInt = 3
-    batch: PositiveInt = 128
-    rate: float = Field(3e-3, gt=0.0)
-    decay: float = Field(0.05, ge=0.0)
-    plainly: float = Field(0.5, ge=0.0, le=1.0)
+    encoder: str = "minilm-l6"
+    """The network whose upper blocks learn."""
+    top: PositiveInt = 3
+    """How many of them."""
+    width: PositiveInt = 256
+    """Of the head."""
+    dropout: float = Field(0.2, ge=0.0, lt=0.9)
+    """In the head."""
+    epochs: PositiveInt = 2
+    """Over the written sentences."""
+    further: PositiveInt = 1
+    """Over written and spoken ones, from there."""
+    batch: PositiveInt = 32
+    rate: float = Field(5e-4, gt=0.0)
+    """Of the head."""
+    encoder_rate: float = Field(2e-4, gt=0.0)
+    """Of the uppermost block."""
+    plainly: float = Field(0.4, ge=0.0, le=1.0)
     """Share of sentences that are plain: lower case, no punctuation, no emoji."""
-    lost: float = Field(0.06, ge=0.0, lt=1.0)
-    """Share of pieces that are replaced by the unknown piece."""
     smoothing: float = Field(0.05, ge=0.0, lt=1.0)
-    emotions: float = Field(7.0, ge=0.0)
-    """Weight of the 28 emotions beside the four classes."""
-    averaging: float = Field(8.0, ge=0.0)
-    """As ``TrainingConfig.averaging``."""
-    validation: PositiveInt = 3000
-    """Training sentences that are kept for validation: they choose the epoch and the temperature."""
+    level: float = Field(0.3, ge=0.0, le=1.0)
+    """How far classes are balanced afterwards: at 1 none is likelier for being common among the sentences."""
+    validation: PositiveInt = 2200
+    """Written sentences that are kept for validation: they choose the epoch and the temperature."""
+    seed: int = 0
 
 
 def split(sentences: Sequence[Sentence], count: int, seed: int) -> tuple[list[Sentence], list[Sentence]]:
@@ -76,134 +74,81 @@ def split(sentences: Sequence[Sentence], count: int, seed: int) -> tuple[list[Se
 def spellings(sentences: Sequence[Sentence]) -> list[str]:
     """Every sentence as it is written, then every one plain."""
     texts = [sentence.text for sentence in sentences]
-    return [*texts, *map(plain, texts)]
+    return [*texts, *(plain(text) or text for text in texts)]
+
+
+def tokenizer(config: TextTraining) -> Subword:
+    """The network's own."""
+    source = pretrained.load_text(config.encoder)
+    return Subword.of(source.processor, token_limit(source.processor, source.settings))
+
+
+def network(config: TextTraining) -> Tuned:
+    """A ``text`` system over the encoder, before it is trained."""
+    source = pretrained.load_text(config.encoder)
+    sizes = Dimensions(classes=len(CLASSES), text=int(source.settings.hidden_size))
+    settings = {"width": config.width, "pooling": "mean", "dropout": config.dropout}
+    tower = TextTower(source.model, TuneConfig(tune="top-k", top=config.top))
+    return Tuned(build("text", settings, sizes), text=tower)
 
 
 def fit_text(
-    net: TextNet,
+    system: Tuned,
     sentences: Sequence[Sentence],
     validation: Sequence[Sentence],
     pieces: Subword,
-    sizes: Dimensions,
     config: TextTraining,
-    seed: int,
+    epochs: int,
     state: Path,
 ) -> Fitted:
-    """Train ``net`` in place; it ends with the averaged weights of its best epoch by macro-F1.
+    """Train ``system`` in place; it ends with its best epoch by macro-F1 on both spellings of ``validation``.
 
-    The validation sentences must all have a class; they are scored in both spellings.
+    All sentences have a class.
     """
     training = TrainingConfig(
-        epochs=config.epochs,
-        patience=config.epochs,
+        epochs=epochs,
+        patience=epochs,
         batch=config.batch,
         rate=config.rate,
-        weight_decay=config.decay,
-        averaging=config.averaging,
+        encoder_rate=config.encoder_rate,
+        layer_decay=0.85,
+        smoothing=config.smoothing,
         standardise=False,
         precision="fp32",
     )
-    kinds = {sentence.emotions: sentence.label for sentence in sentences}
-    train = _Sentences(sentences, list(kinds), pieces, sizes, config)
-    classes = [IGNORE if label is None else CLASSES.index(label) for label in kinds.values()]
-    counts = np.bincount(np.array(classes)[train.targets] + 1, minlength=len(CLASSES) + 1)[1:]
-    system = _Training(net, sizes, _many_hot(list(kinds)), torch.tensor(classes), _weights(counts), config)
-    labels = [CLASSES.index(str(sentence.label)) for sentence in validation] * 2
+    train = _Sentences(sentences, pieces, system.layout, config.plainly)
+    held = [*validation, *validation]
     examples = [
-        Example(str(n), text=_ids(pieces, text), label=label)
-        for n, (text, label) in enumerate(zip(spellings(validation), labels, strict=True))
+        _example(pieces, str(n), text, one)
+        for n, (text, one) in enumerate(zip(spellings(validation), held, strict=True))
     ]
-    fitted = fit(system, train, Dataset(examples, sizes), training, score=_macro_f1, seed=seed, state=state)
-    net.cpu().eval()
+    ready = Dataset(examples, system.layout)
+    fitted = fit(system, train, ready, training, score=_macro_f1, seed=config.seed, state=state)
+    system.cpu().eval()
     return fitted
 
 
-class _Training(System):
-    """The text network with its loss. A label is one of the sets of emotions that training sentences have."""
-
-    many_hot: Tensor
-    """(sets, 28)"""
-    classes: Tensor
-    """(sets,): the class of each, IGNORE where it has none."""
-    class_weights: Tensor
-
-    def __init__(
-        self,
-        net: TextNet,
-        sizes: Dimensions,
-        many_hot: Tensor,
-        classes: Tensor,
-        class_weights: Tensor,
-        config: TextTraining,
-    ) -> None:
-        super().__init__(SystemConfig(), sizes)
-        self.net, self.smoothing = net, config.smoothing
-        self.weights = {"classes": 1.0, "emotions": config.emotions}
-        self.register_buffer("many_hot", many_hot)
-        self.register_buffer("classes", classes)
-        self.register_buffer("class_weights", class_weights)
-
-    def forward(self, batch: Batch, attention: bool = False) -> Output:  # noqa: ARG002
-        logits = self.net(batch)
-        return Output(logits[:, : len(CLASSES)], extra={"emotions": logits[:, len(CLASSES) :]})
-
-    def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        classes, emotions = self.classes[batch.labels], self.many_hot[batch.labels]
-        return {
-            "classes": classification_loss(
-                output.logits, classes, self.class_weights, smoothing=self.smoothing
-            ),
-            "emotions": F.binary_cross_entropy_with_logits(output.extra["emotions"], emotions),
-        }
-
-
 class _Sentences(Dataset):
-    """Sentences for training: one of the two spellings, some pieces unknown, drawn anew in every epoch."""
+    """Sentences for training: one of the two spellings, drawn anew in every epoch."""
 
     def __init__(
-        self,
-        sentences: Sequence[Sentence],
-        kinds: Sequence[tuple[int, ...]],
-        pieces: Subword,
-        sizes: Dimensions,
-        config: TextTraining,
+        self, sentences: Sequence[Sentence], pieces: Subword, sizes: Dimensions, plainly: float
     ) -> None:
-        label = {emotions: index for index, emotions in enumerate(kinds)}
-        examples = [Example(s.id, text=_ids(pieces, s.text), label=label[s.emotions]) for s in sentences]
-        super().__init__(examples, sizes)
-        self.plain = [_ids(pieces, plain(s.text)) for s in sentences]
-        self.config = config
+        super().__init__([_example(pieces, f"{n}-{s.id}", s.text, s) for n, s in enumerate(sentences)], sizes)
+        self.plain = [pieces.encode(plain(s.text) or s.text)[0] for s in sentences]
+        self.plainly = plainly
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
-        rng = np.random.default_rng(int(torch.randint(1 << 31, ())))  # the loop seeds torch for each epoch
-        rows = []
-        for i in indices:
-            written = self.examples[i]
-            ids = self.plain[i] if rng.random() < self.config.plainly else written.text
-            assert ids is not None
-            rows.append(
-                replace(written, text=np.where(rng.random(len(ids)) < self.config.lost, UNKNOWN, ids))
-            )
+        share = torch.rand(len(indices))  # the loop seeds torch for each epoch
+        rows = [
+            replace(self.examples[i], text=self.plain[i]) if one < self.plainly else self.examples[i]
+            for i, one in zip(indices, share.tolist(), strict=True)
+        ]
         return collate(rows, self.dimensions)
 
 
-def _ids(pieces: Subword, text: str) -> NDArray[np.int64]:
-    """(L,): at least one piece."""
-    ids = pieces.encode(text)[0][:LONGEST]
-    return ids if len(ids) else np.array([UNKNOWN])
-
-
-def _many_hot(kinds: Sequence[tuple[int, ...]]) -> Tensor:
-    rows = torch.zeros(len(kinds), EMOTIONS)
-    for row, emotions in zip(rows, kinds, strict=True):
-        row[list(emotions)] = 1.0
-    return rows
-
-
-def _weights(counts: NDArray[np.int64]) -> Tensor:
-    """(C,): rare classes count more; 1 on average over what is counted."""
-    weight = np.maximum(counts, 1) ** -RARE
-    return torch.tensor(weight * counts.sum() / (weight * counts).sum(), dtype=torch.float32)
+def _example(pieces: Subword, name: str, text: str, sentence: Sentence) -> Example:
+    return Example(name, text=pieces.encode(text)[0], label=CLASSES.index(str(sentence.label)))
 
 
 def _macro_f1(labels: NDArray[np.int64], posteriors: NDArray[Any]) -> float:

@@ -1,9 +1,12 @@
-"""The whole training, in parts that each resume: frames, text, a model a fold and one of all, calibration.
+"""The whole training, in parts that each resume: pooled frames, words, a model a part, calibration.
 
-runs/starter/frames/          every clip in its variants, shared by all parts
-runs/starter/text/            the text networks, trained without the development sentences
+runs/starter/heard/           every clip in its variants, pooled; shared by all parts
+runs/starter/text/            the words: ``written`` and ``spoken``
 runs/starter/fold-k/          fold.json (the clips it is tested on), heard.npz (their scores), model/
-runs/starter/final/           as a fold that is trained on all speakers: what is shipped
+runs/starter/without-CORPUS/  the same, learned from the two other corpora
+runs/starter/only-CORPUS/     learned from one, to calibrate the two that are without another
+runs/starter/open-k/, open/   EmoDB alone: its own folds, and what ``starter-open`` ships
+runs/starter/final/           learned from all speakers: what ``starter`` ships
 """
 
 from __future__ import annotations
@@ -16,30 +19,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from studies.starter import clips as recordings
-from studies.starter import frames, sentences
-from studies.starter.clips import Spoken
-from studies.starter.judges import VERSION, fit_distance, fit_judge, functionals, selected
+from studies.starter import pooled, sentences
+from studies.starter.clips import ACTED, Spoken
+from studies.starter.judges import fit_distance, fit_judge, shares
 from studies.starter.recipe import StarterRecipe
-from studies.starter.targets import CLASSES, label_of
+from studies.starter.targets import CLASSES, KINDS, kind_of
 from undertone.config import dump_toml, fingerprint
 from undertone.files import one_thread, spawned_pool, whole, write_json, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from undertone.models.compact.classifiers import FunctionalsClassifier
-    from undertone.models.compact.functionals import View
-
-__all__ = ["PARTS", "Place", "train", "train_part", "train_text", "weights_of"]
+__all__ = ["OPEN", "PARTS", "Place", "chosen", "train", "train_part", "train_words", "weights_of"]
 
 log = logging.getLogger(__name__)
 
-PARTS = (*(f"fold-{k}" for k in range(recordings.FOLDS)), "final")
+VERSION = 5
+"""Raised with every change that changes the numbers of a part."""
+FOLDS = tuple(f"fold-{k}" for k in range(recordings.FOLDS))
+WITHOUT, ONLY = tuple(f"without-{c}" for c in ACTED), tuple(f"only-{c}" for c in ACTED)
+OPEN = ("open", *(f"open-{k}" for k in range(recordings.FOLDS)))
+PARTS = (*FOLDS, *ONLY, *WITHOUT, *OPEN, "final")
 """Everything that has a speech side of its own."""
-ONLY = ("only-ravdess", "only-emodb")
-"""Further parts on request: one corpus learned whole, to be tried on the other."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,8 @@ class Place:
     recipe: StarterRecipe
 
     @property
-    def frames(self) -> Path:
-        return self.run / "frames"
-
-    @property
-    def text(self) -> Path:
-        return self.run / "text"
+    def heard(self) -> Path:
+        return self.run / "heard"
 
     def part(self, name: str) -> Path:
         return self.run / name
@@ -64,84 +64,144 @@ class Place:
     def mark(self, *more: Any) -> str:
         """A hash of what determines the classifiers; a part with another mark is trained again."""
         recipe = self.recipe
-        made_of = [VERSION, recipe.seed, recipe.variants, recipe.noisy, recipe.sounds]
-        settings = [recipe.acoustic, recipe.augment, recipe.noise, recipe.targets, recipe.judges]
-        return fingerprint([*made_of, *(one.plain() for one in settings), *more])
+        settings = [one.plain() for one in (recipe.hearing, recipe.targets, recipe.judges)]
+        return fingerprint([VERSION, recipe.seed, *settings, *more])
 
-    def text_file(self, name: str, suffix: str) -> Path:
-        """A file of the text networks of this seed and these settings."""
-        mark = fingerprint([self.recipe.seed, self.recipe.text.plain()])
-        return self.text / f"{name}-{mark}{suffix}"
+    def words(self, name: str, suffix: str) -> Path:
+        """A file of the words of these settings."""
+        settings = {key: value for key, value in self.recipe.text.plain().items() if key != "level"}
+        return self.run / "text" / f"{name}-{fingerprint([settings])}{suffix}"
 
 
 def train(place: Place, parts: Sequence[str] = PARTS, jobs: int = 1) -> None:
-    """Everything that is not there yet; ``jobs`` parts at a time, one thread each."""
+    """Everything that is not there yet; ``jobs`` processes at a time, one thread each."""
     from studies.starter.calibrate import calibrate
 
     started = time.perf_counter()
     write_whole(place.run / "recipe.toml", dump_toml(place.recipe.plain()))
-    clips = recordings.read(place.data)
-    for variants in (*_variants(place, clips), _noisy(place, clips)):
-        functionals(variants)  # computed once, before parts that need them run side by side
+    known = recordings.read(place.data)
     if jobs == 1:
-        train_text(place)
+        train_words(place)
+        pooled.clips(known, place.recipe.hearing, place.heard)
+        pooled.sounds(place.recipe.hearing, place.heard)
         for part in parts:
             train_part(place, part)
     else:
+        with spawned_pool(1) as pool:
+            words = pool.submit(train_words, place)
+            pooled.clips(known, place.recipe.hearing, place.heard, jobs - 1)
+            pooled.sounds(place.recipe.hearing, place.heard)
+            words.result()
         with spawned_pool(jobs) as pool:
-            waiting = [
-                pool.submit(train_text, place),
-                *(pool.submit(train_part, place, part) for part in parts),
-            ]
-            for one in waiting:
+            for one in [pool.submit(train_part, place, part) for part in parts]:
                 one.result()
-    calibrate(place, clips, parts, time.perf_counter() - started)
+    calibrate(place, known, parts, time.perf_counter() - started)
 
 
-def _variants(place: Place, clips: Sequence[Spoken]) -> tuple[frames.Variants, frames.Variants]:
-    """Frames of all clips and of the sounds."""
-    recipe = place.recipe
-    spoken = frames.clip_variants(
-        clips, recipe.acoustic, recipe.augment, recipe.variants, recipe.seed, place.frames
-    )
-    sounds = frames.sound_variants(recipe.sounds, recipe.acoustic, recipe.seed, place.frames)
-    return spoken, sounds
-
-
-def _noisy(place: Place, clips: Sequence[Spoken]) -> frames.Variants:
-    """The clips as they are and in noise."""
-    recipe = place.recipe
-    return frames.clip_variants(
-        clips, recipe.acoustic, recipe.noise, recipe.noisy + 1, recipe.seed + 1, place.frames
-    )
-
-
-def chosen(part: str, clips: Sequence[Spoken]) -> tuple[list[int], list[int]]:
+def chosen(part: str, known: Sequence[Spoken]) -> tuple[list[int], list[int]]:
     """Indices of the clips that a part is trained on, and of those it is tested on."""
-    if part in ONLY:
-        corpus = part.removeprefix("only-")
-        return [i for i, clip in enumerate(clips) if clip.corpus in (corpus, "timit")], []
-    aside = frozenset() if part == "final" else recordings.folds(clips)[int(part.removeprefix("fold-"))]
-    train = [i for i, clip in enumerate(clips) if clip.speaker not in aside]
-    return train, [i for i, clip in enumerate(clips) if clip.speaker in aside]
+    kind, _, which = part.partition("-")
+    corpora = {"only": (which,), "open": ("emodb",), "without": tuple(c for c in ACTED if c != which)}
+    inside = corpora.get(kind, ACTED)
+    read = ("timit",) if kind != "open" else ()
+    aside = recordings.folds(known)[int(which)] if kind in ("fold", "open") and which else frozenset()
+    learned, tested = [], []
+    for index, clip in enumerate(known):
+        if clip.speaker in aside:
+            if kind == "fold" or clip.corpus in inside:
+                tested.append(index)
+        elif clip.corpus in (*inside, *read):
+            learned.append(index)
+        elif clip.corpus in ACTED and not which.isdigit() and part != "final":
+            tested.append(index)
+    return learned, tested
 
 
 def train_part(place: Place, part: str) -> None:
-    """The classifiers of a fold or of all speakers; a fold's scores of its test clips are kept."""
-    from studies.starter.build import scores_of
+    """The classifiers of one part; its scores of its test clips are kept."""
+    import torch
+    from safetensors.torch import load_file
+
+    from studies.starter.build import distance_from_speech, judge
 
     one_thread()
-    clips = recordings.read(place.data)
-    learned, tested = chosen(part, clips)
-    spoken, sounds = _variants(place, clips)
-    train_judges(place, part, clips, learned, (spoken, _noisy(place, clips), sounds))
+    folder, recipe, started = place.part(part), place.recipe, time.perf_counter()
+    known = recordings.read(place.data)
+    learned, tested = chosen(part, known)
+    mark = place.mark(part, [known[i].id for i in learned])
+    done = folder / f"speech-{mark}.safetensors"
+    if done.is_file():
+        return
+    heard = pooled.clips(known, recipe.hearing, place.heard)
+    sounds = pooled.sounds(recipe.hearing, place.heard).astype(np.float32)
+    rows, kinds, drawn = _drawn(known, heard, learned, sounds, recipe)
+    weights: dict[str, Tensor] = {}
+    views = [view for view in recipe.judges.views for _ in range(recipe.judges.networks)]
+    for number, view in enumerate(views):
+        seed = 100 * recipe.seed + number
+        torch.manual_seed(seed)
+        net = judge(recipe, view)
+        kept = folder / f"judge-{number}-{mark}.safetensors"
+        if kept.is_file():
+            net.load_state_dict(load_file(kept))
+        else:
+            fit_judge(net, rows, kinds, drawn, recipe.judges, recipe.targets, seed)
+            _write(kept, net.state_dict())
+        weights |= {f"judges.{number}.{name}": value for name, value in net.state_dict().items()}
+    distance = distance_from_speech(recipe)
+    fit_distance(distance, rows[: len(rows) - len(sounds)], recipe.seed)
+    weights |= {f"known.{name}": value for name, value in distance.state_dict().items()}
     if tested:
-        ids = {c: [clips[i].id for i in tested if clips[i].corpus == c] for c in recordings.CORPORA}
-        write_json(place.part(part) / "fold.json", {**ids, "goemotions": "dev"}, indent=1)
-        recorded = [spoken.get(i, 0) for i in tested]
-        kinds, distance = scores_of(place.recipe, weights_of(place.part(part)), recorded)
-        with whole(place.part(part) / "heard.npz") as file:
-            np.savez(file, clips=np.array(tested), kinds=kinds, distance=distance)
+        _score(place, part, known, tested, heard, weights)
+    write_json(folder / "seconds.json", {"seconds": round(time.perf_counter() - started, 1)})
+    _write(done, weights)
+    for kept in folder.glob("judge-*"):
+        kept.unlink()
+
+
+def _drawn(
+    known: Sequence[Spoken],
+    heard: pooled.Pooled,
+    learned: Sequence[int],
+    sounds: NDArray[np.float32],
+    recipe: StarterRecipe,
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+    """Rows to learn from, with their kinds and how often each is drawn; sounds are the last."""
+    inside = heard.of(learned)
+    owner = heard.clip[inside]
+    kinds = np.array([kind_of(clip) for clip in known])[owner]
+    corpora = np.array([clip.corpus for clip in known])[owner]
+    spoken = shares(corpora, kinds, heard.variant[inside], recipe.judges)
+    rows = np.concatenate([heard.rows[inside].astype(np.float32), sounds])
+    share = recipe.judges.sounds
+    drawn = np.concatenate([spoken * (1 - share), np.full(len(sounds), share / max(1, len(sounds)))])
+    none = np.full(len(sounds), KINDS.index("none"))
+    return rows, np.concatenate([kinds, none]), drawn / drawn.sum()
+
+
+def _score(
+    place: Place,
+    part: str,
+    known: Sequence[Spoken],
+    tested: Sequence[int],
+    heard: pooled.Pooled,
+    weights: Mapping[str, Tensor],
+) -> None:
+    """Keep who is tested, and the scores of their regions as they were recorded."""
+    import torch
+
+    from studies.starter.build import head
+
+    ids = {c: [known[i].id for i in tested if known[i].corpus == c] for c in recordings.CORPORA}
+    write_json(place.part(part) / "fold.json", {**ids, "goemotions": "dev"}, indent=1)
+    inside = heard.of(tested, variant=0)
+    model = head(place.recipe).eval()
+    model.load_state_dict(weights, strict=False)
+    with torch.inference_mode():
+        kinds, distance = model.score_speech(torch.from_numpy(heard.rows[inside].astype(np.float32)))
+    assert distance is not None
+    with whole(place.part(part) / "heard.npz") as file:
+        np.savez(file, clips=heard.clip[inside], kinds=kinds.numpy(), distance=distance.numpy())
 
 
 def weights_of(folder: Path) -> dict[str, Tensor]:
@@ -152,57 +212,6 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
     return load_file(made[-1]) if made else {}
 
 
-def train_judges(
-    place: Place,
-    part: str,
-    clips: Sequence[Spoken],
-    learned: Sequence[int],
-    variants: tuple[frames.Variants, frames.Variants, frames.Variants],
-) -> None:
-    """The classifiers one after another, and the distance from all speech: of variants, of those in noise, of
-    sounds. Each classifier is kept when it is done, so that a killed training goes on with the next."""
-    import torch
-    from safetensors.torch import load_file
-
-    from studies.starter.build import distance_from_speech, judge
-    from undertone.models.compact.functionals import VIEWS
-
-    folder, recipe, started = place.part(part), place.recipe, time.perf_counter()
-    mark = place.mark(part, [clips[i].id for i in learned])
-    done = folder / f"speech-{mark}.safetensors"
-    if done.is_file():
-        return
-    spoken, noisy, sounds = (functionals(one) for one in variants)
-    noisy = {view: values[:, 1:] for view, values in noisy.items()}
-    rows, every = np.array(learned), np.arange(len(variants[2].edges))
-    labels = np.array([label_of(clips[i]) for i in learned])
-
-    def trained(number: int, views: tuple[View, ...]) -> FunctionalsClassifier:
-        kept, seed = folder / f"judge-{number}-{mark}.safetensors", 100 * recipe.seed + number
-        torch.manual_seed(seed)
-        net = judge(recipe, views)
-        if kept.is_file():
-            net.load_state_dict(load_file(kept))
-            return net
-        values = selected([spoken, noisy], views, rows), selected([sounds], views, every)[:, 0]
-        fit_judge(net, labels, *values, recipe.judges, recipe.targets, seed)
-        _write(kept, net.state_dict())
-        log.info("%s: classifier %d", part, number + 1)
-        return net
-
-    weights: dict[str, Tensor] = {}
-    for number, views in enumerate(v for v in recipe.judges.views for _ in range(recipe.judges.networks)):
-        state = trained(number, views).state_dict()
-        weights |= {f"judges.{number}.{name}": value for name, value in state.items()}
-    distance = distance_from_speech(recipe)
-    fit_distance(distance, selected([spoken, noisy], tuple(VIEWS), rows), recipe.seed)
-    weights |= {f"known.{name}": value for name, value in distance.state_dict().items()}
-    write_json(folder / "seconds.json", {"seconds": round(time.perf_counter() - started, 1)})
-    _write(done, weights)
-    for kept in folder.glob("judge-*"):
-        kept.unlink()
-
-
 def _write(path: Path, weights: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
@@ -210,43 +219,37 @@ def _write(path: Path, weights: Mapping[str, Tensor]) -> None:
         save_file({name: value.detach().clone().contiguous() for name, value in weights.items()}, part)
 
 
-def train_text(place: Place) -> None:
-    """The tokenizer and the text networks; their scores of the validation sentences are kept."""
-    import torch
+def train_words(place: Place) -> None:
+    """The words of written sentences, and from there those of spoken turns too; with their scores of what was
+    kept for validation, in both spellings."""
+    from safetensors.torch import load_file
 
     from studies.starter import text
-    from studies.starter.build import dimensions
-    from undertone.features.subword import Subword
-    from undertone.models.compact.system import TextNet
 
     one_thread()
-    recipe, config = place.recipe, place.recipe.text
-    done = place.text_file("text", ".safetensors")
-    if done.is_file():
-        return
-    rows = sentences.read(place.data, "train")
-    log.info("GoEmotions train: %s", sentences.counts(rows))
-    learned, aside = text.split(rows, min(config.validation, len(rows) // 5), recipe.seed)
-    validation = sentences.four(aside)
-    pieces = Subword.fit(text.spellings(learned), config.pieces)
-    sizes = dimensions(recipe, pieces.size)
-    weights: dict[str, torch.Tensor] = {}
-    scores, states = [], []
-    for number in range(config.networks):
-        seed = 100 * recipe.seed + number
-        states.append(place.text_file(f"network-{number}", ".state"))
-        torch.manual_seed(seed)
-        net = TextNet(sizes, sizes.classes + text.EMOTIONS, config.dropout)
-        fitted = text.fit_text(net, learned, validation, pieces, sizes, config, seed, states[-1])
+    config = place.recipe.text
+    rows = sentences.four(sentences.read(place.data, "train"))
+    learned, held = text.split(rows, min(config.validation, len(rows) // 5), config.seed)
+    turns = sentences.four(sentences.turns(place.data, "dailydialog", "train"))
+    spoken = sentences.four(sentences.turns(place.data, "dailydialog", "valid"))
+    pieces = text.tokenizer(config)
+    system = text.network(config)
+    for name, train_on, validation, epochs in (
+        ("written", learned, held, config.epochs),
+        ("spoken", [*learned, *turns], [*held, *spoken], config.further),
+    ):
+        done = place.words(name, ".safetensors")
+        if done.is_file():
+            system.load_state_dict(system.state_dict() | load_file(done))
+            continue
+        state = place.words(name, ".state")
+        fitted = text.fit_text(system, train_on, validation, pieces, config, epochs, state)
         assert fitted.validation is not None
-        log.info("text, network %d: macro-F1 %s", number + 1, [r["validation_ua"] for r in fitted.history])
-        weights |= {f"{number}.{name}": value for name, value in net.state_dict().items()}
-        scores.append(torch.from_numpy(fitted.validation.logits).log_softmax(-1))
-    written, plain = torch.stack(scores).mean(0).numpy().reshape(2, len(validation), -1)
-    pieces.save(place.text_file("tokenizer", ".json"))
-    classes = np.array([CLASSES.index(str(sentence.label)) for sentence in validation])
-    with whole(place.text_file("read", ".npz")) as file:
-        np.savez(file, written=written, plain=plain, classes=classes)
-    _write(done, weights)
-    for state in states:
-        state.unlink()
+        log.info("words, %s: macro-F1 %s", name, [r["validation_ua"] for r in fitted.history])
+        scores = fitted.validation.logits.reshape(2, len(validation), -1)
+        classes = np.array([CLASSES.index(str(sentence.label)) for sentence in validation])
+        with whole(place.words(name, ".npz")) as file:
+            np.savez(file, written=scores[0], plain=scores[1], classes=classes)
+        trained = {n for n, p in system.named_parameters() if p.requires_grad}
+        _write(done, {n: v for n, v in system.state_dict().items() if n in trained})
+        state.unlink(missing_ok=True)

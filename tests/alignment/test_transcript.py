@@ -71,6 +71,11 @@ def test_every_word_points_at_its_characters() -> None:
                       ("isn't", "isn’t"), ("it", "it")]  # fmt: skip
 
 
+@pytest.mark.parametrize("space", [" ", "\n", "\t", "\x1f", "\x85", "\u00a0"])
+def test_white_space_of_any_kind_may_stand_before_a_unit(space: str) -> None:
+    assert [word.text for word in normalise(f"5{space}%")] == ["five", "percent"]
+
+
 @given(st.text(max_size=60) | st.text("aB'’-.,$£%0123456789:/ apmst[]()<>é😂", max_size=40))
 def test_any_text_gives_words_in_order_inside_it(text: str) -> None:
     last = 0

@@ -145,26 +145,6 @@ def test_a_contribution_is_what_the_answer_loses_without_the_word(model: Predict
     assert [word.contribution for word in answer.words] == pytest.approx(slow, abs=1e-4)
 
 
-def test_asking_about_ten_words_hears_the_speech_once(
-    new_model: Make, tmp_path: Path, wave: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from undertone.models.compact.system import Compact
-
-    heard: list[int] = []
-    hear = Compact._score_frames
-    monkeypatch.setattr(
-        Compact,
-        "_score_frames",
-        lambda self, frames, lengths: heard.append(len(frames)) or hear(self, frames, lengths),
-    )
-    ready = load_model(new_model(tmp_path / "compact", "compact"))
-    (answer,) = ready.predict(
-        [Clip("a", wave, Transcript("one two three four five six seven eight nine ten"))], True
-    )
-    assert len(answer.words) == 10
-    assert heard == [1]
-
-
 def test_confidence_below_the_threshold_is_no_label() -> None:
     sure = Prediction("a", "sad", 0.6, {"sad": 0.6}, {})
     assert abstain(sure, 0.5).label == "sad"

@@ -24,7 +24,10 @@ ALL_MEMBERS = [
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, SMALL) for name in ("speech", "text", "concat", "score", "unison")},
-    **{f"concat {kind}": ("concat", SMALL | {"pooling": kind}) for kind in ("mean", "max", "attention")},
+    **{
+        f"concat {kind}": ("concat", SMALL | {"pooling": kind})
+        for kind in ("mean", "max", "attention", "average")
+    },
     **{f"score {rule}": ("score", SMALL | {"late": rule}) for rule in ("mean", "weighted", "pool")},
     **{f"probe {sides}": ("probe", {"sides": sides}) for sides in ("speech", "text", "both")},
     "speech convolved": ("speech", SMALL | {"convolutions": 2}),
@@ -66,7 +69,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "compact": ("compact", {"hidden": 8, "dropout": 0.0}),
     "compact kinds": (
         "compact",
-        {"hidden": 8, "networks": 2, "views": [["bands", "contour"]], "axes": 4, "texts": 2, "dropout": 0.0,
+        {"hidden": 8, "networks": 2, "views": ["means", "upper"], "axes": 4, "words": 8, "dropout": 0.0,
          "kinds": [0, 1, 2, 3, 3, -2, -1]},
     ),
     "unison bare": (

@@ -123,7 +123,7 @@ def test_the_starters_distribution_is_its_own_with_its_own_licence() -> None:
     project = tomllib.loads((box / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["license"] == "CC-BY-NC-SA-4.0"
     assert "CC-BY-NC-SA-4.0" in (box / "LICENSE").read_text(encoding="utf-8")
-    assert not project.get("dependencies"), "weights alone"
+    assert project["dependencies"] == ["undertone-encoders"], "weights alone, over those of the encoders"
     ours = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     assert ours["project"]["license"] == "Apache-2.0"
     assert "packages" in ours["tool"]["hatch"]["build"]["targets"]["sdist"]["exclude"]

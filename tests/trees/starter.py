@@ -1,4 +1,4 @@
-"""The starter's four corpora in small: same layouts and names, noise for speech, stock phrases for words."""
+"""The starter's corpora in small: same layouts and names, noise for speech, stock phrases for words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ NAMES = ("anger", "joy", "sadness", "neutral", "surprise")
 
 
 def write_data(root: Path) -> Path:
-    """As ``UNDERTONE_DATA`` names it: RAVDESS of 4 actors, EmoDB of 4 speakers, TIMIT of 2, GoEmotions."""
+    """As ``UNDERTONE_DATA`` names it: RAVDESS of 4 actors, EmoDB of 4 speakers, nEMO of 2,
+    TIMIT of 2, GoEmotions, dialogues."""
     for number, actor in enumerate(ACTORS):
         for emotion in EMOTIONS:
             noise(root / f"ravdess/Actor_{actor}/03-01-{emotion}-01-01-01-{actor}.flac", 1.3, seed=number)
@@ -33,8 +34,30 @@ def write_data(root: Path) -> Path:
         noise(root / f"timit_sample/{reader}/sa1.flac", 1.1, seed=number)
         rows.append(f"{reader}/sa1.flac,{reader[4:]},{reader[4]},1,She had your dark suit.,1.1,16000")
     (root / "timit_sample" / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    rows = ["path,label,speaker,sex,transcript"]
+    for number, speaker in enumerate(("IC0", "MK1")):
+        for label in ("anger", "fear", "happiness", "neutral", "sadness", "surprised"):
+            noise(root / f"nemo/{speaker}/{speaker}_{label}_1.flac", 1.2, seed=10 + number)
+            rows.append(f"{speaker}/{speaker}_{label}_1.flac,{label},{speaker},female,tak")
+    (root / "nemo" / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    _dialogues(root / "dialogues")
     _sentences(root / "goemotions")
     return root
+
+
+def _dialogues(root: Path) -> None:
+    root.mkdir()
+    rows = ["corpus,split,dialogue,turn,speaker,emotion,text"]
+    names = {"anger": "anger", "joy": "happiness", "sadness": "sadness", "neutral": "neutral"}
+    theirs = {"anger": "mad", "joy": "joyful", "sadness": "sad", "neutral": "neutral"}
+    for split in ("train", "valid", "test"):
+        for turn, (name, text) in enumerate(WORDS.items()):
+            rows.append(f"dailydialog,{split},{split}-1,{turn},A,{names[name]},well {text}")
+            rows.append(
+                f"emorynlp,{'dev' if split == 'valid' else split},e-{split},{turn},B,{theirs[name]},{text}"
+            )
+        rows.append(f"dailydialog,{split},{split}-1,9,B,fear,is there anyone")
+    (root / "utterances.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _sentences(root: Path) -> None:

@@ -53,6 +53,7 @@ _PLAIN = {
     **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"'),
     **dict.fromkeys("\u2010\u2011\u2012\ufe63\uff0d\u00ad", "-"),
     **dict.fromkeys("\u2013\u2014\u2015\u2212\u2026", " "),
+    **dict.fromkeys("\t\n\r\v\f\x1c\x1d\x1e\x1f\x85", " "),  # every one of them is white space to a pattern
     **dict.fromkeys("\u00a0\u2007\u2009\u202f\u200b\u200c\u200d\ufeff", " "),
     **{chr(0xFF10 + i): str(i) for i in range(10)},
 }

@@ -84,15 +84,14 @@ def _systems() -> list[dict[str, Any]]:
 
 def _models() -> list[dict[str, Any]]:
     """Shipped models that are installed, then the runs below ``runs/`` that have a final model."""
-    from undertone.judging.locate import read, starter
+    from undertone.judging.locate import OPEN, STARTER, read, starter
 
     rows: list[dict[str, Any]] = []
-    shipped = starter()
-    if shipped is not None:
-        about = read(shipped)
-        keys = ("version", "licence")
-        known = {key: about[key] for key in keys if key in about}
-        rows.append({"name": "starter", "about": about.get("corpus", ""), **known})
+    for name in (STARTER, OPEN):
+        if (shipped := starter(name)) is not None:
+            about = read(shipped)
+            row: dict[str, Any] = {"name": name, "about": about.get("corpus", "")}
+            rows.append(row | {key: about[key] for key in ("version", "licence") if key in about})
     for card in sorted(Path("runs").glob("**/final/card.json")):
         values = json.loads(card.read_text(encoding="utf-8"))
         rows.append({"name": card.parent.parent.as_posix(), "about": values.get("corpus", "")})

@@ -269,6 +269,8 @@ def _show(answer: Prediction) -> None:
         if answer.modalities
         else "unsure: no speech found"
     )
+    if answer.unfamiliar:
+        console.print("[yellow]unfamiliar:[/] speech unlike what the model learned from: take it with care")
     names = list(answer.perspectives)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("", *names):

@@ -28,7 +28,7 @@ from undertone.features.assemble import checked_frames, checked_wave
 from undertone.features.batching import of_lengths, plan, windows
 from undertone.features.config import CODE, Layer, Runtime, SpeechConfig, choose_precision
 from undertone.features.frontends import Convolutions, Filterbanks, Frontend, Spectrogram
-from undertone.pretrained import Pretrained, architecture, load_speech
+from undertone.pretrained import Pretrained, architecture, in_plain_torch, load_speech
 
 if TYPE_CHECKING:
     from undertone.types import Wave
@@ -282,7 +282,7 @@ def _load(name: str, revision: str | None = None) -> Pretrained:
     kind = architecture(name, revision)
     if kind not in FAMILIES:
         raise ModelError(f"{name}: '{kind}' is not a speech encoder; known: {', '.join(FAMILIES)}")
-    return load_speech(name, revision)
+    return in_plain_torch(name, revision) or load_speech(name, revision)
 
 
 def _checked_layer(layer: Layer, blocks: int, name: str) -> Layer:

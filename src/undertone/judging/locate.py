@@ -11,14 +11,16 @@ from typing import Any
 from undertone.errors import ModelError
 from undertone.files import package_folder
 
-__all__ = ["Located", "is_model", "locate", "read", "starter", "terms"]
+__all__ = ["OPEN", "STARTER", "Located", "is_model", "locate", "read", "starter", "terms"]
 
 STARTER = "starter"
 """The name of the model in the box: ``undertone.load("starter")``."""
+OPEN = "starter-open"
+"""The one whose weights may be used in products."""
 PACKAGE = "undertone_starter"
-"""What its distribution is imported as; it is looked up, never run."""
+"""What its distribution is imported as; it is looked up, never run. That of the other ends with ``_open``."""
 MISSING = (
-    "the starter model is not installed: pip install ./packages/undertone-starter in undertone's checkout, "
+    "the {name} model is not installed: pip install ./packages/undertone-{name} in undertone's checkout, "
     "or name another model"
 )
 MEANINGS = {"-NC": "not for commercial use", "-SA": "share alike"}
@@ -63,14 +65,14 @@ def _named(wanted: str | Path) -> Path:
     for inside in ("final", "model", "final/model"):
         if is_model(path / inside):
             return path / inside
-    if str(wanted) == STARTER:
-        shipped = starter()
+    if str(wanted) in (STARTER, OPEN):
+        shipped = starter(str(wanted))
         if shipped is None:
-            raise ModelError(MISSING)
+            raise ModelError(MISSING.format(name=wanted))
         return shipped
     if path.is_dir():
         raise ModelError(f"{path}: holds no model (neither it nor its 'final' has config.toml and {CARD})")
-    raise ModelError(f"{wanted}: no such model folder or run, and not a shipped name ('{STARTER}')")
+    raise ModelError(f"{wanted}: no such model folder or run, and not a shipped name ('{STARTER}', '{OPEN}')")
 
 
 def is_model(path: Path) -> bool:
@@ -79,9 +81,9 @@ def is_model(path: Path) -> bool:
     return network and (path / CARD).is_file()
 
 
-def starter() -> Path | None:
-    """The shipped model, if its distribution is installed and holds one."""
-    package = package_folder(PACKAGE)
+def starter(name: str = STARTER) -> Path | None:
+    """A shipped model, if its distribution is installed and holds one."""
+    package = package_folder(PACKAGE + name.removeprefix(STARTER).replace("-", "_"))
     return package / "model" if package is not None and is_model(package / "model") else None
 
 

@@ -126,6 +126,10 @@ class TrainedModel:
         for name, values in posteriors.items():
             if name in SIDES:
                 continue
+            if name == "distance":
+                if "speech" in sides:  # "usual": what a twentieth of known speech is beyond
+                    extra[name] = {"speech": float(values[0]), **self.card.get(name, {})}
+                continue
             group, _, side = name.rpartition("/")
             named = self._named(values, self.card.get("asides", {}).get(name))
             if group and side in (*sides, "fused"):

@@ -26,16 +26,17 @@ class BaselineConfig(SystemConfig):
 
     width: PositiveInt = 256
     """Width of the projected sequences and of the MLP."""
-    pooling: PoolingKind | Literal["statistics"] = "statistics"
+    pooling: PoolingKind | Literal["statistics", "average"] = "statistics"
     """How a sequence is pooled into one vector. ``statistics``: mean and deviation of the features as they
-    are, which is best for those of pretrained encoders; all others pool what a first layer makes of each
-    position, which ``acoustic`` features need."""
+    are, which is best for those of pretrained encoders; ``average``: their mean alone, which carries over
+    best from one of their hidden states; all others pool what a first layer makes of each position, which
+    ``acoustic`` features need."""
     dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
     """In the MLP and in the learned layers of an input."""
 
     @property
     def by_statistics(self) -> bool:
-        return self.pooling == "statistics"
+        return self.pooling in ("statistics", "average")
 
 
 class ScoreConfig(BaselineConfig):
@@ -48,9 +49,9 @@ class ScoreConfig(BaselineConfig):
 
 
 def _pooled(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Pooled | Moments:
-    if config.pooling == "statistics":
+    if config.pooling == "statistics" or config.pooling == "average":
         if side == "speech" or not dimensions.vocabulary:
-            return Moments(side, dimensions)
+            return Moments(side, dimensions, deviation=config.pooling == "statistics")
         return Pooled(side, dimensions, config.width, "mean_std", config.dropout)  # pieces are learned here
     return Pooled(side, dimensions, config.width, config.pooling, config.dropout, config.convolutions)
 

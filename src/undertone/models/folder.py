@@ -6,7 +6,8 @@
     tokenizer.json      where the text tokenizer was fitted on the training part
     encoders.json       where encoders learned with the system: the settings of their blocks
 
-Weights that learned are among the others in ``model.safetensors``.
+Weights that learned are among the others in ``model.safetensors``; those that did not are there too, or
+``encoders.json`` names the encoder that holds them.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ def save(path: Path, system: System, card: Mapping[str, Any], tokenizer: Tokeniz
     write_whole(path / CONFIG, dump_toml(values))
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in system.state_dict().items()}
     if isinstance(system, Tuned):
+        for name in system.borrowed():
+            del tensors[name]
         write_json(path / ENCODERS, system.settings(), indent=2, sort_keys=True)
     with whole(path / WEIGHTS) as part:
         save_file(tensors, part, metadata={"format": "pt"})
@@ -175,6 +178,8 @@ def _load_weights(system: System, path: Path) -> None:
         for name, own in system.named_buffers():  # of layers that share one standardisation
             if name.endswith(("speech_mean", "speech_std")) and name in tensors:
                 tensors[name] = tensors[name].expand_as(own)
+        if isinstance(system, Tuned):
+            tensors |= {name: system.get_parameter(name) for name in system.borrowed()}
         system.load_state_dict(tensors)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None

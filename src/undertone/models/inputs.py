@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from undertone.models.batch import Batch
 from undertone.models.example import Dimensions
-from undertone.models.layers import Pooling, masked_mean
+from undertone.models.layers import Pooling, PoolingKind, masked_mean
 from undertone.models.system import Observer
 
 __all__ = ["LayerSum", "Side", "SpeechInput", "Moments", "TextEmbedding", "TextInput"]
@@ -122,7 +122,7 @@ class TextInput(nn.Module):
 class Moments(Observer):
     """A side's features pooled as they are, to (B, ``width``), and standardised by the training part.
 
-    speech  mean and deviation over frames, of each layer
+    speech  mean over frames, of each layer, and with ``deviation`` the deviation too
     text    mean of the vectors; of token ids, the share of each
     """
 
@@ -130,10 +130,11 @@ class Moments(Observer):
     std: Tensor
     """(width,) over what was observed; 0 and 1 until then."""
 
-    def __init__(self, side: Side, dimensions: Dimensions) -> None:
+    def __init__(self, side: Side, dimensions: Dimensions, deviation: bool = True) -> None:
         super().__init__()
         self.side, self.vocabulary = side, dimensions.vocabulary
-        self.pool = Pooling(dimensions.speech * max(1, dimensions.speech_layers), "mean_std")
+        kind: PoolingKind = "mean_std" if deviation else "mean"
+        self.pool = Pooling(dimensions.speech * max(1, dimensions.speech_layers), kind)
         self.width = self.pool.width if side == "speech" else dimensions.vocabulary or dimensions.text
         self.register_buffer("mean", torch.zeros(self.width))
         self.register_buffer("std", torch.ones(self.width))

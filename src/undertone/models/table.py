@@ -7,7 +7,7 @@ from typing import Any
 
 from undertone.errors import ConfigError, no_such
 from undertone.models.baselines import BaselineConfig, Concat, Score, ScoreConfig, SpeechOnly, TextOnly
-from undertone.models.compact.system import Compact, CompactConfig
+from undertone.models.compact import Compact, CompactConfig
 from undertone.models.example import Dimensions
 from undertone.models.mgcma import Mgcma, MgcmaConfig
 from undertone.models.multilevel import Multilevel, MultilevelConfig

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from undertone import pretrained
 from undertone.errors import ModelError
 from undertone.models.batch import Batch
 from undertone.models.example import Dimensions
@@ -36,6 +37,8 @@ class Tuned(System):
         self.head, self.speech_tower, self.text_tower = head, speech, text
         self.weights, self.reductions, self.sides = head.weights, head.reductions, head.sides
         self.exportable = head.exportable
+        self.base: dict[str, str] = {}
+        """By side the name of the encoder that holds its frozen weights, so that a folder need not."""
 
     @property
     def layout(self) -> Dimensions:
@@ -70,7 +73,17 @@ class Tuned(System):
     def settings(self) -> dict[str, Any]:
         """Plain values from which ``rebuild`` makes the same encoders, without weights."""
         towers = {"speech": self.speech_tower, "text": self.text_tower}
-        return {"design": DESIGN} | {side: tower.plain() for side, tower in towers.items() if tower}
+        values = {"design": DESIGN} | {side: tower.plain() for side, tower in towers.items() if tower}
+        return values | ({"base": self.base} if self.base else {})
+
+    def borrowed(self) -> set[str]:
+        """The weights that are read from the encoders that ``base`` names: those that never learned."""
+        places = tuple(f"{side}_tower." for side in self.base)
+        return {
+            name
+            for name, parameter in self.named_parameters()
+            if places and name.startswith(places) and not parameter.requires_grad
+        }
 
     @classmethod
     def rebuild(cls, head: System, settings: Mapping[str, Any], where: str) -> Tuned:
@@ -80,11 +93,21 @@ class Tuned(System):
             other, remedy = ("an older", "train again") if design < DESIGN else ("a newer", "update")
             raise ModelError(f"{where}: tuned by {other} undertone; {remedy}")
 
+        base = dict(settings.get("base", {}))
+
         def tower(kind: type[Any], side: str) -> Any:
             values = settings.get(side)
-            return values and kind.rebuild(values["network"], TuneConfig.parse(values["tune"]))
+            if values is None:
+                return None
+            config = TuneConfig.parse(values["tune"])
+            if side not in base:
+                return kind.rebuild(values["network"], config)
+            load = pretrained.load_speech if side == "speech" else pretrained.load_text
+            return kind((pretrained.in_plain_torch(base[side]) or load(base[side])).model, config)
 
-        return cls(head, tower(SpeechTower, "speech"), tower(TextTower, "text"))
+        tuned = cls(head, tower(SpeechTower, "speech"), tower(TextTower, "text"))
+        tuned.base = base
+        return tuned
 
     def encoded(self, batch: Batch) -> Batch:
         """The batch for the head: later frames in place of stored ones, vectors in place of token ids."""
@@ -110,6 +133,9 @@ class Tuned(System):
         self.head.criterion, self.head.gather = self.criterion, self.gather
         kept = {k.removeprefix("member "): v for k, v in output.extra.items() if k.startswith("member ")}
         return self.head.terms(replace(output, members=kept), output.batch or batch)
+
+    def asides(self, output: Output) -> dict[str, Tensor]:
+        return self.head.asides(output)
 
     def members(self) -> dict[str, nn.Module]:
         """One: all members of the head share the encoders."""

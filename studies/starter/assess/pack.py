@@ -1,4 +1,4 @@
-"""A run's final model into the distribution that ships it: small enough, complete, with its card."""
+"""A run's models into the distributions that ship them: small enough, complete, with their card."""
 
 from __future__ import annotations
 
@@ -10,18 +10,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studies.starter.assess.card import card as model_card
-from studies.starter.assess.run import FILE, described
+from studies.starter.assess.pages import card as model_card
+from studies.starter.targets import CLASSES
+from undertone import manifest as manifests
 from undertone.errors import ConfigError, DataError, ModelError
 from undertone.files import write_json, write_whole
 from undertone.models.folder import CARD, FILES, read_card
+from undertone.types import Utterance
 
-__all__ = ["LARGEST", "Packed", "pack"]
+__all__ = ["EXAMPLES", "LARGEST", "MODELS", "Packed", "add_examples", "pack"]
 
-LARGEST = 12_000_000
-"""Bytes of everything in the model folder together."""
-INSIDE = Path("src/undertone_starter/model")
+LARGEST = 16_000_000
+"""Bytes of everything in the model folder together: three blocks of MiniLM in fp16 are 10.6 million."""
+MODELS = {"starter": "final", "starter-open": "open"}
+"""The part of a run that each distribution ships."""
 README = "README.md"
+
+
+EXAMPLES = (
+    ("ravdess/Actor_05/03-01-05-02-01-01-05.flac", "Kids are talking by the door.", "angry"),
+    ("ravdess/Actor_08/03-01-04-01-02-01-08.flac", "Dogs are sitting by the door.", "sad"),
+    ("emodb/wav/03a01Fa.flac", "Der Lappen liegt auf dem Eisschrank.", "happy"),
+)
+"""Clips to try on the page, of what it learned from: place, words, label. Only in the package that is not for
+commercial use; ``examples/NOTICE`` says whose they are."""
+NOTICE = """\
+RAVDESS: S. R. Livingstone and F. A. Russo, 2018, https://doi.org/10.5281/zenodo.1188976, CC BY-NC-SA 4.0;
+resampled to 16 kHz: {ravdess}
+EmoDB: F. Burkhardt, A. Paeschke, M. Rolfes, W. F. Sendlmeier and B. Weiss, 2005, CC BY 4.0: {emodb}
+"""
 
 
 @dataclass(frozen=True)
@@ -33,13 +50,13 @@ class Packed:
     size: int
 
 
-def pack(run: Path, package: Path, assessment: Path) -> Packed:
-    """Copy ``run/final/model`` into the package, the card completed by version, licence and metrics."""
-    model = run / "final" / "model"
+def pack(run: Path, part: str, package: Path) -> Packed:
+    """Copy a part's model into the package, the card completed by version, licence and figures."""
+    model = run / part / "model"
     about = read_card(model)
     project = _project(package / "pyproject.toml")
-    metrics = _metrics(assessment / FILE) | {"model": described(model)}
-    folder = package / INSIDE
+    values = _figures(run / "assessment" / "results" / "starter.json")
+    folder = package / "src" / package.name.replace("-", "_") / "model"
     fresh = folder.with_name(".model.part")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -47,9 +64,10 @@ def pack(run: Path, package: Path, assessment: Path) -> Packed:
         if name != CARD and (model / name).is_file():
             shutil.copyfile(model / name, fresh / name)
     complete = {**about, "version": project["version"], "licence": project["license"]}
-    complete["figures"] = {bar["what"]: round(bar["value"], 4) for bar in metrics["bars"]}
+    shown = [f for f in values["figures"] if (f["group"] == "open") == (part == "open")]
+    complete["figures"] = {f["what"]: round(f["value"], 2) for f in shown if f["bar"] is not None}
     write_json(fresh / CARD, complete, indent=2, sort_keys=True)
-    write_whole(fresh / README, model_card(metrics))
+    write_whole(fresh / README, model_card(values, package.name.removeprefix("undertone-")))
     size = sum(path.stat().st_size for path in fresh.iterdir())
     if size > LARGEST:
         shutil.rmtree(fresh)
@@ -57,6 +75,26 @@ def pack(run: Path, package: Path, assessment: Path) -> Packed:
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)
     return Packed(folder, str(project["version"]), size)
+
+
+def add_examples(package: Path, data: Path) -> None:
+    """Put the example clips beside the model, with a manifest and whose they are."""
+    folder = package / "src" / package.name.replace("-", "_")
+    clips = folder / "examples"
+    shutil.rmtree(clips, ignore_errors=True)
+    clips.mkdir(parents=True)
+    rows = []
+    for place, text, label in EXAMPLES:
+        name = Path(place).name
+        shutil.copyfile(data / place, clips / name)
+        corpus = place.partition("/")[0]
+        rows.append(Utterance(f"{corpus}-{label}", str(clips / name), speaker=corpus, text=text, label=label))
+    manifests.write(folder / "examples.jsonl", rows, manifests.Meta("examples", None, CLASSES))
+    names = {
+        corpus: ", ".join(Path(place).name for place, *_ in EXAMPLES if place.startswith(corpus))
+        for corpus in ("ravdess", "emodb")
+    }
+    write_whole(clips / "NOTICE", NOTICE.format(**names))
 
 
 def _project(path: Path) -> Mapping[str, Any]:
@@ -68,9 +106,9 @@ def _project(path: Path) -> Mapping[str, Any]:
     return project
 
 
-def _metrics(path: Path) -> dict[str, Any]:
+def _figures(path: Path) -> dict[str, Any]:
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path}: no metrics; run `python -m studies.starter evaluate` first") from None
+        raise DataError(f"{path}: no figures; run `python -m studies.starter evaluate` first") from None
     return values

@@ -6,6 +6,8 @@ All of it is the same for the same clip: random numbers are drawn from its name.
 from __future__ import annotations
 
 import hashlib
+import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +17,7 @@ from undertone.audio.noise import active, active_span, levels, mixed, telephone
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["drawn", "gained", "noisy", "one_second", "snr", "telephone"]
+__all__ = ["CONDITIONS", "drawn", "gained", "joined", "noisy", "one_second", "snr", "telephone"]
 
 
 def drawn(*names: object) -> np.random.Generator:
@@ -36,6 +38,34 @@ def noisy(wave: Wave, name: str, rate: int, decibels: float = 10.0) -> Wave:
     return mixed(wave, drawn("noise", name).standard_normal(len(wave)), decibels, rate)
 
 
+def joined(first: Wave, second: Wave, name: str, rate: int) -> Wave:
+    """Two recordings with a second of each one's own room between them, and half a second around."""
+    hiss = 1e-4 * drawn("pause", name).standard_normal(2 * rate).astype(np.float32)
+    quiet, pause = hiss[: rate // 2], hiss[rate // 2 : rate // 2 + rate]
+    return np.concatenate([quiet, first, pause, second, quiet])
+
+
+def opus(wave: Wave, name: str, rate: int) -> Wave:  # noqa: ARG001
+    """Coded as Opus at about 16 kbit/s, and decoded."""
+    return _coded(wave, "OGG", "OPUS", 0.95)
+
+
+def mp3(wave: Wave, name: str, rate: int) -> Wave:  # noqa: ARG001
+    """Coded as MP3 at about 32 kbit/s, and decoded."""
+    return _coded(wave, "MP3", "MPEG_LAYER_III", 0.3)
+
+
+def _coded(wave: Wave, container: str, kind: str, compression: float) -> Wave:
+    import soundfile
+
+    file = io.BytesIO()
+    given = np.clip(wave, -1.0, 1.0)
+    soundfile.write(file, given, 16_000, format=container, subtype=kind, compression_level=compression)
+    file.seek(0)
+    heard: Wave = soundfile.read(file, dtype="float32")[0]
+    return heard
+
+
 def one_second(wave: Wave, name: str, draw: int, rate: int) -> Wave:
     """A second from inside the speech, wherever the draw falls; all of a shorter clip."""
     first, last = active_span(wave, rate)
@@ -50,3 +80,14 @@ def snr(wave: Wave, rate: int) -> float:
     quiet = np.mean(10 ** (frames[: max(1, len(frames) // 10)] / 10))
     speech = np.square(wave[active(wave, rate)], dtype=np.float64).mean() + 1e-12
     return float(10 * np.log10(speech / quiet))
+
+
+CONDITIONS: dict[str, Callable[[Wave, str, int], Wave]] = {
+    "noise": noisy,
+    "telephone": lambda wave, _name, rate: telephone(wave, rate),
+    "opus": opus,
+    "mp3": mp3,
+    "gain": lambda wave, name, _rate: gained(wave, name),
+    "second": lambda wave, name, rate: one_second(wave, name, 0, rate),
+}
+"""What is done to a recording, by name."""

@@ -6,48 +6,51 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from studies.starter.calibrate import common, fit_fusion, fit_speech, pairs, threshold
+from studies.starter.calibrate import SpeechScores, fit_fusion, fit_speech, levelled, pairs, threshold
 from studies.starter.recipe import Abstaining
 from studies.starter.targets import MEANS
-from undertone.models.compact.classifiers import class_scores
+from undertone.models.kinds import class_scores
 
 
 def _drawn(posterior: torch.Tensor, seed: int = 0) -> torch.Tensor:
     return torch.multinomial(posterior, 1, generator=torch.Generator().manual_seed(seed))[:, 0]
 
 
-@pytest.mark.parametrize("heat", [0.5, 1.0, 2.2])
-def test_a_planted_temperature_is_found(heat: float) -> None:
-    kinds = 3 * torch.randn(4000, len(MEANS), generator=torch.Generator().manual_seed(1))
+def _scores(kinds: torch.Tensor, distance: torch.Tensor, labels: torch.Tensor) -> SpeechScores:
+    return SpeechScores(kinds, distance, labels, torch.zeros(len(labels), dtype=torch.bool))
+
+
+@pytest.mark.parametrize(("heat", "power"), [(0.5, 0.5), (1.0, 1.0), (2.2, 0.4)])
+def test_a_planted_temperature_and_its_growth_with_the_distance_are_found(heat: float, power: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    kinds = 3 * torch.randn(8000, len(MEANS), generator=generator)
     kinds[:, -1] = -20.0
-    labels = _drawn(class_scores(kinds, MEANS, heat).exp())
-    assert fit_speech(kinds, labels, torch.zeros(4)) == pytest.approx(heat, rel=0.12)
+    distance = 0.3 + 2 * torch.rand(8000, generator=generator)
+    labels = _drawn(class_scores(kinds, MEANS, heat * distance[:, None] ** power).exp())
+    found = fit_speech(kinds, _scores(kinds, distance, labels))
+    assert found == pytest.approx((heat, power), rel=0.15)
 
 
-def test_common_classes_get_the_logarithm_of_their_share_as_far_as_wanted() -> None:
+def test_near_and_far_speech_count_the_same() -> None:
+    far = torch.tensor([True] * 10 + [False] * 40)
+    scores = SpeechScores(torch.zeros(50, len(MEANS)), torch.ones(50), torch.zeros(50).long(), far)
+    assert float(scores.weight[far].sum()) == float(scores.weight[~far].sum()) == 40
+
+
+def test_common_classes_are_lowered_by_the_logarithm_of_their_share_as_far_as_wanted() -> None:
     labels = torch.tensor([0] * 10 + [1] * 10 + [2] * 20 + [3] * 40)
-    whole = common(labels, 1.0)
-    torch.testing.assert_close(whole.softmax(-1), torch.tensor([0.125, 0.125, 0.25, 0.5]))
-    torch.testing.assert_close(common(labels, 0.5), whole / 2)
-    assert not common(labels, 0.0).any()
+    whole = levelled(labels, 1.0)
+    torch.testing.assert_close((-whole).softmax(-1), torch.tensor([0.125, 0.125, 0.25, 0.5]))
+    torch.testing.assert_close(levelled(labels, 0.5), whole / 2)
+    assert not levelled(labels, 0.0).any()
 
 
-def test_a_planted_temperature_is_found_beside_a_lean() -> None:
-    """Labels drawn with a lean towards neutral: with that lean their temperature is found."""
-    kinds = 2 * torch.randn(8000, len(MEANS), generator=torch.Generator().manual_seed(5))
-    kinds[:, -1] = -20.0
-    asked = torch.tensor([0.0, -0.3, -0.3, 0.6])
-    labels = _drawn(class_scores(kinds, MEANS, 1.3, asked).exp())
-    assert fit_speech(kinds, labels, asked) == pytest.approx(1.3, rel=0.1)
-
-
-def test_with_classes_alike_a_rare_one_counts_as_much_as_a_common_one() -> None:
-    """Speech and text say nothing; what is left is how common the classes are, or not."""
+def test_a_rare_class_counts_as_much_as_a_common_one() -> None:
+    """Speech and text say nothing; how common the classes are is not learned."""
     nothing = torch.zeros(1000, 4).log_softmax(-1)
     labels = torch.tensor([0] * 100 + [1] * 100 + [2] * 100 + [3] * 700)
-    for lean, wanted in ((1.0, 0.7), (0.0, 0.25)):
-        _, shift = fit_fusion(nothing, nothing, labels, lean, pull=1e-5)
-        assert float(shift.softmax(-1)[3]) == pytest.approx(wanted, abs=0.02)
+    _, shift = fit_fusion(nothing, nothing, labels, pull=1e-5)
+    assert float(shift.softmax(-1)[3]) == pytest.approx(0.25, abs=0.02)
 
 
 def test_a_planted_balance_is_found() -> None:
@@ -58,7 +61,8 @@ def test_a_planted_balance_is_found() -> None:
     labels = _drawn((1.2 * speech + 0.4 * text + shift).softmax(-1))
     balance, found = fit_fusion(speech, text, labels)
     assert balance.tolist() == pytest.approx([1.2, 0.4], abs=0.08)
-    assert (found - found.mean()).tolist() == pytest.approx(shift.tolist(), abs=0.12)
+    level = shift - torch.bincount(labels).log()  # classes are made to count the same
+    assert (found - found.mean()).tolist() == pytest.approx((level - level.mean()).tolist(), abs=0.12)
 
 
 def test_pairs_are_of_one_class_and_the_same_for_a_seed() -> None:

@@ -1,4 +1,4 @@
-"""Classes that are common get no more than those that are not."""
+"""Classes and corpora that are common get no more than those that are not."""
 
 from __future__ import annotations
 
@@ -7,55 +7,47 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from studies.starter.judges import JudgesConfig, fit_judge
-from studies.starter.targets import KINDS, LABELS, MEANS, TargetsConfig, head_start, loss
-from undertone.models.compact.classifiers import FunctionalsClassifier, class_scores, size_of
+from studies.starter.judges import JudgesConfig, fit_judge, shares
+from studies.starter.targets import KINDS, MEANS, TargetsConfig, loss
+from undertone.models.kinds import KindClassifier, class_scores
 
 SAD, NEUTRAL = 2, 3
 
 
-def _lopsided(rare: int, common: int) -> np.ndarray:
-    """Labels of so many sad clips and neutral ones, and of the others; only their class is known."""
-    classes = np.repeat([0, 1, SAD, NEUTRAL], [rare, rare, rare, common])
-    return len(KINDS) + classes
+def test_each_corpus_and_in_it_each_class_is_drawn_alike() -> None:
+    corpora = np.array(["a"] * 90 + ["b"] * 10)
+    kinds = np.array([NEUTRAL] * 60 + [0, 1, 2] * 10 + [0, 1, 2, 3, 3] * 2)
+    variants = np.tile([0, 1], 50)
+    drawn = shares(corpora, kinds, variants, JudgesConfig(clean=0.5))
+    assert drawn.sum() == pytest.approx(1.0)
+    assert drawn[corpora == "b"].sum() == pytest.approx(0.5)
+    for corpus in "ab":
+        for label in range(4):
+            assert drawn[(corpora == corpus) & (kinds == label)].sum() == pytest.approx(0.125)
 
 
-def test_a_head_start_is_the_logarithm_of_how_common_a_class_is() -> None:
-    prior = head_start(_lopsided(50, 200), TargetsConfig())
-    assert float(prior[NEUTRAL] - prior[SAD]) == pytest.approx(np.log(4.0))
-    assert prior[NEUTRAL] == prior[KINDS.index("calm")], "both are the neutral class"
-    assert not prior[[k for k, mean in enumerate(MEANS) if mean < 0]].any()
-    assert not head_start(_lopsided(50, 200), TargetsConfig(level=0.0)).any()
-
-
-@pytest.mark.parametrize(("level", "wanted"), [(1.0, 0.5), (0.0, 0.8)])
-def test_where_nothing_tells_them_apart_classes_are_as_likely_as_they_are_common_or_alike(
-    level: float, wanted: float
-) -> None:
+def test_where_nothing_tells_them_apart_classes_drawn_alike_are_as_likely() -> None:
     """Sad and neutral clips sound alike, of which four in five are neutral."""
-    labels = _lopsided(50, 200)
-    classes = labels - len(KINDS)
+    kinds = np.repeat([0, 1, SAD, NEUTRAL, KINDS.index("none")], [50, 50, 50, 200, 40])
     rng = np.random.default_rng(0)
-    size = size_of(10, ["contour"])
-    centres = np.minimum(classes, SAD)[:, None, None]
-    spoken = (rng.normal(size=(len(classes), 3, size)) * 0.3 + 2.0 * centres).astype(np.float32)
-    sounds = (rng.normal(size=(40, size)) - 6.0).astype(np.float32)
+    centres = np.minimum(kinds, SAD)[:, None] - 6.0 * (kinds == KINDS.index("none"))[:, None]
+    rows = (rng.normal(size=(len(kinds), 20)) * 0.3 + 2.0 * centres).astype(np.float32)
+    drawn = shares(np.array(["a"] * len(kinds)), kinds, np.zeros(len(kinds)), JudgesConfig(clean=0.9))
     torch.manual_seed(0)
-    net = FunctionalsClassifier(10, ["contour"], len(KINDS), 16, 0.0)
-    config = JudgesConfig(hidden=16, epochs=40, batch=64, rate=5e-3, sounds=40)
-    fit_judge(net, labels, spoken, sounds, config, TargetsConfig(level=level, smoothing=0.0), 0)
-    alike = torch.full((1, size), 4.0)
+    net = KindClassifier(1, 10, "all", len(KINDS), 16, 0.0)
+    config = JudgesConfig(steps=200, batch=64, rate=5e-3)
+    fit_judge(net, rows, kinds, drawn, config, TargetsConfig(smoothing=0.0), 0)
     with torch.inference_mode():
-        shares = class_scores(net(alike), MEANS).exp()[0]
-    assert float(shares[NEUTRAL] / (shares[NEUTRAL] + shares[SAD])) == pytest.approx(wanted, abs=0.08)
+        found = class_scores(net(torch.full((1, 20), 4.0)), MEANS).exp()[0]
+    assert float(found[NEUTRAL] / (found[NEUTRAL] + found[SAD])) == pytest.approx(0.5, abs=0.08)
 
 
-def test_a_clip_of_which_only_the_class_is_known_pays_for_its_class_alone() -> None:
+def test_a_clip_pays_for_its_kind_and_where_it_has_one_for_its_class() -> None:
     scores = torch.randn(2, len(KINDS), generator=torch.Generator().manual_seed(0))
-    config = TargetsConfig(smoothing=0.0, coarse=1.0)
-    calm = KINDS.index("calm")
-    classed, named = loss(scores, torch.tensor([LABELS.index((k, NEUTRAL)) for k in (-1, calm)]), config)
-    assert float(classed) == pytest.approx(-float(class_scores(scores, MEANS)[0, NEUTRAL]), abs=1e-5)
-    by_kind = F.cross_entropy(scores[1:], torch.tensor([calm]))
-    by_class = -class_scores(scores, MEANS)[1, NEUTRAL]
-    assert float(named) == pytest.approx(float(config.fine * by_kind + 0.7 * by_class), abs=1e-5)
+    config = TargetsConfig(smoothing=0.0)
+    calm, surprised = KINDS.index("calm"), KINDS.index("surprised")
+    classed, other = loss(scores, torch.tensor([calm, surprised]), config)
+    by_class = -class_scores(scores, MEANS)[0, NEUTRAL]
+    by_kind = F.cross_entropy(scores, torch.tensor([calm, surprised]), reduction="none")
+    assert float(classed) == pytest.approx(float(config.kind * by_kind[0] + by_class), abs=1e-5)
+    assert float(other) == pytest.approx(float((config.kind + 0.5) * by_kind[1]), abs=1e-5)

@@ -75,6 +75,9 @@ class Answer(BaseModel):
     agree: bool | None = Field(
         description="whether speech and text alone give the same label; null where one is missing"
     )
+    unfamiliar: bool | None = Field(
+        description="whether the speech is unlike what the model learned from; null where it cannot tell"
+    )
     shares: dict[str, float] = Field(description="each label's share of the speech time, largest first")
     modalities: list[str] = Field(description="the modalities that were present")
     text: str | None

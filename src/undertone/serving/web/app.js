@@ -131,7 +131,11 @@ async function show(prediction) {
   if (matchMedia("(max-width: 52rem)").matches) $("result").scrollIntoView({ block: "start" });
 }
 
-function why({ modalities, perspectives, agree }) {
+function why(prediction) {
+  return decided(prediction) + (prediction.unfamiliar ? " This speech is unlike what the model learned from: take the answer with care." : "");
+}
+
+function decided({ modalities, perspectives, agree }) {
   const top = (side) => Object.entries(perspectives[side]).reduce((a, b) => (b[1] > a[1] ? b : a))[0];
   if (modalities.length === 0) return "No speech was found in this recording.";
   if (modalities.length === 1) return modalities[0] === "speech" ? "Decided by the sound alone: there was no transcript." : "Decided by the words alone: there was no sound.";

@@ -1,4 +1,4 @@
-"""Classifiers of a clip's functionals into kinds of speech, their distance from all speech, and the classes.
+"""Kinds of speech and their classes, and the distance of a clip from all speech that was learned from.
 
 Two kinds may be one class (calm is a kind of neutral), a kind may be none of the classes (surprise), and one
 may be no emotional speech at all (music, an empty room).
@@ -6,29 +6,18 @@ may be no emotional speech at all (music, an empty room).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undertone.models.compact.functionals import VIEWS, View
-from undertone.models.compact.spectrum import PROSODY, Spectrum
-
-__all__ = [
-    "NONE",
-    "OTHER",
-    "FunctionalsClassifier",
-    "SpeechDistance",
-    "class_scores",
-    "reject_nonspeech",
-    "size_of",
-]
+__all__ = ["NONE", "OTHER", "KindClassifier", "SpeechDistance", "View", "class_scores", "reject_nonspeech"]
 
 NONE, OTHER = -1, -2
 """In place of a kind's class: no emotional speech at all; emotional speech of none of the classes."""
 CLIPPED = 4.0
-"""Standard deviations beyond which a functional is clipped for the classifiers."""
+"""Standard deviations beyond which a feature is clipped for the classifiers."""
 FARTHEST = 8.0
 """The same for the distance from speech."""
 LEAST = 0.05
@@ -36,47 +25,41 @@ LEAST = 0.05
 EDGE = 0.08
 """The width, in nepers of distance, of the step from speech to no speech."""
 
-
-def size_of(columns: int, views: Sequence[View]) -> int:
-    """The number of functionals of these views for frames of so many columns."""
-    with torch.no_grad():
-        empty = Spectrum(
-            torch.zeros(1, 8, columns - PROSODY), torch.zeros(1, 8, 4), torch.tensor([8]), torch.tensor([0])
-        )
-        return sum(VIEWS[view](empty).shape[1] for view in views)
+View = Literal["upper", "means", "all"]
+"""What a classifier gets: the mean of the uppermost hidden state, of all states, or deviations too."""
 
 
-class FunctionalsClassifier(nn.Module):
-    """Functionals (B, n) of some views to logits: one hidden layer."""
+class KindClassifier(nn.Module):
+    """Pooled frames (B, 2 K D), the means of K hidden states and their deviations, to logits of kinds."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, columns: int, views: Sequence[View], outputs: int, hidden: int, dropout: float
-    ) -> None:
+    def __init__(self, states: int, size: int, view: View, outputs: int, hidden: int, dropout: float) -> None:
+        """``size``: D."""
         super().__init__()
-        self.views = tuple(views)
-        size = size_of(columns, views)
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("std", torch.ones(size))
-        self.dropout = nn.Dropout(dropout)
-        self.hidden = nn.Linear(size, hidden)
+        first = {"upper": (states - 1) * size, "means": 0, "all": 0}[view]
+        self.columns = slice(first, states * size * (2 if view == "all" else 1))
+        width = self.columns.stop - first
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+        self.before, self.dropout = nn.Dropout(dropout / 2), nn.Dropout(dropout)
+        self.hidden = nn.Linear(width, hidden)
         self.last = nn.Linear(hidden, outputs)
 
     def standardise(self, mean: Tensor, std: Tensor) -> None:
-        """From now on functionals are shifted by ``mean`` and divided by ``std``."""
-        self.mean.copy_(mean)
-        self.std.copy_(std)
+        """From now on pooled frames are shifted by ``mean (2 K D)`` and divided by ``std``."""
+        self.mean.copy_(mean[self.columns])
+        self.std.copy_(std[self.columns])
 
-    def forward(self, functionals: Tensor) -> Tensor:
-        x = self.dropout(((functionals - self.mean) / self.std).clamp(-CLIPPED, CLIPPED))
+    def forward(self, pooled: Tensor) -> Tensor:
+        x = self.before(((pooled[:, self.columns] - self.mean) / self.std).clamp(-CLIPPED, CLIPPED))
         logits: Tensor = self.last(self.dropout(F.gelu(self.hidden(x))))
         return logits
 
 
 class SpeechDistance(nn.Module):
-    """The distance of functionals from all speech of the training part, whatever its words and emotion.
+    """The distance of pooled frames from all speech of the training part, whatever its words and emotion.
 
     The squared distance under a Gaussian (Mahalanobis), along the axes on which speech varies most; what
     is left beside them is divided by the mean variance that speech has there. Below 1 for most speech.
@@ -89,51 +72,45 @@ class SpeechDistance(nn.Module):
     variance: Tensor
     """(axes + 1,): along each axis, and on average beside them."""
 
-    def __init__(self, columns: int, axes: int) -> None:
+    def __init__(self, size: int, axes: int) -> None:
         super().__init__()
-        size = size_of(columns, tuple(VIEWS))
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.ones(size))
         self.register_buffer("axes", torch.zeros(axes, size))
         self.register_buffer("variance", torch.ones(axes + 1))
 
-    def learn(self, functionals: Tensor) -> None:
-        """Set everything by the functionals ``(m, n)`` of speech."""
-        self.mean.copy_(functionals.mean(0))
-        self.std.copy_(functionals.std(0) + 1e-3)
-        covariance = self._scaled(functionals).double().T.cov()
+    def learn(self, pooled: Tensor) -> None:
+        """Set everything by the pooled frames ``(m, n)`` of speech."""
+        self.mean.copy_(pooled.mean(0))
+        self.std.copy_(pooled.std(0) + 1e-3)
+        covariance = self._scaled(pooled).double().T.cov()
         values, vectors = torch.linalg.eigh(covariance)  # ascending
         count = len(self.axes)
         self.axes.copy_(vectors[:, -count:].T)
         self.variance.copy_(torch.cat([values[-count:], values[:-count].mean()[None]]))
 
-    def forward(self, functionals: Tensor) -> Tensor:
+    def forward(self, pooled: Tensor) -> Tensor:
         """(B,): the distance."""
-        x = self._scaled(functionals)
+        x = self._scaled(pooled)
         along = (x @ self.axes.T).square()  # (B, axes)
         beside = (x.square().sum(1) - along.sum(1)).clamp(min=0)
         size = self.variance + LEAST
         distance: Tensor = (along / size[:-1]).sum(1) + beside / size[-1]
         return distance / x.shape[1]
 
-    def _scaled(self, functionals: Tensor) -> Tensor:
-        return ((functionals - self.mean) / self.std).clamp(-FARTHEST, FARTHEST)
+    def _scaled(self, pooled: Tensor) -> Tensor:
+        return ((pooled - self.mean) / self.std).clamp(-FARTHEST, FARTHEST)
 
 
-def class_scores(
-    kinds: Tensor,
-    belongs: tuple[int, ...],
-    temperature: Tensor | float = 1.0,
-    lean: Tensor | float = 0.0,
-) -> Tensor:
-    """Log posterior of the classes (B, C) from scores of their kinds (B, K), ``lean (C,)`` added to them.
+def class_scores(kinds: Tensor, belongs: tuple[int, ...], temperature: Tensor | float = 1.0) -> Tensor:
+    """Log posterior of the classes (B, C) from scores of their kinds (B, K).
 
-    The share of NONE is divided evenly among the classes.
+    ``temperature``: one, or one a row (B, 1). The share of NONE is divided evenly among the classes.
     """
     of = torch.tensor(belongs, device=kinds.device)
     count = int(of.max()) + 1
     parts = [kinds[:, of == label].logsumexp(-1) for label in range(count)]
-    speech = (torch.stack(parts, -1) / temperature + lean).log_softmax(-1)
+    speech = (torch.stack(parts, -1) / temperature).log_softmax(-1)
     if not bool((of == NONE).any()):
         return speech
     nothing = kinds[:, of == NONE].logsumexp(-1) - kinds.logsumexp(-1)  # (B,) log probability

@@ -27,6 +27,7 @@ __all__ = [
     "cached",
     "determining",
     "fresh",
+    "in_plain_torch",
     "load_recogniser",
     "load_speech",
     "load_text",
@@ -90,6 +91,25 @@ def load_speech(name: str, revision: str | None = None) -> Pretrained:
     from transformers import AutoFeatureExtractor
 
     return _load(name, revision, AutoFeatureExtractor.from_pretrained, FEATURE_EXTRACTOR)
+
+
+def in_plain_torch(name: str, revision: str | None = None) -> Pretrained | None:
+    """A network of the box for prediction, without importing transformers; None where it is of another kind.
+
+    One of text comes without a tokenizer.
+    """
+    folder, commit = locate(name, revision)
+    if not packed.is_packed(folder):
+        return None
+    from undertone.pretrained import plain
+
+    model = plain.network(folder)
+    if model is None:
+        return None
+    speech = isinstance(model, plain.WhisperBody)
+    files = determining(folder, FEATURE_EXTRACTOR if speech else TOKENIZER)
+    model.eval().requires_grad_(False)
+    return Pretrained(name, commit, files, model, plain.LogMel(folder) if speech else None)
 
 
 def load_text(name: str, revision: str | None = None) -> Pretrained:

@@ -1,1 +1,0 @@
-"""The starter's own system, in reading order: spectrum, functionals, classifiers, system."""
