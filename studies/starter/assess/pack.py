@@ -30,7 +30,7 @@ README = "README.md"
 EXAMPLES = (
     ("ravdess/Actor_05/03-01-05-02-01-01-05.flac", "Kids are talking by the door.", "angry"),
     ("ravdess/Actor_08/03-01-04-01-02-01-08.flac", "Dogs are sitting by the door.", "sad"),
-    ("emodb/wav/03a01Fa.flac", "Der Lappen liegt auf dem Eisschrank.", "happy"),
+    ("emodb/wav/03a01Fa.flac", None, "happy"),  # its words are German
 )
 """Clips to try on the page, of what it learned from: place, words, label. Only in the package that is not for
 commercial use; ``examples/NOTICE`` says whose they are."""
@@ -79,7 +79,7 @@ def pack(run: Path, part: str, package: Path) -> Packed:
 
 def add_examples(package: Path, data: Path) -> None:
     """Put the example clips beside the model, with a manifest and whose they are."""
-    folder = package / "src" / package.name.replace("-", "_")
+    folder = package.absolute() / "src" / package.name.replace("-", "_")
     clips = folder / "examples"
     shutil.rmtree(clips, ignore_errors=True)
     clips.mkdir(parents=True)

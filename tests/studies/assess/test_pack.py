@@ -90,3 +90,19 @@ def test_without_figures_or_package_the_message_says_what_is_wanted(box: Path, t
     shutil.rmtree(box)
     with pytest.raises(ConfigError, match=r"pyproject\.toml"):
         pack(trained, "final", box)
+
+
+def test_example_clips_are_found_by_the_page_wherever_the_package_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from undertone.serving.server.examples import find_examples
+
+    for place, *_ in packing.EXAMPLES:
+        (tmp_path / "data" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / place).write_bytes(b"sound")
+    monkeypatch.chdir(tmp_path)
+    packing.add_examples(Path("undertone-starter"), tmp_path / "data")
+    moved = Path(shutil.move("undertone-starter", tmp_path / "elsewhere"))
+    found = find_examples(moved / "src" / "undertone_starter" / "model")
+    assert [example.label for example in found.values()] == ["angry", "sad", "happy"]
+    assert "CC BY-NC-SA" in (moved / "src/undertone_starter/examples/NOTICE").read_text(encoding="utf-8")
