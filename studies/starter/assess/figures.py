@@ -203,7 +203,7 @@ class _Bench:
             "noise": ("white noise at 10 dB", 5.0),
             "telephone": ("a telephone's band", 4.0),
             "opus": ("Opus at 16 kbit/s", 2.0),
-            "mp3": ("MP3 at 32 kbit/s or less", 2.0),
+            "mp3-32": ("MP3 at 32 kbit/s or less", 2.0),
             "gain": ("a random level, ±12 dB", None),
             "second": ("one second of the speech", None),
         }

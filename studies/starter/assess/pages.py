@@ -75,7 +75,8 @@ TRAINED = """\
 - Each recording also in three variants (pace, microphone, room, noise or generated music, telephone's
   band, codec, level), and generated sounds that nobody speaks, other ones than those of the tests.
 
-Corpora count the same, and in each its classes."""
+In every corpus the four classes are drawn alike; its other emotions come on top (of all draws RAVDESS
+has 38 %, EmoDB 27 %, nEMO 35 %, TIMIT 0.4 %)."""
 
 FAILURES = """\
 ## Where it fails
@@ -100,11 +101,11 @@ MEASURED = """\
 the third. Temperatures, their growth with the distance from known speech, fusion and threshold are fitted
 as `studies/starter/calibrate.py` says, never on what is tested. UA is the mean of four recalls, chance
 25; in brackets 95 % intervals over speakers (t) or sentences (bootstrap). Beside each: a linear probe of
-the same frozen encoder, and eGeMAPS functionals with a linear support vector machine (C = 0.1), on the
-same clips and folds, in the same command. Recordings as they are were judged from the pooled regions of
-the training (the predictor's numbers to rounding), all others by the public predictor. Pairs: ten
-sentences of the clip's class; independent given the class, and no corpus of their own. Noise, codecs and
-cuts are drawn from each clip's name."""
+the same frozen encoder, and eGeMAPS functionals with a support vector machine (Gaussian kernel, C = 1),
+on the same clips and folds, in the same command. Recordings as they are were judged from the pooled
+regions of the training (the predictor's numbers to rounding), all others by the public predictor. Pairs:
+ten sentences of the clip's class; independent given the class, and no corpus of their own. Noise, codecs
+and cuts are drawn from each clip's name."""
 
 
 def write_pages(values: Values, docs: Path) -> None:

@@ -27,8 +27,8 @@ __all__ = ["Vectors", "egemaps", "predicted", "probed", "words"]
 Vectors = NDArray[np.float32]
 STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03)
 """C of the probe, the best of them by the speakers that validate."""
-SVM = 0.1
-"""C of the support vector machine, usual for eGeMAPS."""
+SVM = 1.0
+"""C of the support vector machine over a Gaussian kernel: within corpora far better than a linear one."""
 
 
 def egemaps(place: Place, known: Sequence[Spoken], jobs: int) -> Vectors:
@@ -77,7 +77,7 @@ def predicted(
     train = np.array([i for i in learned if labels[i] >= 0 and known[i].corpus != "timit"])
     scaled = _scaled(rows, train)
     if kind == "svm":
-        model: Any = SVC(C=SVM, kernel="linear", class_weight="balanced")
+        model: Any = SVC(C=SVM, class_weight="balanced")
         return np.asarray(model.fit(scaled[train], labels[train]).predict(scaled[list(tested)]))
     speakers = sorted({known[i].speaker for i in train})
     held = set(np.random.default_rng(0).permutation(speakers)[: max(1, len(speakers) // 5)].tolist())

@@ -1,4 +1,4 @@
-"""Waves as the world delivers them: louder, noisier, through a telephone, or a second of them only.
+"""Waves as the world delivers them: noisier, through a telephone or a codec, louder, a second of them only.
 
 All of it is the same for the same clip: random numbers are drawn from its name.
 """
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from undertone.audio.noise import active, active_span, levels, mixed, telephone
+from undertone.audio.noise import active_span, mixed, telephone
 
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["CONDITIONS", "drawn", "gained", "joined", "noisy", "one_second", "snr", "telephone"]
+__all__ = ["CONDITIONS", "drawn", "gained", "joined", "noisy", "one_second"]
 
 
 def drawn(*names: object) -> np.random.Generator:
@@ -51,8 +51,8 @@ def opus(wave: Wave, name: str, rate: int) -> Wave:  # noqa: ARG001
 
 
 def mp3(wave: Wave, name: str, rate: int) -> Wave:  # noqa: ARG001
-    """Coded as MP3 at about 32 kbit/s, and decoded."""
-    return _coded(wave, "MP3", "MPEG_LAYER_III", 0.3)
+    """Coded as MP3 at 32 kbit/s or less, and decoded."""
+    return _coded(wave, "MP3", "MPEG_LAYER_III", 0.55)
 
 
 def _coded(wave: Wave, container: str, kind: str, compression: float) -> Wave:
@@ -74,19 +74,11 @@ def one_second(wave: Wave, name: str, draw: int, rate: int) -> Wave:
     return wave[start : start + rate]
 
 
-def snr(wave: Wave, rate: int) -> float:
-    """Decibels of the active speech over the quietest tenth of the frames, an estimate."""
-    frames = np.sort(levels(wave, rate))
-    quiet = np.mean(10 ** (frames[: max(1, len(frames) // 10)] / 10))
-    speech = np.square(wave[active(wave, rate)], dtype=np.float64).mean() + 1e-12
-    return float(10 * np.log10(speech / quiet))
-
-
 CONDITIONS: dict[str, Callable[[Wave, str, int], Wave]] = {
     "noise": noisy,
     "telephone": lambda wave, _name, rate: telephone(wave, rate),
     "opus": opus,
-    "mp3": mp3,
+    "mp3-32": mp3,
     "gain": lambda wave, name, _rate: gained(wave, name),
     "second": lambda wave, name, rate: one_second(wave, name, 0, rate),
 }

@@ -82,6 +82,13 @@ def test_pages_show_figures_bars_and_rivals(values: dict[str, Any], tmp_path: Pa
     assert "starter-open" in card(values, "starter-open").splitlines()[0]
 
 
+def test_the_pages_on_disk_are_written_from_their_figures(request: pytest.FixtureRequest) -> None:
+    docs = request.config.rootpath / "docs"
+    shown = json.loads((docs / "results" / "starter.json").read_text(encoding="utf-8"))
+    assert (docs / "model-card.md").read_text(encoding="utf-8") == card(shown)
+    assert (docs / "results" / "starter.md").read_text(encoding="utf-8") == results(shown)
+
+
 def test_the_commands_need_the_recordings_and_say_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UNDERTONE_DATA", raising=False)
     done = _run("evaluate", str(place.run))
