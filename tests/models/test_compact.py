@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from undertone.errors import ConfigError
 from undertone.models.batch import collate
 from undertone.models.compact import Compact
 from undertone.models.example import Dimensions, Example
@@ -118,3 +119,8 @@ def test_asides_have_the_distance_where_it_is_known() -> None:
         assert net.asides(net(_batch(frames)))["distance"].shape == (1, 1)
         bare = build("compact", {"hidden": 8}, SIZES).eval()
         assert "distance" not in bare.asides(bare(_batch(frames)))
+
+
+def test_a_model_of_the_first_edition_is_refused_in_words() -> None:
+    with pytest.raises(ConfigError, match="first edition"):
+        build("compact", {"texts": 3, "networks": 2, "emotions": 28}, SIZES)

@@ -14,6 +14,8 @@ are ``a log p(speech) + b log p(text) + c``, with a, b and c fitted on data that
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
@@ -28,7 +30,7 @@ from undertone.models.system import Output, System, SystemConfig, scored
 __all__ = ["Compact", "CompactConfig"]
 
 FAR = "distance"
-"""The aside that says how far from all known speech a clip is; 1 is far for speech."""
+"""The aside that says how far from all known speech a clip is; below 1 for most speech."""
 
 
 class CompactConfig(SystemConfig):
@@ -53,6 +55,13 @@ class CompactConfig(SystemConfig):
     """Width of the words' head."""
     dropout: float = Field(default=0.3, ge=0.0, lt=0.9)
     """Of both sides."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_edition(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "texts" in values:
+            raise ValueError("the starter's first edition, which this undertone no longer runs; train again")
+        return values
 
     @model_validator(mode="after")
     def _names_fit(self) -> CompactConfig:
