@@ -326,6 +326,6 @@ def _start(level: int, start: Callable[..., object] | None, args: tuple[Any, ...
 
 def _end(*_: object) -> None:
     """End this worker at once, without the files that it was writing."""
-    for part in _PARTS:
+    for part in list(_PARTS):  # another thread may be adding one
         _remove(part)
     os._exit(1)
