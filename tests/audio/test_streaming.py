@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from trees.sound import noise
 from undertone import audio
-from undertone.audio.streaming import Resampler, blocks, header
+from undertone.audio.streaming import Resampler, blocks, channel_blocks, header
 from undertone.errors import AudioError
 
 
@@ -41,3 +42,14 @@ def test_a_header_is_read_from_bytes_and_never_through_ffmpeg(tmp_path: Path) ->
         header(b"\0\0\0\x20ftypisom" + bytes(200))
     with pytest.raises(AudioError, match="upload: is empty"):
         header(b"")
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_all_channels_come_side_by_side(tmp_path: Path, rate: int) -> None:
+    frames = 0.1 * np.random.default_rng(0).standard_normal((2 * rate, 3)).astype(np.float32)
+    soundfile.write(tmp_path / "three.wav", frames, rate, subtype="FLOAT")
+    together = np.concatenate(list(channel_blocks(tmp_path / "three.wav", seconds=0.3)))
+    assert together.shape == (2 * audio.RATE, 3)
+    for channel in range(3):
+        alone = np.concatenate(list(blocks(tmp_path / "three.wav", seconds=0.7, channel=channel)))
+        np.testing.assert_allclose(together[:, channel], alone, atol=1e-5)

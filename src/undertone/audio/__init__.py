@@ -1,5 +1,6 @@
 """Recordings: read, resample, slice, write. The only door to soundfile, soxr and ffmpeg."""
 
+from undertone.audio.channels import channels_differ
 from undertone.audio.reading import (
     RATE,
     SLACK,
@@ -18,6 +19,7 @@ __all__ = [
     "RATE",
     "SLACK",
     "AudioInfo",
+    "channels_differ",
     "check",
     "decode",
     "digest",

@@ -33,6 +33,7 @@ __all__ = [
     "glance",
     "info",
     "load",
+    "mono",
     "open_native",
     "opened",
     "reason",
@@ -68,12 +69,20 @@ class AudioInfo:
         return cls(sound.samplerate, sound.frames, sound.channels)
 
 
-def load(ref: str | Path, start: Seconds | None = None, end: Seconds | None = None, rate: int = RATE) -> Wave:
+def load(
+    ref: str | Path,
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    rate: int = RATE,
+    *,
+    channel: int | None = None,
+) -> Wave:
     """Mono ``wave (N,)`` float32 of ``[start, end)`` seconds of a recording, at ``rate``.
 
-    ``ref`` is a path or ``archive.tar#member``. Channels are averaged. An AudioError names the file.
+    ``ref`` is a path or ``archive.tar#member``; ``channel`` counts from 0, None is the mean of all channels.
+    An AudioError names the file.
     """
-    return _read(locate(ref), start, end, rate)
+    return _read(locate(ref), start, end, rate, channel)
 
 
 def decode(
@@ -82,9 +91,11 @@ def decode(
     start: Seconds | None = None,
     end: Seconds | None = None,
     rate: int = RATE,
+    *,
+    channel: int | None = None,
 ) -> Wave:
     """As ``load``, from bytes in memory; ``name`` is what an error calls them."""
-    return _read(Source(name, data), start, end, rate)
+    return _read(Source(name, data), start, end, rate, channel)
 
 
 def info(ref: str | Path) -> AudioInfo:
@@ -185,7 +196,21 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "error_string", error)).strip().rstrip(".")
 
 
-def _read(source: Source, start: Seconds | None, end: Seconds | None, rate: int) -> Wave:
+def mono(frames: Wave, channel: int | None, name: str) -> Wave:
+    """``(N,)`` of frames ``(N, C)``: one channel, or the mean of all."""
+    import numpy as np
+
+    if channel is None:
+        mean: Wave = frames.mean(axis=1, dtype=np.float32)
+        return mean
+    count = frames.shape[1]
+    if not 0 <= channel < count:
+        has = "1 channel" if count == 1 else f"{count} channels"
+        raise AudioError(f"{name}: has {has}, counted from 0: there is no channel {channel}")
+    return np.ascontiguousarray(frames[:, channel])
+
+
+def _read(source: Source, start: Seconds | None, end: Seconds | None, rate: int, channel: int | None) -> Wave:
     import numpy as np
 
     with opened(source) as sound:
@@ -194,7 +219,7 @@ def _read(source: Source, start: Seconds | None, end: Seconds | None, rate: int)
         native = sound.samplerate
     if not np.isfinite(frames).all():
         raise AudioError(f"{source.name}: holds samples that are not numbers (NaN or infinity)")
-    return resample(frames.mean(axis=1, dtype=np.float32), native, rate)
+    return resample(mono(frames, channel, source.name), native, rate)
 
 
 def _window(name: str, about: AudioInfo, start: Seconds | None, end: Seconds | None) -> tuple[int, int]:
