@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from undertone.audio.reading import opened
+from undertone.audio.sound import OpenSound
 from undertone.audio.source import Source, locate
 
 if TYPE_CHECKING:
     import numpy as np
-    import soundfile
     from numpy.typing import NDArray
 
     from undertone.types import Wave
@@ -48,7 +48,7 @@ def _differ(covariance: NDArray[np.float64]) -> bool:
     return bool((own[audible] > OWN * energy[audible]).any())
 
 
-def _covariance(sound: soundfile.SoundFile) -> NDArray[np.float64]:
+def _covariance(sound: OpenSound) -> NDArray[np.float64]:
     """``(C, C)``: without the means, so that an offset is no sound."""
     import numpy as np
 
@@ -64,9 +64,10 @@ def _covariance(sound: soundfile.SoundFile) -> NDArray[np.float64]:
     return covariance
 
 
-def _pieces(sound: soundfile.SoundFile) -> Iterator[Wave]:
-    size = round(PIECE * sound.samplerate)
-    starts = range(0, sound.frames, max(size, -(-sound.frames // PIECES)))
-    for start in starts:
-        sound.seek(start)
-        yield sound.read(size, dtype="float32", always_2d=True)
+def _pieces(sound: OpenSound) -> Iterator[Wave]:
+    """Pieces from all over a recording; of one whose length is not known, every second one to its end."""
+    size = round(PIECE * sound.rate)
+    step = 2 * size if sound.claimed is None else max(size, -(-sound.claimed // PIECES))
+    while len(frames := sound.read(size)):
+        yield frames
+        sound.skip(sound.place - len(frames) + step)

@@ -7,20 +7,28 @@ ffmpeg gets a list of the containers and protocols it may open: without it, a pl
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from undertone.audio import headers
+from undertone.audio.sound import OpenSound
 from undertone.audio.source import Source
 from undertone.errors import AudioError
+from undertone.types import Seconds
 
-__all__ = ["SUFFIXES", "converted", "probe", "require"]
+if TYPE_CHECKING:
+    from undertone.types import Wave
+
+__all__ = ["SUFFIXES", "ConvertedSound", "converted", "installed", "require"]
 
 SUFFIXES = frozenset({".mp4", ".m4a", ".mkv", ".webm", ".avi", ".mov", ".aac", ".wma", ".amr", ".3gp"})
-"""Of files that go to ffmpeg without trying soundfile first."""
+"""Of files that soundfile does not read."""
 
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,aac,ac3,eac3,amr,amrnb,amrwb,"
@@ -28,29 +36,97 @@ CONTAINERS = (
 )
 SAFE = ("-v", "error", "-format_whitelist", CONTAINERS, "-protocol_whitelist", "file")
 
+MEASURED = ("mov", "matroska", "asf", "avi")
+"""Containers whose duration is no estimate from the rate of bytes."""
 
-def probe(source: Source) -> tuple[int, int, int]:
-    """Rate, frames and channels of the first sound track, by the header."""
-    with _on_disk(source) as path:
-        fields = "stream=sample_rate,channels,duration:format=duration"
-        arguments = ["-select_streams", "a:0", "-show_entries", fields, "-of", "json", f"file:{path}"]
-        report = json.loads(_run("ffprobe", source, arguments))
-    if not report.get("streams"):
-        raise AudioError(f"{source.name}: has no sound track")
-    stream = report["streams"][0]
-    rate = int(stream["sample_rate"])
-    seconds = stream.get("duration") or report.get("format", {}).get("duration") or 0.0
-    return rate, round(float(seconds) * rate), int(stream["channels"])
+SLOPPY: Seconds = 0.3
+"""How much longer than its sound such a container may claim to be."""
+
+
+class ConvertedSound(OpenSound):
+    """The first sound track as ffmpeg decodes it."""
+
+    def __init__(self, source: Source, path: str, handles: tuple[int, ...]) -> None:
+        self._source, self._path, self._handles = source, f"file:{path}", handles
+        rate, channels, claimed = self._probe()
+        super().__init__(source.name, rate, channels, claimed, round(SLOPPY * rate))
+        samples = headers.samples(source)
+        if samples is not None and samples.available < (samples.claimed or 0):
+            self.claimed, self.fault = None, "cut short"
+        self._process = self._decode(0.0)
+
+    def ends_as_claimed(self) -> bool:
+        if self.claimed is None:
+            return False
+        self.close()
+        self._process = self._decode(max(0.0, self.claimed / self.rate - SLOPPY))
+        return len(self._next(1)) == 1
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _next(self, count: int) -> Wave:
+        import numpy as np
+
+        assert self._process.stdout is not None
+        size = 4 * self.channels
+        data = self._process.stdout.read(count * size)
+        if len(data) < count * size and self._process.wait():
+            self.fault = "cut short or damaged"
+        whole = data[: len(data) // size * size]
+        frames: Wave = np.frombuffer(whole, "<f4").astype(np.float32, copy=False).reshape(-1, self.channels)
+        return frames
+
+    def _decode(self, start: Seconds) -> subprocess.Popen[bytes]:
+        form = ["-f", "f32le", "-ar", str(self.rate), "-ac", str(self.channels), "pipe:1"]
+        after = ["-ss", f"{start:.3f}"] if start else []
+        track = ["-i", self._path, "-map", "0:a:0", "-vn"]
+        return subprocess.Popen(
+            [require("ffmpeg", self._source), "-nostdin", "-threads", "1", *SAFE, *after, *track, *form],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=self._handles,
+        )
+
+    def _probe(self) -> tuple[int, int, int | None]:
+        """Rate, channels and, where the container knows it, number of frames of the first sound track."""
+        fields = "stream=sample_rate,channels,duration:format=duration,format_name"
+        wanted = ["-select_streams", "a:0", "-show_entries", fields, "-of", "json"]
+        done = subprocess.run(
+            [require("ffprobe", self._source), *SAFE, "-i", self._path, *wanted],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            pass_fds=self._handles,
+        )
+        name = self._source.name
+        if done.returncode != 0:
+            lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+            why = lines[-1].split(": ")[-1].strip()
+            raise AudioError(f"{name}: neither soundfile nor ffmpeg can read it ({why})")
+        report: dict[str, Any] = json.loads(done.stdout)
+        if not report.get("streams"):
+            raise AudioError(f"{name}: has no sound track")
+        stream, container = report["streams"][0], report.get("format", {})
+        rate, channels = int(stream["sample_rate"]), int(stream["channels"])
+        seconds = stream.get("duration") or container.get("duration")
+        if not seconds or not container.get("format_name", "").startswith(MEASURED):
+            return rate, channels, None
+        return rate, channels, round(float(seconds) * rate)
 
 
 @contextmanager
-def converted(source: Source) -> Iterator[Path]:
-    """A temporary wav of the first sound track, its rate and channels as they are."""
-    with tempfile.TemporaryDirectory(prefix="undertone-") as folder, _on_disk(source) as path:
-        wav = Path(folder) / "sound.wav"
-        arguments = ["-i", f"file:{path}", "-map", "0:a:0", "-vn", "-c:a", "pcm_f32le", f"file:{wav}"]
-        _run("ffmpeg", source, ["-nostdin", *arguments])
-        yield wav
+def converted(source: Source) -> Iterator[ConvertedSound]:
+    """The open recording; an AudioError where ffmpeg is not installed or cannot read it."""
+    with _on_disk(source) as (path, handles), closing(ConvertedSound(source, path, handles)) as sound:
+        yield sound
+
+
+def installed() -> bool:
+    """Whether there is an ffmpeg."""
+    return shutil.which("ffmpeg") is not None
 
 
 def require(program: str, source: Source) -> str:
@@ -63,22 +139,18 @@ def require(program: str, source: Source) -> str:
     return path
 
 
-def _run(program: str, source: Source, arguments: list[str]) -> bytes:
-    command = [require(program, source), *SAFE, *arguments]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
-        raise AudioError(f"{source.name}: neither soundfile nor ffmpeg can read it ({lines[-1].strip()})")
-    return done.stdout
-
-
 @contextmanager
-def _on_disk(source: Source) -> Iterator[Path]:
-    """The source as a file: ffmpeg must seek in it."""
+def _on_disk(source: Source) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The source as a file, for ffmpeg must seek in it, and the handles that it must inherit for this."""
     if isinstance(source.content, Path):
-        yield source.content.absolute()
-        return
-    with tempfile.TemporaryDirectory(prefix="undertone-") as folder:
-        path = Path(folder) / "sound"
-        path.write_bytes(source.content)
-        yield path
+        yield str(source.content.absolute()), ()
+    elif hasattr(os, "memfd_create"):
+        with open(os.memfd_create("undertone"), "wb") as file:  # noqa: PTH123
+            file.write(source.content)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}", (file.fileno(),)
+    else:
+        with tempfile.TemporaryDirectory(prefix="undertone-") as folder:
+            path = Path(folder) / "sound"
+            path.write_bytes(source.content)
+            yield str(path), ()

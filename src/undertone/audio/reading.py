@@ -6,21 +6,22 @@ Every error is one line: which recording, and what is wrong with it.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from undertone.audio import ffmpeg
-from undertone.audio.source import Source, check_complete, locate
+from undertone.audio.native import NativeSound, Unreadable
+from undertone.audio.sound import OpenSound
+from undertone.audio.source import Source, locate
 from undertone.errors import AudioError
 from undertone.files import whole
 from undertone.types import Seconds
 
 if TYPE_CHECKING:
-    import soundfile
-
     from undertone.types import Wave
 
 __all__ = [
@@ -30,16 +31,17 @@ __all__ = [
     "check",
     "decode",
     "digest",
+    "finish",
     "glance",
     "info",
     "load",
     "mono",
-    "open_native",
     "opened",
-    "reason",
     "resample",
     "save",
 ]
+
+log = logging.getLogger(__name__)
 
 RATE = 16_000
 """Samples a second that speech encoders want."""
@@ -47,13 +49,15 @@ RATE = 16_000
 SLACK: Seconds = 0.05
 """How far an end may lie behind the recording's: annotators round, and codecs pad."""
 
-UNRECOGNISED = 1
-"""libsndfile's code for a format it does not know."""
+PIECE: Seconds = 30.0
+"""How much is held in memory before the channels are one."""
+
+OTHER_FORMAT = "not a sound format that this program reads (wav, flac, ogg, opus, mp3)"
 
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What a recording's header claims."""
+    """What can be read of a recording."""
 
     rate: int
     frames: int
@@ -62,11 +66,6 @@ class AudioInfo:
     @property
     def duration(self) -> Seconds:
         return self.frames / self.rate
-
-    @classmethod
-    def of(cls, sound: soundfile.SoundFile) -> Self:
-        """The header of an open sound."""
-        return cls(sound.samplerate, sound.frames, sound.channels)
 
 
 def load(
@@ -99,13 +98,9 @@ def decode(
 
 
 def info(ref: str | Path) -> AudioInfo:
-    """Rate, frames, channels and duration by the header, which is checked against the file's size."""
-    source = locate(ref)
-    sound = open_native(source)
-    if sound is None:
-        return AudioInfo(*ffmpeg.probe(source))
-    with sound:
-        return AudioInfo.of(sound)
+    """Rate, channels and the frames that can be read: by the header where that is no estimate and the last
+    frame is there, else counted."""
+    return _survey(locate(ref))[0]
 
 
 def glance(ref: str | Path) -> AudioInfo | None:
@@ -121,14 +116,11 @@ def glance(ref: str | Path) -> AudioInfo | None:
 
 
 def check(ref: str | Path) -> AudioInfo:
-    """As ``info``, and the last frame really decodes: finds files cut short whose header is whole."""
-    source = locate(ref)
-    sound = open_native(source)
-    if sound is None:
-        return AudioInfo(*ffmpeg.probe(source))
-    with sound:
-        _frames(sound, source.name, sound.frames - 1, sound.frames)
-        return AudioInfo.of(sound)
+    """As ``info``, but a recording that is cut short is an AudioError: of a corpus it is a fault."""
+    about, shortage = _survey(locate(ref))
+    if shortage:
+        raise AudioError(shortage)
+    return about
 
 
 def digest(ref: str | Path) -> str:
@@ -158,42 +150,33 @@ def save(path: Path, wave: Wave, rate: int = RATE) -> None:
 
 
 @contextmanager
-def opened(source: Source) -> Iterator[soundfile.SoundFile]:
-    """The open sound, converted by ffmpeg where soundfile does not know the format."""
-    import soundfile
-
-    sound = open_native(source)
-    if sound is not None:
-        with sound:
-            yield sound
-    else:
-        with ffmpeg.converted(source) as path, soundfile.SoundFile(path) as converted:
-            yield converted
-
-
-def open_native(source: Source) -> soundfile.SoundFile | None:
-    """The sound as soundfile opens it, None where it does not know the format."""
-    import soundfile
-
+def opened(source: Source, containers: bool = True) -> Iterator[OpenSound]:
+    """The open recording; ``containers``: through ffmpeg where soundfile does not read it."""
     if source.size == 0:
         raise AudioError(f"{source.name}: is empty (0 bytes)")
-    check_complete(source)
-    content = source.open() if isinstance(source.content, bytes) else source.content
     try:
-        sound = soundfile.SoundFile(content)
-    except (soundfile.SoundFileError, TypeError) as error:
-        if getattr(error, "code", None) == UNRECOGNISED:
-            return None
-        raise AudioError(f"{source.name}: cannot be read as audio ({reason(error)})") from None
-    if sound.frames <= 0:
-        sound.close()
-        raise AudioError(f"{source.name}: holds no samples")
-    return sound
+        native = NativeSound(source)
+    except Unreadable as error:
+        if error.known and not (containers and ffmpeg.installed()):
+            raise
+        native = None
+    if native is not None:
+        with closing(native):
+            if native.claimed == 0:
+                raise AudioError(f"{source.name}: holds no samples")
+            yield native
+    elif containers:
+        with ffmpeg.converted(source) as sound:
+            yield sound
+    else:
+        raise AudioError(f"{source.name}: {OTHER_FORMAT}")
 
 
-def reason(error: Exception) -> str:
-    """The reason that soundfile gives, without the file's name."""
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+def finish(sound: OpenSound) -> None:
+    """Once a recording is read to its end: a warning of what is missing, an AudioError if that is all."""
+    sound.check_worth()
+    if shortage := sound.shortage():
+        log.warning("%s", shortage)
 
 
 def mono(frames: Wave, channel: int | None, name: str) -> Wave:
@@ -210,40 +193,66 @@ def mono(frames: Wave, channel: int | None, name: str) -> Wave:
     return np.ascontiguousarray(frames[:, channel])
 
 
-def _read(source: Source, start: Seconds | None, end: Seconds | None, rate: int, channel: int | None) -> Wave:
+def _read(
+    source: Source,
+    start: Seconds | None,
+    end: Seconds | None,
+    rate: int,
+    channel: int | None,
+) -> Wave:
     import numpy as np
 
     with opened(source) as sound:
-        first, last = _window(source.name, AudioInfo.of(sound), start, end)
-        frames = _frames(sound, source.name, first, last)
-        native = sound.samplerate
-    if not np.isfinite(frames).all():
-        raise AudioError(f"{source.name}: holds samples that are not numbers (NaN or infinity)")
-    return resample(mono(frames, channel, source.name), native, rate)
+        first, last = _window(sound, start, end)
+        sound.skip(first)
+        parts = [mono(frames, channel, source.name) for frames in sound.pieces(PIECE, last)]
+        if last is None or sound.place < last:
+            _end(source, sound, first, start, end)
+        native = sound.rate
+    return resample(np.concatenate(parts), native, rate)
 
 
-def _window(name: str, about: AudioInfo, start: Seconds | None, end: Seconds | None) -> tuple[int, int]:
-    """First and last (exclusive) frame of a stretch of seconds."""
-    begin, stop = start or 0.0, about.duration if end is None else end
-    if not 0 <= begin < stop <= about.duration + SLACK or begin >= about.duration:
-        raise AudioError(
-            f"{name}: {begin:g} to {stop:g} s is not a stretch of this recording of {about.duration:.3f} s"
-        )
-    first = round(begin * about.rate)
-    return first, max(first + 1, min(round(stop * about.rate), about.frames))
+def _end(source: Source, sound: OpenSound, first: int, start: Seconds | None, end: Seconds | None) -> None:
+    """The recording ended within the stretch: an AudioError where the stretch, or all of it, is missing."""
+    if sound.place <= first and first:
+        about, shortage = _survey(source)
+        raise AudioError(shortage or _outside(source.name, start, end, about.duration))
+    if end is not None and sound.place < round((end - SLACK) * sound.rate):
+        raise AudioError(sound.shortage() or _outside(source.name, start, end, sound.place / sound.rate))
+    finish(sound)
 
 
-def _frames(sound: soundfile.SoundFile, name: str, first: int, last: int) -> Wave:
-    """Frames ``(last - first, channels)``; fewer than the header claims is an error."""
-    import soundfile
+def _window(sound: OpenSound, start: Seconds | None, end: Seconds | None) -> tuple[int, int | None]:
+    """First and last (exclusive) frame of a stretch of seconds; no last one where the end is not known."""
+    begin = start or 0.0
+    length = None if sound.claimed is None else sound.claimed / sound.rate
+    stop = length if end is None else end
+    if begin < 0 or (stop is not None and stop <= begin):
+        raise AudioError(_outside(sound.name, start, stop, length))
+    if length is not None and stop is not None and (stop > length + SLACK or begin >= length):
+        raise AudioError(_outside(sound.name, start, stop, length))
+    first = round(begin * sound.rate)
+    if stop is None or (sound.claimed is not None and end is None):
+        return first, None
+    last = max(first + 1, round(stop * sound.rate))
+    return first, last if sound.claimed is None else min(last, sound.claimed)
 
-    try:
-        if first:
-            sound.seek(first)
-        frames: Wave = sound.read(last - first, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise AudioError(f"{name}: cut short or damaged ({reason(error)})") from None
-    if len(frames) != last - first:
-        read = first + len(frames)
-        raise AudioError(f"{name}: cut short: the header claims {sound.frames} frames, {read} can be read")
-    return frames
+
+def _outside(name: str, start: Seconds | None, end: Seconds | None, length: Seconds | None) -> str:
+    stop = length if end is None else end
+    what = f"{start or 0:g} to {'the end' if stop is None else f'{stop:g} s'}"
+    known = "" if length is None else f" of {length:.3f} s"
+    return f"{name}: {what} is not a stretch of this recording{known}"
+
+
+def _survey(source: Source) -> tuple[AudioInfo, str | None]:
+    """What can be read of a recording, and what is missing."""
+    with opened(source) as sound:
+        if sound.claimed and sound.ends_as_claimed():
+            return AudioInfo(sound.rate, sound.claimed, sound.channels), None
+    with opened(source) as sound:  # a reading of the end may have left it anywhere
+        while len(sound.read(round(PIECE * sound.rate))):
+            pass
+        if not sound.place:
+            sound.check_worth()
+        return AudioInfo(sound.rate, sound.place, sound.channels), sound.shortage()

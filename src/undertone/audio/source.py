@@ -1,13 +1,8 @@
-"""Where the bytes of a recording are (a file, a member of a tar archive, memory), and whether all are there.
-
-libsndfile reads a wav whose header claims more than the file holds to its end without an error, so a
-download that broke off would pass for a shorter clip: ``check_complete`` refuses it.
-"""
+"""Where the bytes of a recording are: a file, a member of a tar archive, memory."""
 
 from __future__ import annotations
 
 import io
-import struct
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,16 +12,10 @@ from types import MappingProxyType
 
 from undertone.errors import AudioError
 
-__all__ = ["Source", "check_complete", "locate"]
+__all__ = ["Source", "locate"]
 
 TAR = ".tar#"
 """Separator of an archive and its member: ``shard.tar#clip.flac``."""
-
-UNKNOWN_SIZE = 0xFFFF_FFFF
-"""The size a streaming writer leaves in a wav's header: the data goes on to the end of the file."""
-
-CHUNK = struct.Struct("<4sI")
-"""Name and size of a RIFF chunk."""
 
 
 @dataclass(frozen=True)
@@ -55,24 +44,6 @@ def locate(ref: str | Path) -> Source:
         archive, _, member = str(ref).partition("#")
         return Source(str(ref), _member(Path(archive), member))
     raise AudioError(f"{ref}: no such file")
-
-
-def check_complete(source: Source) -> None:
-    """Raise AudioError where the data chunk of a RIFF wav reaches beyond the end of the file."""
-    with source.open() as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-            return
-        position = len(head)
-        while len(header := file.read(CHUNK.size)) == CHUNK.size:
-            name, size = CHUNK.unpack(header)
-            position += CHUNK.size
-            if name == b"data":
-                _refuse_short(source, position, size)
-                return
-            position += size + size % 2  # chunks are padded to even length
-            file.seek(position)
-    raise AudioError(f"{source.name}: cut short: a wav header without its data")
 
 
 def _member(archive: Path, member: str) -> bytes:
@@ -106,11 +77,3 @@ def _index(archive: Path, _mtime: int, _size: int) -> Mapping[str, tuple[int, in
 def _inside(name: str) -> bool:
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts
-
-
-def _refuse_short(source: Source, position: int, size: int) -> None:
-    available = source.size - position
-    if available < size != UNKNOWN_SIZE:
-        raise AudioError(
-            f"{source.name}: cut short: the header claims {size} bytes of samples, {available} are there"
-        )

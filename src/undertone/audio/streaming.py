@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undertone.audio.reading import RATE, AudioInfo, mono, open_native, opened, reason
+from undertone.audio.reading import PIECE, RATE, AudioInfo, finish, mono, opened
 from undertone.audio.source import Source, locate
-from undertone.errors import AudioError
 from undertone.types import Seconds
 
 if TYPE_CHECKING:
-    import soundfile
-
     from undertone.types import Wave
 
 __all__ = ["Resampler", "blocks", "channel_blocks", "header"]
@@ -21,58 +18,33 @@ __all__ = ["Resampler", "blocks", "channel_blocks", "header"]
 
 def header(data: bytes, name: str = "upload") -> AudioInfo:
     """As ``info``, of bytes in memory, never through ffmpeg: ``decode`` then needs none either."""
-    sound = open_native(Source(name, data))
-    if sound is None:
-        raise AudioError(f"{name}: not a sound format that this program reads (wav, flac, ogg, opus, mp3)")
-    with sound:
-        return AudioInfo.of(sound)
+    with opened(Source(name, data), containers=False) as sound:
+        return AudioInfo(sound.rate, sound.claimed or 0, sound.channels)
 
 
 def blocks(
-    ref: str | Path, seconds: Seconds = 30.0, rate: int = RATE, *, channel: int | None = None
+    ref: str | Path, seconds: Seconds = PIECE, rate: int = RATE, *, channel: int | None = None
 ) -> Iterator[Wave]:
     """A recording as consecutive mono float32 blocks ``(N,)`` at ``rate``; memory stays small.
 
     ``channel`` counts from 0, None is the mean of all channels.
     """
-    source = locate(ref)
-    with opened(source) as sound:
-        resample = Resampler(sound.samplerate, rate)
-        for frames in _native_blocks(source, sound, seconds):
-            yield resample(mono(frames, channel, source.name))
+    with opened(locate(ref)) as sound:
+        resample = Resampler(sound.rate, rate)
+        for frames in sound.pieces(seconds):
+            yield resample(mono(frames, channel, sound.name))
+        finish(sound)
         yield resample.close()
 
 
-def channel_blocks(ref: str | Path, seconds: Seconds = 30.0, rate: int = RATE) -> Iterator[Wave]:
+def channel_blocks(ref: str | Path, seconds: Seconds = PIECE, rate: int = RATE) -> Iterator[Wave]:
     """As ``blocks``, but ``(N, C)``: all channels side by side."""
-    source = locate(ref)
-    with opened(source) as sound:
-        resample = Resampler(sound.samplerate, rate, sound.channels)
-        for frames in _native_blocks(source, sound, seconds):
+    with opened(locate(ref)) as sound:
+        resample = Resampler(sound.rate, rate, sound.channels)
+        for frames in sound.pieces(seconds):
             yield resample(frames)
+        finish(sound)
         yield resample.close()
-
-
-def _native_blocks(source: Source, sound: soundfile.SoundFile, seconds: Seconds) -> Iterator[Wave]:
-    """The frames ``(N, C)`` of an open sound as they are."""
-    import numpy as np
-    from soundfile import SoundFileError
-
-    done = 0
-    while done < sound.frames:
-        wanted = min(round(seconds * sound.samplerate), sound.frames - done)
-        try:
-            frames = sound.read(wanted, dtype="float32", always_2d=True)
-        except SoundFileError as error:
-            raise AudioError(f"{source.name}: cut short or damaged ({reason(error)})") from None
-        done += len(frames)
-        if len(frames) != wanted:
-            raise AudioError(
-                f"{source.name}: cut short: the header claims {sound.frames} frames, {done} can be read"
-            )
-        if not np.isfinite(frames).all():
-            raise AudioError(f"{source.name}: holds samples that are not numbers (NaN or infinity)")
-        yield frames
 
 
 class Resampler:
