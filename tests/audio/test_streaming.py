@@ -10,8 +10,7 @@ import soundfile
 
 from trees.sound import noise
 from undertone import audio
-from undertone.audio.streaming import Resampler, blocks, channel_blocks, header
-from undertone.errors import AudioError
+from undertone.audio.streaming import Resampler, blocks, channel_blocks
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
@@ -33,15 +32,6 @@ def test_chunks_of_any_size_resample_to_the_same(tmp_path: Path) -> None:
         outcomes.append(np.concatenate([*parts, resample.close()]))
     for other in outcomes[1:]:
         np.testing.assert_allclose(outcomes[0], other, atol=1e-5)
-
-
-def test_a_header_is_read_from_bytes_and_never_through_ffmpeg(tmp_path: Path) -> None:
-    noise(tmp_path / "clip.flac")
-    assert header((tmp_path / "clip.flac").read_bytes()) == audio.info(tmp_path / "clip.flac")
-    with pytest.raises(AudioError, match="upload: not a sound format"):
-        header(b"\0\0\0\x20ftypisom" + bytes(200))
-    with pytest.raises(AudioError, match="upload: is empty"):
-        header(b"")
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])

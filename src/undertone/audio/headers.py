@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Samples", "counts_frames", "has_end", "samples"]
 
-STREAMED = 0x7FFF_0000
-"""Sizes from here on are what programs write that cannot know the size yet, if the file is shorter."""
+STREAMED = range(0x7FFF_0000, 0x8000_0001), range(0xFFFF_FF80, 0x1_0000_0000), range(2**62, 2**64)
+"""Sizes that programs write into a pipe, where they cannot know it: the largest, less a header's."""
 
 LAST_PAGES = 2**17
 """Bytes at the end of an Ogg file that hold its last page for certain: a page has at most 65,307."""
@@ -54,7 +54,8 @@ def samples(source: Source) -> Samples | None:
     start, size = place
     available = max(0, source.size - start)
     finished = int.from_bytes(head[4:8], "little") + 8 == source.size  # an empty wav is, too
-    unknown = (size == 0 and not finished) or size < 0 or (available < size and size >= STREAMED)
+    streamed = available < size and any(size in sizes for sizes in STREAMED)
+    unknown = streamed or size < 0 or (size == 0 and not finished)
     return Samples(None if unknown else size, available, start)
 
 

@@ -52,7 +52,9 @@ SLACK: Seconds = 0.05
 PIECE: Seconds = 30.0
 """How much is held in memory before the channels are one."""
 
-OTHER_FORMAT = "not a sound format that this program reads (wav, flac, ogg, opus, mp3)"
+MOST_CHANNELS = 32
+RATES = 4_000, 384_000
+"""What a recording of speech may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,16 @@ def decode(
     rate: int = RATE,
     *,
     channel: int | None = None,
+    longest: Seconds | None = None,
+    containers: bool = True,
 ) -> Wave:
-    """As ``load``, from bytes in memory; ``name`` is what an error calls them."""
-    return _read(Source(name, data), start, end, rate, channel)
+    """As ``load``, from bytes in memory; ``name`` is what an error calls them.
+
+    ``longest`` is for what strangers send: a longer recording, or one of a rate or number of channels that
+    speech does not have, is refused before it takes memory; so is one that is cut short, for who sent it sees
+    no warning. ``containers``: see ``opened``.
+    """
+    return _read(Source(name, data), start, end, rate, channel, longest, containers)
 
 
 def info(ref: str | Path) -> AudioInfo:
@@ -169,7 +178,9 @@ def opened(source: Source, containers: bool = True) -> Iterator[OpenSound]:
         with ffmpeg.converted(source) as sound:
             yield sound
     else:
-        raise AudioError(f"{source.name}: {OTHER_FORMAT}")
+        raise Unreadable(
+            f"{source.name}: not a sound format that soundfile reads (wav, flac, ogg, mp3)", False
+        )
 
 
 def finish(sound: OpenSound) -> None:
@@ -199,17 +210,38 @@ def _read(
     end: Seconds | None,
     rate: int,
     channel: int | None,
+    longest: Seconds | None = None,
+    containers: bool = True,
 ) -> Wave:
     import numpy as np
 
-    with opened(source) as sound:
+    with opened(source, containers) as sound:
+        if longest is not None:
+            _refuse_strange(sound, longest)
         first, last = _window(sound, start, end)
         sound.skip(first)
-        parts = [mono(frames, channel, source.name) for frames in sound.pieces(PIECE, last)]
+        parts = []
+        for frames in sound.pieces(PIECE, last):
+            parts.append(mono(frames, channel, source.name))
+            if longest is not None and sound.place > longest * sound.rate:
+                raise AudioError(f"{source.name}: is longer than the {longest:g} s allowed")
         if last is None or sound.place < last:
             _end(source, sound, first, start, end)
+            if longest is not None and (shortage := sound.shortage()):
+                raise AudioError(shortage)
+            finish(sound)
         native = sound.rate
     return resample(np.concatenate(parts), native, rate)
+
+
+def _refuse_strange(sound: OpenSound, longest: Seconds) -> None:
+    seconds = (sound.claimed or 0) / sound.rate
+    if seconds > longest:
+        raise AudioError(f"{sound.name}: {seconds:.0f} s is longer than the {longest:g} s allowed")
+    if not 1 <= sound.channels <= MOST_CHANNELS or not RATES[0] <= sound.rate <= RATES[1]:
+        raise AudioError(
+            f"{sound.name}: {sound.channels} channels at {sound.rate} Hz is not a recording of speech"
+        )
 
 
 def _end(source: Source, sound: OpenSound, first: int, start: Seconds | None, end: Seconds | None) -> None:
@@ -219,7 +251,6 @@ def _end(source: Source, sound: OpenSound, first: int, start: Seconds | None, en
         raise AudioError(shortage or _outside(source.name, start, end, about.duration))
     if end is not None and sound.place < round((end - SLACK) * sound.rate):
         raise AudioError(sound.shortage() or _outside(source.name, start, end, sound.place / sound.rate))
-    finish(sound)
 
 
 def _window(sound: OpenSound, start: Seconds | None, end: Seconds | None) -> tuple[int, int | None]:

@@ -1,4 +1,4 @@
-"""Audio as it comes: long recordings in blocks, chunks one after the other, the headers of uploads."""
+"""Audio as it comes: long recordings in blocks, chunks one after the other."""
 
 from __future__ import annotations
 
@@ -6,20 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undertone.audio.reading import PIECE, RATE, AudioInfo, finish, mono, opened
-from undertone.audio.source import Source, locate
+from undertone.audio.reading import PIECE, RATE, finish, mono, opened
+from undertone.audio.source import locate
 from undertone.types import Seconds
 
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["Resampler", "blocks", "channel_blocks", "header"]
-
-
-def header(data: bytes, name: str = "upload") -> AudioInfo:
-    """As ``info``, of bytes in memory, never through ffmpeg: ``decode`` then needs none either."""
-    with opened(Source(name, data), containers=False) as sound:
-        return AudioInfo(sound.rate, sound.claimed or 0, sound.channels)
+__all__ = ["Resampler", "blocks", "channel_blocks"]
 
 
 def blocks(

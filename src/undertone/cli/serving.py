@@ -34,6 +34,9 @@ def serve(
     ] = None,
     ssl_certfile: Annotated[Path | None, typer.Option(help="TLS certificate, PEM.")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    containers: Annotated[
+        bool, typer.Option("--containers", help="Also read m4a, mp4, webm …, through ffmpeg (Linux).")
+    ] = False,
     align: Align = "auto",
     runtime: Runtime = None,
     precision: Precision = None,
@@ -68,6 +71,7 @@ def serve(
         "insecure": insecure,
         "allow_hosts": allow_host or [],
         "cors_origins": cors_origin or [],
+        "containers": containers,
         "ssl_certfile": None if ssl_certfile is None else str(ssl_certfile),
         "ssl_keyfile": None if ssl_keyfile is None else str(ssl_keyfile),
     }

@@ -6,9 +6,12 @@ import asyncio
 import json
 import logging
 import os
+import shutil
+import signal
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,6 +82,7 @@ class Decoders:
             "max_seconds": self._settings.max_seconds,
             "rate": self._rate,
             "cpu": self._settings.decode_seconds,
+            "containers": self._settings.containers,
         }
         assert process.stdin is not None
         text = json.dumps(head).encode()
@@ -91,15 +95,18 @@ class Decoders:
         environment = {
             k: v for k, v in os.environ.items() if k.startswith(("PYTHON", "SYSTEM", "LANG", "LC_"))
         }
+        ffmpeg = shutil.which("ffmpeg") if self._settings.containers else None
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "undertone.serving.server.worker",
             str(self._settings.decode_memory),
+            str(self._settings.max_bytes if ffmpeg else 0),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**environment, "PATH": "", "OMP_NUM_THREADS": "1"},
+            env={**environment, "PATH": str(Path(ffmpeg).parent) if ffmpeg else "", "OMP_NUM_THREADS": "1"},
             limit=2**20,
+            start_new_session=True,
         )
         async with asyncio.timeout(60):
             await _answer(process)
@@ -124,5 +131,9 @@ async def _end(process: Process) -> None:
 
 
 def _kill(process: Process) -> None:
+    """End it, and an ffmpeg that it may have started."""
     with suppress(ProcessLookupError):  # it has ended already
-        process.kill()
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
+from shutil import which
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -62,6 +64,8 @@ class ServerSettings(Config):
     """Clips the model is given at once; 1 switches batching off."""
     decoders: int = Field(1, gt=0)
     """Decoding processes."""
+    containers: bool = False
+    """Also read m4a, mp4, webm and other formats, through ffmpeg in the decoding process."""
     explain: bool = True
     """Give each word's contribution (a request may choose otherwise)."""
     log_transcripts: bool = False
@@ -75,6 +79,8 @@ class ServerSettings(Config):
                 f"{self.host} can be reached from other machines: set a token (UNDERTONE_TOKEN or"
                 " --token-file), or give --insecure"
             )
+        if self.containers and not (which("ffmpeg") and which("ffprobe") and hasattr(os, "memfd_create")):
+            raise ValueError("containers needs ffmpeg and ffprobe on the PATH, and Linux")
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
             raise ValueError("ssl_certfile and ssl_keyfile go together")
         return self

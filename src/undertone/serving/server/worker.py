@@ -2,9 +2,11 @@
 
 It sits under limits of memory, processor time, files and their size, and holds nothing but numpy, soundfile
 and soxr, so a malicious file can at worst end this process, which the server starts anew. It never writes to
-disk, and starts no program: its PATH is empty, and ``header`` refuses whatever soundfile does not read.
+disk, and starts no program: its PATH is empty. Only with ``containers`` what soundfile does not read goes to
+ffmpeg: the PATH is then its folder, it is under the same limits, and it reads the upload from memory.
 
-    in   4 bytes: length of the head │ head, JSON: {"size", "name", "max_seconds", "rate", "cpu"} │ size bytes
+    in   4 bytes: length of the head │ head, JSON: {"size", "name", "max_seconds", "rate", "cpu",
+                                         "containers"} │ size bytes
     out  4 bytes: length of the head │ head, JSON: {"size"} or {"error"}                          │ float32
 """
 
@@ -19,6 +21,7 @@ from typing import Any, BinaryIO
 
 LENGTH = struct.Struct("<I")
 MOST_HEAD = 2**16
+REMEDY = "a server that runs with --containers reads m4a, mp4, webm and more"
 
 
 def main() -> None:
@@ -28,7 +31,8 @@ def main() -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     _warm()
-    _limit(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    memory, largest = [*map(int, sys.argv[1:]), 0, 0][:2]
+    _limit(memory, largest)
     _write(outgoing, {"ready": True})
     while (job := _read_head(incoming)) is not None:
         data = incoming.read(job["size"])
@@ -46,18 +50,16 @@ def main() -> None:
 
 def _decode(data: bytes, job: dict[str, Any]) -> Any:
     from undertone.audio import decode
-    from undertone.audio.streaming import header
+    from undertone.audio.native import Unreadable
     from undertone.errors import AudioError
 
-    name: str = job["name"]
-    about = header(data, name)
-    if about.duration > job["max_seconds"]:
-        raise AudioError(
-            f"{name}: {about.duration:.0f} s is longer than the {job['max_seconds']:g} s allowed"
-        )
-    if not 1 <= about.channels <= 32 or not 4_000 <= about.rate <= 384_000:
-        raise AudioError(f"{name}: {about.channels} channels at {about.rate} Hz is not a recording of speech")
-    return decode(data, name, rate=job["rate"])
+    containers = bool(job.get("containers"))
+    try:
+        return decode(data, job["name"], rate=job["rate"], longest=job["max_seconds"], containers=containers)
+    except Unreadable as error:
+        if containers or error.known:
+            raise
+        raise AudioError(f"{error}; {REMEDY}") from None
 
 
 def _warm() -> None:
@@ -66,13 +68,16 @@ def _warm() -> None:
     import soundfile  # noqa: F401
     import soxr
 
-    import undertone.audio.streaming  # noqa: F401
+    import undertone.audio  # noqa: F401
 
     soxr.resample(np.zeros(800, np.float32), 8000, 16000)
 
 
-def _limit(memory: int) -> None:
-    """Limits for the life of the process, where the system has them (not on Windows)."""
+def _limit(memory: int, largest: int) -> None:
+    """Limits for the life of the process and of ffmpeg, where the system has them (not on Windows).
+
+    ``largest`` counts for files in memory, too: an upload on its way to ffmpeg is one.
+    """
     try:
         import resource
     except ImportError:
@@ -80,7 +85,7 @@ def _limit(memory: int) -> None:
     if memory:
         limit = _address_space() + memory
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    for name, value in (("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 32)):
+    for name, value in (("RLIMIT_FSIZE", largest), ("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 32)):
         resource.setrlimit(getattr(resource, name), (value, value))
 
 
