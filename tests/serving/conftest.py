@@ -31,6 +31,10 @@ class Running:
 
     @property
     def requests(self) -> list[dict[str, object]]:
+        return [line for line in self.events if line["event"] == "request"]
+
+    @property
+    def events(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
 
     def until(self, true: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -79,9 +83,9 @@ def start_server() -> Callable[..., Running]:
         ).start()
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and process.poll() is None:
-            found = [line for line in running.lines if "Uvicorn running on" in line]
+            found = [line for line in running.lines if "listening on" in line]
             if found:
-                running.url = found[0].split("running on ")[1].split()[0]
+                running.url = found[0].split("listening on ")[1].split()[0]
                 return running
             time.sleep(0.02)
         process.kill()

@@ -23,7 +23,7 @@ def main() -> None:
         import resource
 
         resource.setrlimit(getattr(resource, name), (limit, limit))
-    settings = ServerSettings.parse({"port": 0, **values})
+    settings = ServerSettings.parse({"port": 0, "drain_seconds": 0.0, **values})
     serve(model, settings, examples=find_examples(Path(examples)) if examples else None)
 
 

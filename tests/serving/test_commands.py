@@ -91,6 +91,19 @@ def test_a_token_file_that_is_empty_or_gone_is_refused(run: Any, model_folder: P
         assert name in str(done.exception)
 
 
+def test_white_space_around_the_token_is_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from undertone.cli.serving import _token
+
+    monkeypatch.setenv("UNDERTONE_TOKEN", "secret\n")
+    assert _token(None, None) == "secret"
+    shown = capsys.readouterr()
+    assert "white space" in shown.err and "secret" not in shown.err + shown.out
+    monkeypatch.setenv("UNDERTONE_TOKEN", " \n")
+    assert _token(None, None) is None
+
+
 @pytest.mark.parametrize("command", ["predict", "serve", "export"])
 def test_help_shows_an_example(run: Any, command: str) -> None:
     done = run(command, "--help")

@@ -32,6 +32,32 @@ def test_json_with_base64_gives_the_same_answer_as_multipart(client: httpx.Clien
     assert client.post("/v1/predict", json=sent).json() == form.json()
 
 
+def test_base64_may_have_wrapped_lines(client: httpx.Client, clip: bytes) -> None:
+    plain = client.post("/v1/predict", json={"audio": base64.b64encode(clip).decode()})
+    wrapped = client.post("/v1/predict", json={"audio": base64.encodebytes(clip).decode()})
+    assert wrapped.status_code == 200
+    assert wrapped.json() == plain.json()
+
+
+def test_a_sound_file_may_be_the_body_itself(client: httpx.Client, clip: bytes) -> None:
+    form = client.post("/v1/predict", files={"file": ("x", clip)}, data={"text": "fine", "id": "one"})
+    for kind in ("audio/wav", "audio/x-wav; rate=16000", "application/octet-stream"):
+        raw = client.post(
+            "/v1/predict",
+            params={"text": "fine", "id": "one"},
+            content=clip,
+            headers={"content-type": kind},
+        )
+        assert raw.status_code == 200, raw.text
+        assert raw.json() == form.json()
+
+
+def test_probes_answer_head(client: httpx.Client) -> None:
+    for path in ("/healthz", "/readyz"):
+        answer = client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
 def test_the_same_request_gives_the_same_bytes(client: httpx.Client, clip: bytes) -> None:
     answers = {client.post("/v1/predict", files={"file": ("a.wav", clip)}).content for _ in range(3)}
     assert len(answers) == 1
@@ -164,7 +190,8 @@ def test_two_hundred_malformed_uploads_are_refused_and_leave_nothing_behind(
     ("sent", "status"),
     [
         ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415),
-        ({"content": b"x", "headers": {"content-type": "audio/wav"}}, 415),
+        ({"content": b"x", "headers": {"content-type": "audio/wav"}}, 422),
+        ({"content": b"x", "headers": {"content-type": "audio/wav"}, "params": {"surprise": "1"}}, 422),
         ({"content": b"{", "headers": {"content-type": "application/json"}}, 422),
         ({"content": b"[1]", "headers": {"content-type": "application/json"}}, 422),
         ({"content": b"\xff\xfe", "headers": {"content-type": "application/json"}}, 422),
@@ -213,7 +240,7 @@ def test_the_openapi_document_names_the_routes_and_shows_examples(client: httpx.
         document["paths"]
     )
     body = document["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
-    assert set(body) == {"multipart/form-data", "application/json"}
+    assert {"multipart/form-data", "application/json", "audio/*"} <= set(body)
     assert body["application/json"]["examples"]
     assert "Request" in document["components"]["schemas"]
 

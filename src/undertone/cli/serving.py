@@ -12,7 +12,7 @@ from undertone.cli.app import app
 from undertone.cli.prediction import Align, Model, Precision, Runtime, print_choice, refuse_engines
 from undertone.cli.progress import say
 from undertone.cli.scale import Address, Engine, Ray, workers_of
-from undertone.errors import ConfigError, UsageError, no_such
+from undertone.errors import UsageError, no_such
 
 
 @app.command()
@@ -24,7 +24,9 @@ def serve(
         str | None,
         typer.Option(help="Seen by other users of this machine: better UNDERTONE_TOKEN or --token-file."),
     ] = None,
-    token_file: Annotated[Path | None, typer.Option(help="A file that holds the token.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with the token, or with lines name:token.")
+    ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Beyond loopback without a token.")] = False,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A host name under which the server answers.")
@@ -63,11 +65,13 @@ def serve(
     from undertone.serving.server.examples import find_examples
     from undertone.serving.server.run import serve as run
     from undertone.serving.server.settings import ServerSettings
+    from undertone.serving.server.tokens import read_tokens
 
     values: dict[str, Any] = {
         "host": host,
         "port": port,
-        "token": token or _token(token_file),
+        "token": _token(token, token_file),
+        "token_file": token_file,
         "insecure": insecure,
         "allow_hosts": allow_host or [],
         "cors_origins": cors_origin or [],
@@ -75,6 +79,8 @@ def serve(
         "ssl_certfile": None if ssl_certfile is None else str(ssl_certfile),
         "ssl_keyfile": None if ssl_keyfile is None else str(ssl_keyfile),
     }
+    if token_file is not None:
+        read_tokens(token_file)
     settings = ServerSettings.parse(apply_overrides(values, option or []), "serve")
     chosen = locate(model)
     print_choice(chosen)
@@ -83,26 +89,26 @@ def serve(
         refuse_engines(runtime, precision)
     ready = load_model(chosen.path, runtime, precision)
     words = words_for(ready, align)
-    scheme = "https" if ssl_certfile else "http"
-    say(f"{ready.name} on {scheme}://{host}:{port}")
     if workers is not None:
         from undertone.scale.deploy import serve as deploy
 
+        say(f"{ready.name} on {'https' if ssl_certfile else 'http'}://{host}:{port}")
         return deploy(chosen.path, ready, settings, address=address, workers=workers, align=align)
-    return run(ready, settings, words=words, examples=find_examples(chosen.path))
+    return run(
+        ready,
+        settings,
+        words=words,
+        examples=find_examples(chosen.path),
+        started=lambda url: say(f"{ready.name} on {url}"),
+    )
 
 
-def _token(file: Path | None) -> str | None:
-    """The token from a file or the environment; an empty one is none."""
-    if file is None:
-        return os.environ.get("UNDERTONE_TOKEN") or None
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--token-file {file}: cannot be read ({error})") from None
-    if not token:
-        raise ConfigError(f"--token-file {file}: is empty")
-    return token
+def _token(given: str | None, file: Path | None) -> str | None:
+    """The token of the command line or, without a file, of the environment; an empty one is none."""
+    token = given or (os.environ.get("UNDERTONE_TOKEN") if file is None else None) or ""
+    if token != token.strip():
+        say("the token has white space or a line's end around it: served without")
+    return token.strip() or None
 
 
 @app.command()

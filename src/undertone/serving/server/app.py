@@ -13,7 +13,7 @@ from undertone.judging.clip import Model
 from undertone.serving.server import page, routes, stream
 from undertone.serving.server.batching import Batches
 from undertone.serving.server.examples import ExampleClip
-from undertone.serving.server.protection import ASGIApp, Protection
+from undertone.serving.server.protection import Protection
 from undertone.serving.server.service import Service
 from undertone.serving.server.settings import ServerSettings
 
@@ -34,7 +34,7 @@ def build(
     words: Words | None = None,
     examples: Mapping[str, ExampleClip] | None = None,
     batcher: Batches | None = None,
-) -> ASGIApp:
+) -> Protection:
     """An ASGI application ready to serve; its lifespan starts and stops what it needs.
 
     ``batcher`` takes the clips in place of the model itself, which may then be elsewhere.
@@ -58,14 +58,14 @@ def build(
     for router in (routes.router, stream.router, page.router):
         app.include_router(router)
     _add_token(app, settings)
-    return Protection(app, settings, service.metrics)
+    return Protection(app, service)
 
 
 def _add_token(app: FastAPI, settings: ServerSettings) -> None:
     """Add the token to the OpenAPI document, where there is one."""
     document = app.openapi()
     document.setdefault("components", {}).setdefault("schemas", {}).update(_json_requests())
-    if settings.token:
+    if settings.guarded:
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]
 

@@ -1,10 +1,16 @@
-"""The recordings and options of a request body, multipart or JSON. Nothing of it touches the disk."""
+"""The recordings and options of a request body: multipart, JSON, or a sound file itself.
+
+Nothing of it touches the disk. Bodies are read in a thread, for a large one takes a while, and the values
+of a JSON text are counted before any is built: a short text can hold millions.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,6 +25,13 @@ from undertone.serving.server.settings import ServerSettings
 __all__ = ["Upload", "Wanted", "batch", "single"]
 
 Model = TypeVar("Model", bound=BaseModel)
+
+JSON = "application/json"
+FORMS = frozenset({JSON, "multipart/form-data"})
+SOUND = frozenset({"application/octet-stream"})
+"""Kinds of a body that is a sound file, beside ``audio/…``."""
+VALUES = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,\[{]', re.DOTALL)
+"""What there is of in a JSON text about as much as values: strings, commas, openings."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +54,51 @@ class Wanted:
 
 async def single(request: Request, settings: ServerSettings) -> Wanted:
     """The one recording of ``/v1/predict``; HTTPException states what is wrong with the body."""
-    if _kind(request) == "application/json":
-        parsed = _parse(schemas.Request, await request.body())
+    kind, data = _kind(request), await request.body()
+    if kind in SOUND or kind.startswith("audio/"):
+        return _raw(request, data, settings)
+    return await asyncio.to_thread(_single, kind, request.headers, data, settings)
+
+
+async def batch(request: Request, settings: ServerSettings) -> Wanted:
+    """The recordings of ``/v1/predict/batch``."""
+    kind, data = _kind(request), await request.body()
+    if kind not in FORMS:
+        raise HTTPException(415, "a batch is multipart/form-data or application/json")
+    return await asyncio.to_thread(_batch, kind, request.headers, data, settings)
+
+
+def _raw(request: Request, data: bytes, settings: ServerSettings) -> Wanted:
+    """The body is the sound file, all else is in the query."""
+    query = request.query_params
+    known = {"text", "id", "explain", "abstain"}
+    for name in query:
+        if name not in known or len(query.getlist(name)) > 1:
+            raise HTTPException(422, f"'{_short(name)}' in the query: {', '.join(sorted(known))}, each once")
+    upload = Upload(_short(query.get("id") or "clip"), data, _text(query.get("text")))
+    return _wanted([upload], _options(query), settings)
+
+
+def _single(kind: str, headers: Headers, data: bytes, settings: ServerSettings) -> Wanted:
+    if kind == JSON:
+        parsed = _parse(schemas.Request, data, settings)
         return _wanted([_upload(parsed, "clip")], parsed, settings)
-    form = await _form(request, settings, {"file", "text", "id", "explain", "abstain"})
+    form = _form(headers, data, settings, {"file", "text", "id", "explain", "abstain"})
     for name in set(form):
         if len(form.getlist(name)) > 1:
             raise HTTPException(422, f"the field '{name}' comes more than once: see /v1/predict/batch")
     file = form.get("file")
     named = form.get("id") or (file.filename if isinstance(file, UploadFile) else None) or "clip"
-    upload = Upload(_short(str(named)), await _bytes(file), _text(form.get("text")))
+    upload = Upload(_short(str(named)), _bytes(file), _text(form.get("text")))
     return _wanted([upload], _options(form), settings)
 
 
-async def batch(request: Request, settings: ServerSettings) -> Wanted:
-    """The recordings of ``/v1/predict/batch``."""
-    if _kind(request) == "application/json":
-        parsed = _parse(schemas.BatchRequest, await request.body())
+def _batch(kind: str, headers: Headers, data: bytes, settings: ServerSettings) -> Wanted:
+    if kind == JSON:
+        parsed = _parse(schemas.BatchRequest, data, settings)
         uploads = [_upload(clip, f"clip-{index}") for index, clip in enumerate(parsed.clips, 1)]
         return _wanted(uploads, parsed, settings)
-    form = await _form(request, settings, {"file", "text", "explain", "abstain"})
+    form = _form(headers, data, settings, {"file", "text", "explain", "abstain"})
     files, texts = form.getlist("file"), form.getlist("text")
     if not files:
         raise HTTPException(422, "no field 'file'")
@@ -69,7 +107,7 @@ async def batch(request: Request, settings: ServerSettings) -> Wanted:
     uploads = []
     for index, part in enumerate(files):
         name = (part.filename if isinstance(part, UploadFile) else None) or f"clip-{index + 1}"
-        uploads.append(Upload(_short(name), await _bytes(part), _text(texts[index] if texts else None)))
+        uploads.append(Upload(_short(name), _bytes(part), _text(texts[index] if texts else None)))
     return _wanted(uploads, _options(form), settings)
 
 
@@ -89,15 +127,18 @@ def _wanted(uploads: list[Upload], options: schemas.Options, settings: ServerSet
 
 def _kind(request: Request) -> str:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("application/json", "multipart/form-data"):
-        raise HTTPException(415, "send multipart/form-data with a field 'file', or application/json")
+    if kind not in FORMS | SOUND and not kind.startswith("audio/"):
+        raise HTTPException(415, "send multipart/form-data with a field 'file', application/json, or audio/…")
     return kind
 
 
 # ---- JSON --------------------------------------------------------------------------------------------
 
 
-def _parse(model: type[Model], body: bytes) -> Model:
+def _parse(model: type[Model], body: bytes, settings: ServerSettings) -> Model:
+    most = 64 + 12 * settings.max_files  # a clip has ten
+    if any(count > most for count, _ in enumerate(VALUES.finditer(body), 1)):
+        raise HTTPException(413, f"more values than {settings.max_files} recordings need")
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -110,7 +151,7 @@ def _upload(clip: schemas.ClipIn, fallback: str) -> Upload:
     if clip.audio is None:
         return Upload(clip.id or fallback, None, _text(clip.text))
     try:
-        data = base64.b64decode(clip.audio, validate=True)
+        data = base64.b64decode("".join(clip.audio.split()), validate=True)  # lines may be wrapped
     except (binascii.Error, ValueError):
         raise HTTPException(422, "audio: not base64") from None
     return Upload(clip.id or fallback, data, _text(clip.text))
@@ -125,16 +166,16 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**62
 
 
-async def _form(request: Request, settings: ServerSettings, known: set[str]) -> FormData:
+def _form(headers: Headers, data: bytes, settings: ServerSettings, known: set[str]) -> FormData:
     try:
         parser = _InMemory(
-            Headers(raw=request.headers.raw),
-            _once(await request.body()),
+            Headers(raw=headers.raw),
+            _once(data),
             max_files=settings.max_files,
             max_fields=settings.max_files + 2,
             max_part_size=4 * settings.max_text,
         )
-        form = await parser.parse()
+        form = _at_once(parser.parse())
     except MultiPartException as error:
         raise HTTPException(400, f"multipart: {error.message}") from None
     except (KeyError, ValueError, UnicodeError, LookupError):
@@ -145,11 +186,22 @@ async def _form(request: Request, settings: ServerSettings, known: set[str]) -> 
     return form
 
 
+def _at_once(parsing: Coroutine[Any, Any, FormData]) -> FormData:
+    """The result of a coroutine that never waits: all that it reads is in memory."""
+    try:
+        parsing.send(None)
+    except StopIteration as end:
+        form: FormData = end.value
+        return form
+    parsing.close()
+    raise ValueError("the body is not in memory")
+
+
 async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
     yield body
 
 
-def _options(form: FormData) -> schemas.Options:
+def _options(form: Mapping[str, Any]) -> schemas.Options:
     given = {name: form[name] for name in ("explain", "abstain") if name in form}
     try:
         return schemas.Options.model_validate(given)
@@ -158,12 +210,12 @@ def _options(form: FormData) -> schemas.Options:
         raise HTTPException(422, f"{first['loc'][0]}: {first['msg']}") from None
 
 
-async def _bytes(file: Any) -> bytes | None:
+def _bytes(file: Any) -> bytes | None:
     if file is None:
         return None
     if isinstance(file, str):
         raise HTTPException(422, "the field 'file' holds no file (it needs a file name)")
-    return bytes(await file.read())
+    return bytes(file.file.read())
 
 
 def _text(value: Any) -> str | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from undertone.errors import AudioError
+from undertone.errors import AudioError, UndertoneError
 from undertone.serving.server.metrics import Metrics
 from undertone.serving.server.settings import ServerSettings
 from undertone.serving.server.worker import LENGTH
@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
     from undertone.types import Wave
 
-__all__ = ["Decoders"]
+__all__ = ["Decoders", "Overloaded"]
 
 log = logging.getLogger(__name__)
+
+
+class Overloaded(UndertoneError):
+    """The server could not do it now; the same request may succeed later."""
 
 
 class Decoders:
@@ -50,21 +54,31 @@ class Decoders:
             if process is not None:
                 await _end(process)
 
-    async def decode(self, data: bytes, name: str) -> Wave:
-        """Mono samples at the model's rate; AudioError for what cannot, or must not, be decoded."""
+    async def decode(self, data: bytes, name: str, most: float) -> Wave:
+        """Mono samples at the model's rate, at most so many seconds; AudioError for what cannot, or must not,
+        be decoded, Overloaded where something else ended the process twice."""
+        try:
+            return await self._decode_once(data, name, most)
+        except Overloaded:
+            return await self._decode_once(data, name, most)
+
+    async def _decode_once(self, data: bytes, name: str, most: float) -> Wave:
         process = await self._idle.get()
         began = time.perf_counter()
         healthy = False
         try:
-            if process is None or process.returncode is not None:  # it died, now or while it was idle
-                process = await self._spawn()
+            if process is not None and process.returncode is not None:  # it died while it was idle
+                process = None
+            process = process or await self._spawn()
             async with asyncio.timeout(self._settings.decode_seconds):
-                answer, payload = await self._ask(process, data, name)
+                answer, payload = await self._ask(process, data, name, most)
             healthy = True
         except TimeoutError:
             raise AudioError(f"{name}: takes longer to decode than is allowed") from None
         except (OSError, EOFError, asyncio.IncompleteReadError):
             log.warning("a decoding process died; the next upload gets a new one")
+            if process is None or await _ended_by_others(process):
+                raise Overloaded("a decoding process was ended from outside") from None
             raise AudioError(f"{name}: cannot be decoded within the limits") from None
         finally:
             if process is not None and not healthy:
@@ -75,11 +89,13 @@ class Decoders:
             raise AudioError(answer["error"])
         return np.frombuffer(payload, np.float32)
 
-    async def _ask(self, process: Process, data: bytes, name: str) -> tuple[dict[str, Any], bytes]:
+    async def _ask(
+        self, process: Process, data: bytes, name: str, most: float
+    ) -> tuple[dict[str, Any], bytes]:
         head = {
             "size": len(data),
             "name": name,
-            "max_seconds": self._settings.max_seconds,
+            "max_seconds": most,
             "rate": self._rate,
             "cpu": self._settings.decode_seconds,
             "containers": self._settings.containers,
@@ -118,6 +134,15 @@ async def _answer(process: Process) -> tuple[dict[str, Any], bytes]:
     (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
     head: dict[str, Any] = json.loads(await process.stdout.readexactly(length))
     return head, await process.stdout.readexactly(head.get("size", 0))
+
+
+async def _ended_by_others(process: Process) -> bool:
+    """Whether it was killed: by a person, or by a system without memory. A file that breaks the decoder, or
+    takes too long, ends it by another signal."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            await process.wait()
+    return process.returncode in (-signal.SIGTERM, -getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 async def _end(process: Process) -> None:

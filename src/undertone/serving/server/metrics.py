@@ -12,6 +12,7 @@ __all__ = ["Metrics"]
 ROUTES = (
     "/v1/predict",
     "/v1/predict/batch",
+    "/v1/stream",
     "/v1/model",
     "/v1/examples",
     "/metrics",
@@ -57,7 +58,9 @@ class Metrics:
 
     def answered(self, record: Record) -> None:
         route = record.path if record.path in ROUTES else "other"
-        method = record.method if record.method in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+        method = (
+            record.method if record.method in ("GET", "POST", "HEAD", "OPTIONS", "DELETE", "WS") else "other"
+        )
         self._requests.labels(method, route, str(record.status)).inc()
         self._seconds.labels(route).observe(record.seconds)
         self._audio.inc(record.audio)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -10,6 +9,7 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from undertone.errors import UndertoneError
 from undertone.serving.server import body
+from undertone.serving.server.decoding import Overloaded
 from undertone.serving.server.logs import Record
 from undertone.serving.server.metrics import Metrics
 from undertone.serving.server.schemas import BATCH_BODY, PREDICT_BODY, Answer, BatchAnswer, Refusal
@@ -27,9 +27,10 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         403: "Called by another site's page.",
         408: "The body did not arrive in time.",
         413: "Longer than this server takes.",
-        415: "Neither multipart/form-data nor application/json.",
+        415: "Neither multipart/form-data nor application/json nor audio.",
         421: "Called by a name this server does not know.",
         422: "Understood, but it cannot be judged: not audio, too long, contradictory.",
+        429: "More requests a minute than this token may send.",
         503: "Busy: come back after the seconds in Retry-After.",
     }.items()
 }
@@ -52,6 +53,8 @@ async def predict(request: Request) -> Response:
     wanted = await body.single(request, service.settings)
     try:
         answer = await service.predict(wanted.uploads[0], wanted.explain, wanted.abstain, _record(request))
+    except Overloaded as error:
+        raise HTTPException(503, str(error), {"retry-after": "1"}) from None
     except UndertoneError as error:
         raise HTTPException(422, str(error)) from None
     return JSONResponse(answer.plain())
@@ -62,9 +65,7 @@ async def predict_batch(request: Request) -> Response:
     """Judge several recordings; one that cannot be judged has its error in that place."""
     service, record = _service(request), _record(request)
     wanted = await body.batch(request, service.settings)
-    answers = await asyncio.gather(
-        *(service.predict_one_of_many(one, wanted.explain, wanted.abstain, record) for one in wanted.uploads)
-    )
+    answers = await service.predict_many(wanted.uploads, wanted.explain, wanted.abstain, record)
     return JSONResponse({"predictions": answers})
 
 
@@ -80,6 +81,7 @@ async def model(request: Request) -> dict[str, Any]:
         "limits": {
             "bytes": settings.max_bytes,
             "seconds": settings.max_seconds,
+            "total_seconds": settings.max_total_seconds,
             "text": settings.max_text,
             "files": settings.max_files,
         },
@@ -104,12 +106,14 @@ async def example(request: Request, name: str) -> Response:
     return FileResponse(clip.path, media_type=clip.kind)
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", responses={503: {"model": Refusal}})
 async def healthz() -> dict[str, str]:
     """The process is alive."""
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"model": Refusal}})
 async def readyz(request: Request) -> Response:
     """The model is loaded and requests are taken."""

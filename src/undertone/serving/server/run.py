@@ -1,21 +1,26 @@
-"""Run the application under uvicorn until a signal; accepted requests are finished first."""
+"""Run the application under uvicorn until a signal; accepted requests and streams are finished first."""
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import logging
+import socket
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from undertone.errors import ConfigError, MissingExtra
 from undertone.judging.clip import Model
+from undertone.serving.server.logs import note
 from undertone.serving.server.settings import ServerSettings, is_loopback
 
 if TYPE_CHECKING:
     from undertone.judging.words import Words
     from undertone.serving.server.examples import ExampleClip
 
-__all__ = ["log_requests", "serve"]
+__all__ = ["listen", "log_requests", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +31,51 @@ def serve(
     *,
     words: Words | None = None,
     examples: Mapping[str, ExampleClip] | None = None,
+    started: Callable[[str], None] | None = None,
 ) -> None:
-    """Listen until SIGINT or SIGTERM; what was accepted by then is answered, then this returns."""
+    """Listen until SIGINT or SIGTERM; what was accepted by then is answered, then this returns.
+
+    ``started`` gets the address once requests are taken.
+    """
     try:
         import uvicorn
 
         from undertone.serving.server.app import build
+        from undertone.serving.server.connections import Connections
     except ImportError as error:
         raise MissingExtra("the server", "serve") from error
+    sockets = listen(settings.host, settings.port)
+    application = build(model, settings, words=words, examples=examples)
+    service = application.service
+    url = _url(settings, sockets[0].getsockname()[1])
+
+    class Server(uvicorn.Server):
+        """uvicorn, which announces the true address and ends streams before it closes them."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            log.info("listening on %s", url)
+            note("start", url=url, model=model.name)
+            if started is not None:
+                started(url)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            service.ready = False
+            await asyncio.sleep(settings.drain_seconds)
+            for one in self.servers:
+                one.close()
+            service.closing.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(settings.shutdown_seconds):
+                    await service.streams_ended()
+            await super().shutdown(sockets)
+            note("stop", url=url)
+
+    http: Any = Connections(settings).protocol
     config = uvicorn.Config(
-        build(model, settings, words=words, examples=examples),
-        host=settings.host,
-        port=settings.port,
+        application,
+        http=http,
+        h11_max_incomplete_event_size=settings.max_head,
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
         timeout_graceful_shutdown=int(settings.shutdown_seconds),
@@ -50,12 +88,37 @@ def serve(
     )
     log_requests()
     _warn(settings)
-    server = uvicorn.Server(config)
-    server.run()
+    server = Server(config)
+    server.run(sockets)
     if not server.started:
-        raise ConfigError(
-            f"the server could not start on {settings.host}:{settings.port} (is the port taken?)"
-        )
+        raise ConfigError(f"the server could not start on {url}; its log has the reason")
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Open sockets on every address of the host, on one port; ConfigError states why that cannot be."""
+    sockets: list[socket.socket] = []
+    try:
+        known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, *_, address in dict.fromkeys(known):
+            if sockets:  # a free port was chosen for the first
+                port = sockets[0].getsockname()[1]
+            try:
+                sockets.append(socket.create_server((str(address[0]), port), family=family, backlog=2048))
+            except OSError as error:
+                if (
+                    not sockets or error.errno == errno.EADDRINUSE
+                ):  # else: one of two kinds of address will do
+                    raise
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return sockets
+
+
+def _url(settings: ServerSettings, port: int) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}"
 
 
 def log_requests() -> None:
@@ -72,7 +135,7 @@ def log_requests() -> None:
 def _warn(settings: ServerSettings) -> None:
     if is_loopback(settings.host):
         return
-    if not settings.token:
+    if not settings.guarded:
         log.warning("anyone who can reach %s:%d may use this server", settings.host, settings.port)
     if settings.ssl_certfile is None:
         log.warning(

@@ -112,8 +112,18 @@ _OPTIONS = {
 _EXAMPLE = {"audio": "UklGRiQAAABXQVZF…", "text": "I can't believe it", "id": "clip-1", "abstain": 0.4}
 
 
-def _body(model: type[BaseModel], example: dict[str, Any], form: dict[str, Any]) -> dict[str, Any]:
+def _body(
+    model: type[BaseModel], example: dict[str, Any], form: dict[str, Any], raw: bool = False
+) -> dict[str, Any]:
+    """``raw``: the body may be a sound file itself, with all else in the query."""
+    sound = {"audio/*": {"schema": _FILE}, "application/octet-stream": {"schema": _FILE}} if raw else {}
+    query = [
+        {"name": name, "in": "query", "schema": schema, "description": "Of a body that is a sound file."}
+        for name, schema in form.items()
+        if raw and name != "file"
+    ]
     return {
+        **({"parameters": query} if raw else {}),
         "requestBody": {
             "required": True,
             "content": {
@@ -124,8 +134,9 @@ def _body(model: type[BaseModel], example: dict[str, Any], form: dict[str, Any])
                     "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
                     "examples": {"a clip and its words": {"value": example}},
                 },
+                **sound,
             },
-        }
+        },
     }
 
 
@@ -133,6 +144,7 @@ PREDICT_BODY = _body(
     Request,
     _EXAMPLE,
     {"file": _FILE, "text": {"type": "string"}, "id": {"type": "string", "maxLength": 200}, **_OPTIONS},
+    raw=True,
 )
 BATCH_BODY = _body(
     BatchRequest,

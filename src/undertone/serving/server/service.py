@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from undertone.errors import UndertoneError
+from undertone.errors import AudioError, UndertoneError
 from undertone.judging.clip import Model, Transcript
 from undertone.judging.plan import Step, Steps, advance, plan
 from undertone.serving.server.batching import Batcher, Batches
@@ -18,15 +19,21 @@ from undertone.serving.server.examples import ExampleClip
 from undertone.serving.server.logs import Record
 from undertone.serving.server.metrics import Metrics
 from undertone.serving.server.settings import ServerSettings
+from undertone.serving.server.tokens import Tokens
+from undertone.serving.server.turns import Turns, WordsBetween, in_turns
 from undertone.types import Prediction
 
 if TYPE_CHECKING:
     from undertone.judging.words import Words
+    from undertone.types import Wave
 
 __all__ = ["Service"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+HELD_SECONDS = 60.0
+"""Of a batch, no more is decoded while more audio than this is in memory."""
 
 
 class Service:
@@ -43,15 +50,23 @@ class Service:
     ) -> None:
         self.model = model
         self.settings = settings
+        self.tokens = Tokens(settings)
         self.metrics = Metrics()
         self.batcher: Batches = batcher or Batcher(model, self.metrics, settings.max_batch)
         self.examples = dict(examples or {})
         self.ready = False
+        self.closing = asyncio.Event()
+        """Set when the server stops: streams end."""
         self.streams = 0
-        self._words = words
+        """Those that have sent their first message."""
+        self.open_streams: set[object] = set()
+        self._turns = Turns()
+        self._words = WordsBetween(words, self._turns) if words is not None else None
         self._decoders = Decoders(settings, self.metrics, model.rate)
-        self.background = ThreadPoolExecutor(1, thread_name_prefix="plans")
-        """Where plans advance: speech is detected and words are aligned without holding up loop or model."""
+        # where plans advance, in turns: speech is detected and words are aligned without holding up the loop
+        self._threads = ThreadPoolExecutor(
+            settings.max_waiting + settings.max_streams, thread_name_prefix="plans"
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -65,51 +80,128 @@ class Service:
             self.ready = False
             await self.batcher.stop()
             await self._decoders.stop()
-            self.background.shutdown()
+            self._threads.shutdown()
+
+    async def streams_ended(self) -> None:
+        while self.open_streams:
+            await asyncio.sleep(0.02)
 
     async def predict(
         self, upload: Upload, explain: bool, threshold: float | None, record: Record
     ) -> Prediction:
         """The prediction for one upload; UndertoneError where it cannot be judged."""
-        words = Transcript(upload.text) if upload.text else None
+        self._note(upload, record)
+        wave = await self._decoded(upload, self.settings.max_seconds, record)
+        return await self._judge(upload, wave, explain, threshold)
+
+    async def predict_many(
+        self, uploads: Sequence[Upload], explain: bool, threshold: float | None, record: Record
+    ) -> list[dict[str, object]]:
+        """For each its prediction, or why there is none. They are decoded one after another, each when there
+        is room in memory for it."""
+        answers: list[dict[str, object]] = [{}] * len(uploads)
+        room = _Room(HELD_SECONDS)
+        left = self.settings.max_total_seconds
+
+        async def judge(index: int, wave: Wave | None) -> None:
+            try:
+                prediction = await self._judge(uploads[index], wave, explain, threshold)
+                answers[index] = prediction.plain()
+            except UndertoneError as error:
+                answers[index] = {"id": uploads[index].id, "error": str(error)}
+            finally:
+                room.leave(_seconds(wave, self.model.rate))
+
+        async with asyncio.TaskGroup() as tasks:
+            for index, upload in enumerate(uploads):
+                self._note(upload, record)
+                await room.wait()
+                try:
+                    if upload.data is not None and left <= 0:
+                        raise AudioError(
+                            f"{upload.id}: the recordings are longer than the"
+                            f" {self.settings.max_total_seconds:g} s allowed in one request"
+                        )
+                    wave = await self._decoded(upload, min(self.settings.max_seconds, left), record)
+                except UndertoneError as error:
+                    answers[index] = {"id": upload.id, "error": str(error)}
+                    continue
+                left -= _seconds(wave, self.model.rate)
+                room.enter(_seconds(wave, self.model.rate))
+                tasks.create_task(judge(index, wave))
+                del wave
+        return answers
+
+    def _note(self, upload: Upload, record: Record) -> None:
         record.clips += 1
         if self.settings.log_transcripts:
             record.transcript = upload.text
-        blocks, seconds = None, None
-        if upload.data is not None:
-            wave = await self._decoders.decode(upload.data, upload.id)
-            blocks, seconds = [wave], len(wave) / self.model.rate
-            record.audio += seconds
+
+    async def _decoded(self, upload: Upload, most: float, record: Record) -> Wave | None:
+        if upload.data is None:
+            return None
+        wave = await self._decoders.decode(upload.data, upload.id, most)
+        record.audio += len(wave) / self.model.rate
+        return wave
+
+    async def _judge(
+        self, upload: Upload, wave: Wave | None, explain: bool, threshold: float | None
+    ) -> Prediction:
+        abandoned = threading.Event()
         steps = plan(
             self.model,
             upload.id,
-            blocks,
-            words,
-            seconds=seconds,
+            None if wave is None else in_turns(wave, self.model.rate, self._turns, abandoned),
+            Transcript(upload.text) if upload.text else None,
+            seconds=None if wave is None else _seconds(wave, self.model.rate),
             settings=self.settings.segmenting,
             aligner=self._words,
             explain=explain,
             threshold=threshold,
         )
-        return await self.follow(steps)
+        try:
+            return await self.follow(steps)
+        finally:
+            abandoned.set()
 
     async def follow(self, steps: Steps[T]) -> T:
         """The result of a plan; its clips wait in the queue before the model."""
-        step = await self.in_background(advance, steps)
+        step = await self.in_background(self._advance, steps)
         while isinstance(step, Step):
             predictions = await self.batcher.predict(step.clips, step.explain)
-            step = await self.in_background(advance, steps, predictions)
-        return step.result
+            step = await self.in_background(self._advance, steps, predictions)
+        result: T = step.result
+        return result
 
-    async def predict_one_of_many(
-        self, upload: Upload, explain: bool, threshold: float | None, record: Record
-    ) -> dict[str, object]:
-        """For one of many: its prediction, or why there is none."""
-        try:
-            return (await self.predict(upload, explain, threshold, record)).plain()
-        except UndertoneError as error:
-            return {"id": upload.id, "error": str(error)}
+    def _advance(self, steps: Steps[Any], predictions: list[Prediction] | None = None) -> Any:
+        """A ``Step``, or what has ``result``."""
+        with self._turns:
+            return advance(steps, predictions)
 
     async def in_background(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.background, lambda: work(*args, **kwargs))
+        return await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
+
+
+class _Room:
+    """Seconds of decoded audio that one request may hold."""
+
+    def __init__(self, most: float) -> None:
+        self._most, self._held = most, 0.0
+        self._changed = asyncio.Event()
+
+    async def wait(self) -> None:
+        while self._held > self._most:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def enter(self, seconds: float) -> None:
+        self._held += seconds
+
+    def leave(self, seconds: float) -> None:
+        self._held -= seconds
+        self._changed.set()
+
+
+def _seconds(wave: Wave | None, rate: int) -> float:
+    return 0.0 if wave is None else len(wave) / rate

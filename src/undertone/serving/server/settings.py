@@ -8,7 +8,7 @@ from pathlib import Path
 from shutil import which
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from undertone.config import Config
 from undertone.judging.settings import Segmenting
@@ -24,6 +24,10 @@ class ServerSettings(Config):
     port: int = Field(8000, ge=0, le=65535)
     token: str | None = Field(None, repr=False)
     """What a client must send as ``Authorization: Bearer …``; never logged."""
+    token_file: Path | None = None
+    """A file with one token, or with lines ``name:token``; read again when it changes."""
+    rate_limit: int = Field(0, ge=0)
+    """Requests a minute for each token; 0: no limit."""
     insecure: bool = False
     """Listen beyond loopback without a token."""
     allow_hosts: tuple[str, ...] = ()
@@ -37,6 +41,8 @@ class ServerSettings(Config):
     """Longest request body; counted as it arrives."""
     max_seconds: float = Field(900.0, gt=0)
     """Longest recording."""
+    max_total_seconds: float = Field(1800.0, gt=0)
+    """Longest recordings of one request together."""
     max_text: int = Field(20_000, gt=0)
     """Longest transcript, in characters."""
     max_files: int = Field(64, gt=0)
@@ -46,7 +52,13 @@ class ServerSettings(Config):
     max_buffered: int = Field(256 * 2**20, gt=0)
     """Bytes of bodies held at once, over all requests."""
     max_streams: int = Field(8, gt=0)
-    """WebSocket streams at once."""
+    """WebSocket streams at once; one counts from its first message."""
+    max_connections: int = Field(512, gt=0)
+    """Connections at once; for one more, that which has waited longest without a request is closed."""
+    max_head: int = Field(64 * 2**10, gt=0)
+    """Longest request line and headers together, in bytes."""
+    head_seconds: float = Field(10.0, gt=0)
+    """The headers, or the first message of a stream, must have arrived within this time."""
     receive_seconds: float = Field(30.0, gt=0)
     """A body must have arrived within this time."""
     request_seconds: float = Field(120.0, gt=0)
@@ -57,8 +69,10 @@ class ServerSettings(Config):
     """Address space of the decoding process, in bytes, above what it has at its start."""
     idle_seconds: float = Field(60.0, gt=0)
     """A stream that sends nothing for this long is closed."""
+    drain_seconds: float = Field(1.0, ge=0)
+    """On SIGTERM, ``/readyz`` refuses for this long before the port closes."""
     shutdown_seconds: float = Field(60.0, gt=0)
-    """On SIGTERM, accepted requests have this long to finish."""
+    """Then accepted requests and streams have this long to finish."""
 
     max_batch: int = Field(16, gt=0)
     """Clips the model is given at once; 1 switches batching off."""
@@ -72,9 +86,20 @@ class ServerSettings(Config):
     """Write transcripts into the log; off, the log holds no words."""
     segmenting: Segmenting = Segmenting()
 
+    @field_validator("token")
+    @classmethod
+    def _stripped(cls, token: str | None) -> str | None:
+        """A header's value has no white space at its ends, so a token with some would never be matched."""
+        return (token or "").strip() or None
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a token is needed."""
+        return bool(self.token) or self.token_file is not None
+
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        if not is_loopback(self.host) and not self.token and not self.insecure:
+        if not is_loopback(self.host) and not self.guarded and not self.insecure:
             raise ValueError(
                 f"{self.host} can be reached from other machines: set a token (UNDERTONE_TOKEN or"
                 " --token-file), or give --insecure"

@@ -2,22 +2,22 @@
 
     ▲ text    {"token": …, "rate": 16000, "id": …}     first, within ten seconds; only ``rate`` has no default
     ▼ text    {"type": "ready", "latency": 2.0, …}
-    ▲ binary  16-bit little-endian mono samples, any number at a time
+    ▲ binary  16-bit little-endian mono samples, any number at a time; with ``"format": "f32"`` 32-bit floats
     ▼ text    {"type": "update", "at": …, "segments": […], "now": … | null}
     ▲ text    {"type": "end"}
     ▼ text    {"type": "final", "prediction": {…}}     then the socket is closed with 1000
 
-A refusal is ``{"type": "error", "detail": …}`` and a close: 1008 not allowed, 1007 not understood,
-1009 too long, 1013 too many streams.
+The token may come in an ``Authorization`` header instead. A server that stops sends ``final`` for what came
+by then and closes with 1001. A refusal is ``{"type": "error", "detail": …}`` and a close: 1008 not allowed,
+1007 not understood, 1009 too long, 1013 too many streams or requests.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import logging
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -26,15 +26,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from undertone.audio.streaming import Resampler
 from undertone.judging.plan import Course, Steps, Update
 from undertone.judging.windows import RATE
+from undertone.serving.server.logs import Record
 from undertone.serving.server.service import Service
 from undertone.types import Prediction, TimelineSegment
 
 __all__ = ["router"]
 
+MOST_SILENT = 64
+"""Sockets at once that have not sent their first message, beside the streams."""
+
 router = APIRouter()
 log = logging.getLogger(__name__)
-
-FIRST_MESSAGE_SECONDS = 10.0
 
 
 class Hello(BaseModel):
@@ -44,6 +46,7 @@ class Hello(BaseModel):
 
     token: str | None = None
     rate: int = Field(ge=8_000, le=192_000)
+    format: Literal["s16", "f32"] = "s16"
     id: str = Field("stream", max_length=200)
 
 
@@ -59,20 +62,21 @@ class _Closed(Exception):
 async def stream(socket: WebSocket) -> None:
     """One recording, judged while it goes on."""
     service: Service = socket.app.state.service
+    conversation = _Conversation(socket, service)
+    if len(service.open_streams) >= MOST_SILENT + service.settings.max_streams:
+        await socket.close(1013, "too many streams; try again later")
+        return
+    service.open_streams.add(conversation)
     await socket.accept()
-    service.metrics.streams(1)
-    service.streams += 1
     try:
-        if service.streams > service.settings.max_streams:
-            raise _Closed(1013, "too many streams; try again later")
-        await _Conversation(socket, service).run()
+        await conversation.run()
     except _Closed as closed:
         await _close_with_reason(socket, closed)
-    except WebSocketDisconnect:
+    except (WebSocketDisconnect, RuntimeError):  # the second, where it hung up between two messages of ours
         log.info("a stream's client hung up")
     finally:
-        service.streams -= 1
-        service.metrics.streams(-1)
+        conversation.stop()
+        service.open_streams.discard(conversation)
 
 
 async def _close_with_reason(socket: WebSocket, closed: _Closed) -> None:
@@ -88,11 +92,23 @@ class _Conversation:
 
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket, self._service, self._settings = socket, service, service.settings
+        self._record: Record = socket.state.record
         self._course = Course(service.model, self._settings.segmenting)
+        self._closing = asyncio.ensure_future(service.closing.wait())
+        self._counted = False
         self._odd = b""
+
+    def stop(self) -> None:
+        """Whatever happened: its place is free again."""
+        self._closing.cancel()
+        self._record.audio = self._course.received / RATE
+        if self._counted:
+            self._service.streams -= 1
+            self._service.metrics.streams(-1)
 
     async def run(self) -> None:
         hello = await self._hello()
+        self._count()
         resample = Resampler(hello.rate)
         await self._socket.send_json(
             {
@@ -102,52 +118,80 @@ class _Conversation:
                 "latency": self._settings.segmenting.latency,
             }
         )
-        while (samples := await self._samples()) is not None:
+        while (samples := await self._samples(hello.format)) is not None:
             await self._update(self._course.feed(resample(samples)))
             if self._course.received > self._settings.max_seconds * RATE:
                 raise _Closed(1009, f"longer than the {self._settings.max_seconds:g} s allowed")
         await self._update(self._course.feed(resample.close()))
         await self._update(self._course.close())
         whole = self._course.prediction(hello.id)
+        self._record.clips = 1
         await self._socket.send_json({"type": "final", "prediction": whole.plain()})
-        await self._socket.close(1000)
+        await self._socket.close(1001 if self._closing.done() else 1000)
+
+    def _count(self) -> None:
+        """A stream takes its place when its first message is good: who sends none keeps nobody out."""
+        if self._service.streams >= self._settings.max_streams:
+            raise _Closed(1013, "too many streams; try again later")
+        self._service.streams += 1
+        self._service.metrics.streams(1)
+        self._counted = True
 
     async def _hello(self) -> Hello:
+        message = await self._next(self._settings.head_seconds)
+        if message is None:
+            raise _Closed(1001, "the server stops")
         try:
-            async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
-                message = await self._receive()
             hello = Hello.model_validate_json(message.get("text") or "")
-        except TimeoutError:
-            raise _Closed(1008, "no first message") from None
         except ValidationError:
             raise _Closed(1007, 'the first message must be {"rate": …, "token": …, "id": …}') from None
-        token = self._settings.token
-        if token and not hmac.compare_digest((hello.token or "").encode(), token.encode()):
-            raise _Closed(1008, "a token is needed in the first message")
+        tokens = self._service.tokens
+        if tokens and self._record.caller is None:
+            caller = tokens.holder(hello.token or "")
+            if caller is None:
+                raise _Closed(1008, "a token is needed in the first message")
+            self._record.caller = caller.name
+            if tokens.wait(caller):
+                raise _Closed(1013, f"more than {caller.per_minute} requests a minute")
         return hello
 
-    async def _receive(self) -> dict[str, Any]:
-        message = await self._socket.receive()
+    async def _next(self, seconds: float) -> dict[str, Any] | None:
+        """The next message; None where the server stops first."""
+        coming = asyncio.ensure_future(self._socket.receive())
+        try:
+            waited = {coming, self._closing}
+            await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                if self._closing.done():
+                    return None
+                raise _Closed(1008, f"nothing came for {seconds:g} s")
+            message = coming.result()
+        finally:
+            coming.cancel()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1005))
         return dict(message)
 
-    async def _samples(self) -> np.ndarray[Any, np.dtype[np.float32]] | None:
+    async def _samples(self, kind: str) -> np.ndarray[Any, np.dtype[np.float32]] | None:
         """The next chunk in -1..1; None at the end."""
-        try:
-            async with asyncio.timeout(self._settings.idle_seconds):
-                message = await self._receive()
-        except TimeoutError:
-            raise _Closed(1008, f"nothing came for {self._settings.idle_seconds:g} s") from None
+        message = await self._next(self._settings.idle_seconds)
+        if message is None:
+            return None
         data = message.get("bytes")
         if data is None:
             if _is_end(message.get("text") or ""):
                 return None
             raise _Closed(1007, 'send samples as binary messages, and {"type": "end"} at the end')
         data = self._odd + data
-        whole = len(data) // 2 * 2
+        size = 4 if kind == "f32" else 2
+        whole = len(data) // size * size
         self._odd = data[whole:]  # half a sample waits for its other half
-        return np.frombuffer(data[:whole], "<i2").astype(np.float32) / 32768.0
+        if kind == "s16":
+            return np.frombuffer(data[:whole], "<i2").astype(np.float32) / 32768.0
+        samples = np.frombuffer(data[:whole], "<f4").astype(np.float32)
+        if not np.isfinite(samples).all():
+            raise _Closed(1007, "samples that are not numbers (NaN or infinity)")
+        return samples
 
     async def _update(self, steps: Steps[Update]) -> None:
         """Follow the plan and send what became known; silence is not reported."""
