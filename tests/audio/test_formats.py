@@ -74,6 +74,7 @@ def _check(path: Path, least: float) -> None:
     assert _likeness(read) > least
     np.testing.assert_array_equal(audio.decode(path.read_bytes(), path.name), read)
     assert sum(map(len, blocks(path, seconds=0.31))) == pytest.approx(len(read), abs=2)
+    assert all(block.flags.writeable for block in blocks(path, channel=0, rate=audio.info(path).rate))
     middle = audio.load(path, 0.5, 1.0)
     np.testing.assert_allclose(middle[800:-800], read[8800:15200], atol=2e-3)
 

@@ -75,7 +75,7 @@ class ConvertedSound(OpenSound):
         if len(data) < count * size and self._process.wait():
             self.fault = "cut short or damaged"
         whole = data[: len(data) // size * size]
-        frames: Wave = np.frombuffer(whole, "<f4").astype(np.float32, copy=False).reshape(-1, self.channels)
+        frames: Wave = np.frombuffer(whole, "<f4").astype(np.float32).reshape(-1, self.channels)
         return frames
 
     def _decode(self, start: Seconds) -> subprocess.Popen[bytes]:
