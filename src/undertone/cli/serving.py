@@ -39,6 +39,9 @@ def serve(
     containers: Annotated[
         bool, typer.Option("--containers", help="Also read m4a, mp4, webm …, through ffmpeg (Linux).")
     ] = False,
+    jobs: Annotated[
+        Path | None, typer.Option(help="A folder for long jobs; without one, none are taken.")
+    ] = None,
     align: Align = "auto",
     runtime: Runtime = None,
     precision: Precision = None,
@@ -72,6 +75,8 @@ def serve(
         "port": port,
         "token": _token(token, token_file),
         "token_file": token_file,
+        "job_folder": jobs,
+        "webhook_secret": (os.environ.get("UNDERTONE_WEBHOOK_SECRET") or "").strip() or None,
         "insecure": insecure,
         "allow_hosts": allow_host or [],
         "cors_origins": cors_origin or [],

@@ -1,11 +1,14 @@
-"""The service: REST, a WebSocket stream and a page over one model.
+"""The service: REST, a WebSocket stream, jobs and a page over one model.
 
-protection ─ every check that needs no model, in front of everything
-app        ─ the routes, put together
-  routes   ─ requests in, predictions out        stream ─ the WebSocket
-  body     ─ what a request's body holds          page   ─ the static files
-  decoding ─ sound from bytes, in another process (worker)
-  batching ─ single clips into batches for the model
+connections ─ how many, how long without a request, how long the headers
+protection  ─ every check that needs no model, in front of everything (tokens, hosts); exchange ─ one request
+app         ─ the routes, put together
+  routes    ─ requests in, predictions out        stream ─ the WebSocket
+  job_routes ─ long recordings (long_jobs, fetching)
+  body      ─ what a request's body holds          page   ─ the static files
+  decoding  ─ sound from bytes, in another process (worker)
+  batching  ─ single clips into batches for the model
+  turns     ─ long work lets short work between
 metrics · logs ─ what happened, without transcripts
-run        ─ uvicorn, signals, shutdown
+run         ─ uvicorn, signals, shutdown
 """

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from undertone import __version__
 from undertone.judging.clip import Model
-from undertone.serving.server import page, routes, stream
+from undertone.serving.server import job_routes, page, routes, stream
 from undertone.serving.server.batching import Batches
 from undertone.serving.server.examples import ExampleClip
 from undertone.serving.server.protection import Protection
@@ -55,7 +55,7 @@ def build(
         redoc_url=None,
     )
     app.state.service = service
-    for router in (routes.router, stream.router, page.router):
+    for router in (routes.router, job_routes.router, stream.router, page.router):
         app.include_router(router)
     _add_token(app, settings)
     return Protection(app, service)
@@ -73,10 +73,11 @@ def _add_token(app: FastAPI, settings: ServerSettings) -> None:
 def _json_requests() -> dict[str, object]:
     from pydantic.json_schema import models_json_schema
 
-    from undertone.serving.server.schemas import BatchRequest, Request
+    from undertone.serving.server.schemas import BatchRequest, JobRequest, Request
 
     _, document = models_json_schema(
-        [(Request, "validation"), (BatchRequest, "validation")], ref_template="#/components/schemas/{model}"
+        [(model, "validation") for model in (Request, BatchRequest, JobRequest)],
+        ref_template="#/components/schemas/{model}",
     )
     definitions: dict[str, object] = document["$defs"]
     return definitions

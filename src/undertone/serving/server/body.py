@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.datastructures import FormData, Headers, QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from undertone.serving.server import schemas
 from undertone.serving.server.settings import ServerSettings
 
-__all__ = ["Upload", "Wanted", "batch", "single"]
+__all__ = ["JSON", "Upload", "Wanted", "batch", "kind", "options", "parse", "short", "single", "text"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -54,34 +54,31 @@ class Wanted:
 
 async def single(request: Request, settings: ServerSettings) -> Wanted:
     """The one recording of ``/v1/predict``; HTTPException states what is wrong with the body."""
-    kind, data = _kind(request), await request.body()
-    if kind in SOUND or kind.startswith("audio/"):
+    sent, data = kind(request), await request.body()
+    if sent not in FORMS:
         return _raw(request, data, settings)
-    return await asyncio.to_thread(_single, kind, request.headers, data, settings)
+    return await asyncio.to_thread(_single, sent, request.headers, data, settings)
 
 
 async def batch(request: Request, settings: ServerSettings) -> Wanted:
     """The recordings of ``/v1/predict/batch``."""
-    kind, data = _kind(request), await request.body()
-    if kind not in FORMS:
+    sent, data = kind(request), await request.body()
+    if sent not in FORMS:
         raise HTTPException(415, "a batch is multipart/form-data or application/json")
-    return await asyncio.to_thread(_batch, kind, request.headers, data, settings)
+    return await asyncio.to_thread(_batch, sent, request.headers, data, settings)
 
 
 def _raw(request: Request, data: bytes, settings: ServerSettings) -> Wanted:
     """The body is the sound file, all else is in the query."""
     query = request.query_params
-    known = {"text", "id", "explain", "abstain"}
-    for name in query:
-        if name not in known or len(query.getlist(name)) > 1:
-            raise HTTPException(422, f"'{_short(name)}' in the query: {', '.join(sorted(known))}, each once")
-    upload = Upload(_short(query.get("id") or "clip"), data, _text(query.get("text")))
-    return _wanted([upload], _options(query), settings)
+    chosen = options(query, {"text", "id"})
+    upload = Upload(short(query.get("id") or "clip"), data, text(query.get("text")))
+    return _wanted([upload], chosen, settings)
 
 
-def _single(kind: str, headers: Headers, data: bytes, settings: ServerSettings) -> Wanted:
-    if kind == JSON:
-        parsed = _parse(schemas.Request, data, settings)
+def _single(sent: str, headers: Headers, data: bytes, settings: ServerSettings) -> Wanted:
+    if sent == JSON:
+        parsed = parse(schemas.Request, data, settings)
         return _wanted([_upload(parsed, "clip")], parsed, settings)
     form = _form(headers, data, settings, {"file", "text", "id", "explain", "abstain"})
     for name in set(form):
@@ -89,13 +86,13 @@ def _single(kind: str, headers: Headers, data: bytes, settings: ServerSettings) 
             raise HTTPException(422, f"the field '{name}' comes more than once: see /v1/predict/batch")
     file = form.get("file")
     named = form.get("id") or (file.filename if isinstance(file, UploadFile) else None) or "clip"
-    upload = Upload(_short(str(named)), _bytes(file), _text(form.get("text")))
+    upload = Upload(short(str(named)), _bytes(file), text(form.get("text")))
     return _wanted([upload], _options(form), settings)
 
 
-def _batch(kind: str, headers: Headers, data: bytes, settings: ServerSettings) -> Wanted:
-    if kind == JSON:
-        parsed = _parse(schemas.BatchRequest, data, settings)
+def _batch(sent: str, headers: Headers, data: bytes, settings: ServerSettings) -> Wanted:
+    if sent == JSON:
+        parsed = parse(schemas.BatchRequest, data, settings)
         uploads = [_upload(clip, f"clip-{index}") for index, clip in enumerate(parsed.clips, 1)]
         return _wanted(uploads, parsed, settings)
     form = _form(headers, data, settings, {"file", "text", "explain", "abstain"})
@@ -107,7 +104,7 @@ def _batch(kind: str, headers: Headers, data: bytes, settings: ServerSettings) -
     uploads = []
     for index, part in enumerate(files):
         name = (part.filename if isinstance(part, UploadFile) else None) or f"clip-{index + 1}"
-        uploads.append(Upload(_short(name), _bytes(part), _text(texts[index] if texts else None)))
+        uploads.append(Upload(short(name), _bytes(part), text(texts[index] if texts else None)))
     return _wanted(uploads, _options(form), settings)
 
 
@@ -125,17 +122,19 @@ def _wanted(uploads: list[Upload], options: schemas.Options, settings: ServerSet
     return Wanted(tuple(uploads), explain, options.abstain)
 
 
-def _kind(request: Request) -> str:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in FORMS | SOUND and not kind.startswith("audio/"):
+def kind(request: Request) -> str:
+    """What a request's body is, or 415."""
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if sent not in FORMS | SOUND and not sent.startswith("audio/"):
         raise HTTPException(415, "send multipart/form-data with a field 'file', application/json, or audio/…")
-    return kind
+    return sent
 
 
 # ---- JSON --------------------------------------------------------------------------------------------
 
 
-def _parse(model: type[Model], body: bytes, settings: ServerSettings) -> Model:
+def parse(model: type[Model], body: bytes, settings: ServerSettings) -> Model:
+    """A JSON body as its model; its values are counted first."""
     most = 64 + 12 * settings.max_files  # a clip has ten
     if any(count > most for count, _ in enumerate(VALUES.finditer(body), 1)):
         raise HTTPException(413, f"more values than {settings.max_files} recordings need")
@@ -149,12 +148,12 @@ def _parse(model: type[Model], body: bytes, settings: ServerSettings) -> Model:
 
 def _upload(clip: schemas.ClipIn, fallback: str) -> Upload:
     if clip.audio is None:
-        return Upload(clip.id or fallback, None, _text(clip.text))
+        return Upload(clip.id or fallback, None, text(clip.text))
     try:
         data = base64.b64decode("".join(clip.audio.split()), validate=True)  # lines may be wrapped
     except (binascii.Error, ValueError):
         raise HTTPException(422, "audio: not base64") from None
-    return Upload(clip.id or fallback, data, _text(clip.text))
+    return Upload(clip.id or fallback, data, text(clip.text))
 
 
 # ---- multipart ---------------------------------------------------------------------------------------
@@ -182,7 +181,7 @@ def _form(headers: Headers, data: bytes, settings: ServerSettings, known: set[st
         raise HTTPException(400, "multipart: not readable") from None
     unknown = sorted(set(form) - known)
     if unknown:
-        raise HTTPException(422, f"unknown field '{_short(unknown[0])}'; known: {', '.join(sorted(known))}")
+        raise HTTPException(422, f"unknown field '{short(unknown[0])}'; known: {', '.join(sorted(known))}")
     return form
 
 
@@ -199,6 +198,15 @@ def _at_once(parsing: Coroutine[Any, Any, FormData]) -> FormData:
 
 async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
     yield body
+
+
+def options(query: QueryParams, others: set[str]) -> schemas.Options:
+    """The options in a query, which may hold these names besides, each once; or HTTPException."""
+    known = {*others, *schemas.Options.model_fields}
+    for name in query:
+        if name not in known or len(query.getlist(name)) > 1:
+            raise HTTPException(422, f"'{short(name)}' in the query: {', '.join(sorted(known))}, each once")
+    return _options(query)
 
 
 def _options(form: Mapping[str, Any]) -> schemas.Options:
@@ -218,14 +226,15 @@ def _bytes(file: Any) -> bytes | None:
     return bytes(file.file.read())
 
 
-def _text(value: Any) -> str | None:
+def text(value: Any) -> str | None:
+    """A transcript with plain spaces; None where there is none."""
     if isinstance(value, UploadFile):
         raise HTTPException(422, "the field 'text' holds a file")
     text = " ".join(value.split()) if isinstance(value, str) else ""
     return text or None
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """A client's file name as an id: its last part, printable, never a path."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     return "".join(c for c in last if c.isprintable())[:200] or "clip"

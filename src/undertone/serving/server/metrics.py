@@ -13,6 +13,7 @@ ROUTES = (
     "/v1/predict",
     "/v1/predict/batch",
     "/v1/stream",
+    "/v1/jobs",
     "/v1/model",
     "/v1/examples",
     "/metrics",

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from undertone.serving.server.exchange import (
@@ -132,6 +134,15 @@ class Protection:
             raise Refused(503, "too many requests are under way", **{"retry-after": "1"})
         self._requests += 1
         self.metrics.waiting(self._requests)
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Room for one more request, for as long as the block takes."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave(0)
 
     def leave(self, held: int) -> None:
         self._requests -= 1

@@ -6,7 +6,18 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["BATCH_BODY", "PREDICT_BODY", "Answer", "BatchAnswer", "BatchRequest", "Refusal", "Request"]
+__all__ = [
+    "BATCH_BODY",
+    "JOB_BODY",
+    "PREDICT_BODY",
+    "Answer",
+    "BatchAnswer",
+    "BatchRequest",
+    "JobRequest",
+    "Options",
+    "Refusal",
+    "Request",
+]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -46,6 +57,15 @@ class BatchRequest(Options):
     """``POST /v1/predict/batch`` as JSON."""
 
     clips: list[ClipIn] = Field(min_length=1)
+
+
+class JobRequest(Options):
+    """``POST /v1/jobs`` as JSON: a recording by its URL."""
+
+    url: str = Field(max_length=2_000, description="At one of the places that the server fetches from.")
+    text: str | None = None
+    id: str | None = Field(None, max_length=200)
+    webhook: str | None = Field(None, max_length=2_000, description="Gets a signed POST when it is over.")
 
 
 class Cell(BaseModel):
@@ -146,6 +166,25 @@ PREDICT_BODY = _body(
     {"file": _FILE, "text": {"type": "string"}, "id": {"type": "string", "maxLength": 200}, **_OPTIONS},
     raw=True,
 )
+JOB_BODY = {
+    "parameters": [
+        {"name": name, "in": "query", "schema": schema}
+        for name, schema in {
+            "text": {"type": "string"},
+            "id": {"type": "string", "maxLength": 200},
+            "webhook": {"type": "string", "maxLength": 2_000},
+            **_OPTIONS,
+        }.items()
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "audio/*": {"schema": _FILE},
+            "application/octet-stream": {"schema": _FILE},
+            "application/json": {"schema": {"$ref": "#/components/schemas/JobRequest"}},
+        },
+    },
+}
 BATCH_BODY = _body(
     BatchRequest,
     {"clips": [{"audio": "UklGRiQ…", "id": "a"}, {"audio": "UklGRiQ…", "text": "fine.", "id": "b"}]},

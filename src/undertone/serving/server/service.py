@@ -17,6 +17,7 @@ from undertone.serving.server.body import Upload
 from undertone.serving.server.decoding import Decoders
 from undertone.serving.server.examples import ExampleClip
 from undertone.serving.server.logs import Record
+from undertone.serving.server.long_jobs import LongJobs
 from undertone.serving.server.metrics import Metrics
 from undertone.serving.server.settings import ServerSettings
 from undertone.serving.server.tokens import Tokens
@@ -63,9 +64,10 @@ class Service:
         self._turns = Turns()
         self._words = WordsBetween(words, self._turns) if words is not None else None
         self._decoders = Decoders(settings, self.metrics, model.rate)
+        self.jobs = LongJobs(self, settings.job_folder) if settings.job_folder is not None else None
         # where plans advance, in turns: speech is detected and words are aligned without holding up the loop
         self._threads = ThreadPoolExecutor(
-            settings.max_waiting + settings.max_streams, thread_name_prefix="plans"
+            settings.max_waiting + settings.max_streams + 1, thread_name_prefix="plans"
         )
 
     @asynccontextmanager
@@ -73,11 +75,15 @@ class Service:
         """Everything started; at the end, everything accepted is answered first."""
         await self._decoders.start()
         self.batcher.start()
+        if self.jobs is not None:
+            await self.jobs.start()
         self.ready = True
         try:
             yield
         finally:
             self.ready = False
+            if self.jobs is not None:
+                await self.jobs.stop()
             await self.batcher.stop()
             await self._decoders.stop()
             self._threads.shutdown()
@@ -92,7 +98,7 @@ class Service:
         """The prediction for one upload; UndertoneError where it cannot be judged."""
         self._note(upload, record)
         wave = await self._decoded(upload, self.settings.max_seconds, record)
-        return await self._judge(upload, wave, explain, threshold)
+        return await self.judge(upload.id, wave, upload.text, explain, threshold)
 
     async def predict_many(
         self, uploads: Sequence[Upload], explain: bool, threshold: float | None, record: Record
@@ -105,7 +111,8 @@ class Service:
 
         async def judge(index: int, wave: Wave | None) -> None:
             try:
-                prediction = await self._judge(uploads[index], wave, explain, threshold)
+                one = uploads[index]
+                prediction = await self.judge(one.id, wave, one.text, explain, threshold)
                 answers[index] = prediction.plain()
             except UndertoneError as error:
                 answers[index] = {"id": uploads[index].id, "error": str(error)}
@@ -144,15 +151,22 @@ class Service:
         record.audio += len(wave) / self.model.rate
         return wave
 
-    async def _judge(
-        self, upload: Upload, wave: Wave | None, explain: bool, threshold: float | None
+    async def judge(
+        self,
+        name: str,
+        wave: Wave | None,
+        text: str | None,
+        explain: bool,
+        threshold: float | None,
+        progress: Callable[[float], None] | None = None,
     ) -> Prediction:
+        """The prediction of samples at the model's rate; ``progress`` gets the share that was looked at."""
         abandoned = threading.Event()
         steps = plan(
             self.model,
-            upload.id,
-            None if wave is None else in_turns(wave, self.model.rate, self._turns, abandoned),
-            Transcript(upload.text) if upload.text else None,
+            name,
+            None if wave is None else in_turns(wave, self.model.rate, self._turns, abandoned, progress),
+            Transcript(text) if text else None,
             seconds=None if wave is None else _seconds(wave, self.model.rate),
             settings=self.settings.segmenting,
             aligner=self._words,

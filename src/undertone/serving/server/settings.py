@@ -74,6 +74,25 @@ class ServerSettings(Config):
     shutdown_seconds: float = Field(60.0, gt=0)
     """Then accepted requests and streams have this long to finish."""
 
+    job_folder: Path | None = None
+    """Where long jobs are kept; None: none are taken."""
+    max_jobs: int = Field(100, gt=0)
+    """Jobs that are not over yet."""
+    max_job_bytes: int = Field(512 * 2**20, gt=0)
+    """Longest upload of a job; it goes to the disk as it comes."""
+    max_job_seconds: float = Field(7200.0, gt=0)
+    """Longest recording of a job."""
+    job_kept_seconds: float = Field(7 * 86400.0, gt=0)
+    """A job that is over is deleted after this time."""
+    job_decode_seconds: float = Field(300.0, gt=0)
+    job_decode_memory: int = Field(4 * 2**30, gt=0)
+    job_urls: tuple[str, ...] = ()
+    """Places that jobs may be fetched from, as ``https://name/path/``; none by default."""
+    job_webhooks: tuple[str, ...] = ()
+    """Places that may be called when a job is over, likewise."""
+    webhook_secret: str | None = Field(None, repr=False)
+    """Signs the calls (UNDERTONE_WEBHOOK_SECRET)."""
+
     max_batch: int = Field(16, gt=0)
     """Clips the model is given at once; 1 switches batching off."""
     decoders: int = Field(1, gt=0)

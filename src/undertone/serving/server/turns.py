@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from undertone.errors import UndertoneError
@@ -61,13 +61,21 @@ class Turns:
         self.take()
 
 
-def in_turns(wave: Wave, rate: int, turns: Turns, abandoned: threading.Event) -> Iterator[Wave]:
+def in_turns(
+    wave: Wave,
+    rate: int,
+    turns: Turns,
+    abandoned: threading.Event,
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[Wave]:
     """A recording in short blocks, with the turn passed on between them; ends where it was abandoned."""
     size = round(BLOCK_SECONDS * rate)
     for first in range(0, max(1, len(wave)), size):
         turns.pass_on()
         if abandoned.is_set():
             raise Abandoned("nobody waits for this any more")
+        if progress is not None:
+            progress(first / max(1, len(wave)))
         yield wave[first : first + size]
 
 
