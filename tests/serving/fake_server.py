@@ -6,12 +6,35 @@ import json
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
+
+from undertone.judging.asr import Recognised, Recogniser
 from undertone.judging.fakes import FakeModel
 from undertone.serving.server.examples import find_examples
 from undertone.serving.server.run import serve
 from undertone.serving.server.settings import ServerSettings
+from undertone.types import Segment
+
+
+class Speller:
+    """A recogniser: each second of sound is one word, every third ends a sentence; silence has none."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def recognise(self, wave: np.ndarray) -> Recognised:
+        time.sleep(self.seconds)
+        seconds = wave[: len(wave) // 16000 * 16000].reshape(-1, 16000)
+        return Recognised(
+            tuple(
+                Segment(f"<{n}>." if n % 3 == 2 else f"w{n}", n + 0.1, n + 0.9)
+                for n, second in enumerate(seconds)
+                if np.abs(second).max() > 0.01
+            )
+        )
 
 
 def main() -> None:
@@ -19,12 +42,18 @@ def main() -> None:
     values = json.loads(sys.argv[1])
     model = FakeModel(**values.pop("model", {}))
     examples = values.pop("examples", None)
+    spelling = values.pop("recogniser", None)
     for name, limit in json.loads(os.environ.get("LIMITS", "{}")).items():
         import resource
 
         resource.setrlimit(getattr(resource, name), (limit, limit))
     settings = ServerSettings.parse({"port": 0, "drain_seconds": 0.0, **values})
-    serve(model, settings, examples=find_examples(Path(examples)) if examples else None)
+    serve(
+        model,
+        settings,
+        examples=find_examples(Path(examples)) if examples else None,
+        recogniser=None if spelling is None else Recogniser("speller", Speller(spelling)),
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from undertone.cli.prediction import Align, Model, Precision, Runtime, print_cho
 from undertone.cli.progress import say
 from undertone.cli.scale import Address, Engine, Ray, workers_of
 from undertone.errors import UsageError, no_such
+
+if TYPE_CHECKING:
+    from undertone.judging.asr import Recogniser
 
 
 @app.command()
@@ -41,6 +44,12 @@ def serve(
     ] = False,
     jobs: Annotated[
         Path | None, typer.Option(help="A folder for long jobs; without one, none are taken.")
+    ] = None,
+    asr: Annotated[
+        str | None,
+        typer.Option(
+            help="A recogniser (extra 'asr') for /v1/audio/transcriptions; a bare --asr: Whisper tiny."
+        ),
     ] = None,
     align: Align = "auto",
     runtime: Runtime = None,
@@ -92,6 +101,8 @@ def serve(
     workers = workers_of(engine, address, ray)
     if workers is not None:
         refuse_engines(runtime, precision)
+        if asr is not None:
+            raise UsageError("--asr is for the local engine")
     ready = load_model(chosen.path, runtime, precision)
     words = words_for(ready, align)
     if workers is not None:
@@ -104,8 +115,17 @@ def serve(
         settings,
         words=words,
         examples=find_examples(chosen.path),
+        recogniser=_recogniser(asr),
         started=lambda url: say(f"{ready.name} on {url}"),
     )
+
+
+def _recogniser(name: str | None) -> Recogniser | None:
+    if name is None:
+        return None
+    from undertone.judging.asr import Recogniser
+
+    return Recogniser(name)
 
 
 def _token(given: str | None, file: Path | None) -> str | None:

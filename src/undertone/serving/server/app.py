@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from undertone import __version__
 from undertone.judging.clip import Model
-from undertone.serving.server import job_routes, page, routes, stream
+from undertone.serving.server import job_routes, page, routes, stream, transcriptions
 from undertone.serving.server.batching import Batches
 from undertone.serving.server.examples import ExampleClip
 from undertone.serving.server.protection import Protection
@@ -18,6 +18,7 @@ from undertone.serving.server.service import Service
 from undertone.serving.server.settings import ServerSettings
 
 if TYPE_CHECKING:
+    from undertone.judging.asr import Recogniser
     from undertone.judging.words import Words
 
 __all__ = ["build"]
@@ -34,12 +35,13 @@ def build(
     words: Words | None = None,
     examples: Mapping[str, ExampleClip] | None = None,
     batcher: Batches | None = None,
+    recogniser: Recogniser | None = None,
 ) -> Protection:
     """An ASGI application ready to serve; its lifespan starts and stops what it needs.
 
     ``batcher`` takes the clips in place of the model itself, which may then be elsewhere.
     """
-    service = Service(model, settings, words=words, examples=examples, batcher=batcher)
+    service = Service(model, settings, words=words, examples=examples, batcher=batcher, recogniser=recogniser)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,7 +57,7 @@ def build(
         redoc_url=None,
     )
     app.state.service = service
-    for router in (routes.router, job_routes.router, stream.router, page.router):
+    for router in (routes.router, transcriptions.router, job_routes.router, stream.router, page.router):
         app.include_router(router)
     _add_token(app, settings)
     return Protection(app, service)

@@ -22,7 +22,19 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from undertone.serving.server import schemas
 from undertone.serving.server.settings import ServerSettings
 
-__all__ = ["JSON", "Upload", "Wanted", "batch", "kind", "options", "parse", "short", "single", "text"]
+__all__ = [
+    "JSON",
+    "Upload",
+    "Wanted",
+    "batch",
+    "kind",
+    "options",
+    "parse",
+    "short",
+    "single",
+    "text",
+    "transcription",
+]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -30,6 +42,7 @@ JSON = "application/json"
 FORMS = frozenset({JSON, "multipart/form-data"})
 SOUND = frozenset({"application/octet-stream"})
 """Kinds of a body that is a sound file, beside ``audio/…``."""
+FORMATS = ("json", "text", "verbose_json", "srt", "vtt")
 VALUES = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,\[{]', re.DOTALL)
 """What there is of in a JSON text about as much as values: strings, commas, openings."""
 
@@ -66,6 +79,36 @@ async def batch(request: Request, settings: ServerSettings) -> Wanted:
     if sent not in FORMS:
         raise HTTPException(415, "a batch is multipart/form-data or application/json")
     return await asyncio.to_thread(_batch, sent, request.headers, data, settings)
+
+
+@dataclass(frozen=True)
+class WantedWords:
+    """A recording whose words are wanted, and how."""
+
+    upload: Upload
+    form: str
+    words: bool
+    """Whether the time of each word is wanted too."""
+
+
+async def transcription(request: Request, settings: ServerSettings) -> WantedWords:
+    """The recording of ``/v1/audio/transcriptions``; what names other recognisers' options is left aside."""
+    if kind(request) != "multipart/form-data":
+        raise HTTPException(415, "send multipart/form-data with a field 'file'")
+    return await asyncio.to_thread(_spoken, request.headers, await request.body(), settings)
+
+
+def _spoken(headers: Headers, data: bytes, settings: ServerSettings) -> WantedWords:
+    others = {"model", "language", "prompt", "temperature"}
+    granularities = "timestamp_granularities[]"
+    form = _form(headers, data, settings, {"file", "response_format", granularities, *others})
+    wanted = str(form.get("response_format", "json"))
+    if wanted not in FORMATS:
+        raise HTTPException(422, f"response_format: one of {', '.join(FORMATS)}")
+    sound = _bytes(form.get("file"))
+    if not sound or len(form.getlist("file")) > 1:
+        raise HTTPException(422, "one field 'file' is needed")
+    return WantedWords(Upload("clip", sound, None), wanted, "word" in form.getlist(granularities))
 
 
 def _raw(request: Request, data: bytes, settings: ServerSettings) -> Wanted:
@@ -223,7 +266,8 @@ def _bytes(file: Any) -> bytes | None:
         return None
     if isinstance(file, str):
         raise HTTPException(422, "the field 'file' holds no file (it needs a file name)")
-    return bytes(file.file.read())
+    with file.file as opened:
+        return bytes(opened.read())
 
 
 def text(value: Any) -> str | None:

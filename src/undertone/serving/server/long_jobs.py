@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from undertone.errors import ConfigError, UndertoneError
 from undertone.files import write_json
+from undertone.judging.clip import Transcript
 from undertone.serving.server.decoding import Decoders, Overloaded
 from undertone.serving.server.fetching import fetch, notify
 
@@ -204,11 +205,13 @@ class LongJobs:
         wave = await self._decoders.decode(data, job.name, self._settings.max_job_seconds)
         del data
 
+        words = Transcript(job.text) if job.text else None
+
         def progress(share: float) -> None:
             self._progress[job.id] = share
 
         prediction = await self._service.judge(
-            job.name, wave, job.text, job.explain, job.abstain, progress=progress
+            job.name, wave, words, job.explain, job.abstain, progress=progress
         )
         return dict(prediction.plain())
 

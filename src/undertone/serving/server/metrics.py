@@ -14,6 +14,7 @@ ROUTES = (
     "/v1/predict/batch",
     "/v1/stream",
     "/v1/jobs",
+    "/v1/audio/transcriptions",
     "/v1/model",
     "/v1/examples",
     "/metrics",

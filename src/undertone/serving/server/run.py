@@ -17,6 +17,7 @@ from undertone.serving.server.logs import note
 from undertone.serving.server.settings import ServerSettings, is_loopback
 
 if TYPE_CHECKING:
+    from undertone.judging.asr import Recogniser
     from undertone.judging.words import Words
     from undertone.serving.server.examples import ExampleClip
 
@@ -31,6 +32,7 @@ def serve(
     *,
     words: Words | None = None,
     examples: Mapping[str, ExampleClip] | None = None,
+    recogniser: Recogniser | None = None,
     started: Callable[[str], None] | None = None,
 ) -> None:
     """Listen until SIGINT or SIGTERM; what was accepted by then is answered, then this returns.
@@ -45,7 +47,7 @@ def serve(
     except ImportError as error:
         raise MissingExtra("the server", "serve") from error
     sockets = listen(settings.host, settings.port)
-    application = build(model, settings, words=words, examples=examples)
+    application = build(model, settings, words=words, examples=examples, recogniser=recogniser)
     service = application.service
     url = _url(settings, sockets[0].getsockname()[1])
 

@@ -17,6 +17,8 @@ __all__ = [
     "Options",
     "Refusal",
     "Request",
+    "TRANSCRIPTION_BODY",
+    "Transcription",
 ]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -107,6 +109,40 @@ class Answer(BaseModel):
     model: str
 
 
+class Feeling(BaseModel):
+    label: str | None
+    confidence: float
+    probabilities: dict[str, float]
+
+
+class JudgedSegment(BaseModel):
+    id: int
+    start: float
+    end: float
+    text: str
+    emotion: Feeling
+
+
+class TimedWord(BaseModel):
+    word: str
+    start: float
+    end: float
+
+
+class Transcription(BaseModel):
+    """``json`` has ``text`` and ``emotion``, ``verbose_json`` all of it."""
+
+    text: str
+    emotion: Feeling
+    task: str = "transcribe"
+    language: str = "en"
+    duration: float = 0.0
+    segments: list[JudgedSegment] = []
+    words: list[TimedWord] = []
+    model: str = ""
+    recogniser: str = ""
+
+
 class Failed(BaseModel):
     """In place of a prediction, for one recording of a batch."""
 
@@ -184,6 +220,34 @@ JOB_BODY = {
             "application/json": {"schema": {"$ref": "#/components/schemas/JobRequest"}},
         },
     },
+}
+TRANSCRIPTION_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": _FILE,
+                        "model": {
+                            "type": "string",
+                            "description": "Left aside: the server has one recogniser.",
+                        },
+                        "response_format": {
+                            "type": "string",
+                            "enum": ["json", "text", "verbose_json", "srt", "vtt"],
+                        },
+                        "timestamp_granularities[]": {
+                            "type": "array",
+                            "items": {"type": "string", "enum": ["segment", "word"]},
+                        },
+                    },
+                }
+            }
+        },
+    }
 }
 BATCH_BODY = _body(
     BatchRequest,

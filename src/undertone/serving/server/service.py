@@ -16,15 +16,17 @@ from undertone.serving.server.batching import Batcher, Batches
 from undertone.serving.server.body import Upload
 from undertone.serving.server.decoding import Decoders
 from undertone.serving.server.examples import ExampleClip
+from undertone.serving.server.listening import Listening
 from undertone.serving.server.logs import Record
 from undertone.serving.server.long_jobs import LongJobs
 from undertone.serving.server.metrics import Metrics
 from undertone.serving.server.settings import ServerSettings
-from undertone.serving.server.tokens import Tokens
+from undertone.serving.server.tokens import Callers
 from undertone.serving.server.turns import Turns, WordsBetween, in_turns
 from undertone.types import Prediction
 
 if TYPE_CHECKING:
+    from undertone.judging.asr import Recogniser
     from undertone.judging.words import Words
     from undertone.types import Wave
 
@@ -48,10 +50,11 @@ class Service:
         words: Words | None = None,
         examples: Mapping[str, ExampleClip] | None = None,
         batcher: Batches | None = None,
+        recogniser: Recogniser | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
-        self.tokens = Tokens(settings)
+        self.tokens = Callers(settings)
         self.metrics = Metrics()
         self.batcher: Batches = batcher or Batcher(model, self.metrics, settings.max_batch)
         self.examples = dict(examples or {})
@@ -61,6 +64,7 @@ class Service:
         self.streams = 0
         """Those that have sent their first message."""
         self.open_streams: set[object] = set()
+        self.listening = Listening(recogniser) if recogniser is not None else None
         self._turns = Turns()
         self._words = WordsBetween(words, self._turns) if words is not None else None
         self._decoders = Decoders(settings, self.metrics, model.rate)
@@ -87,6 +91,8 @@ class Service:
             await self.batcher.stop()
             await self._decoders.stop()
             self._threads.shutdown()
+            if self.listening is not None:
+                self.listening.stop()
 
     async def streams_ended(self) -> None:
         while self.open_streams:
@@ -98,7 +104,14 @@ class Service:
         """The prediction for one upload; UndertoneError where it cannot be judged."""
         self._note(upload, record)
         wave = await self._decoded(upload, self.settings.max_seconds, record)
-        return await self.judge(upload.id, wave, upload.text, explain, threshold)
+        return await self.judge(upload.id, wave, _given(upload), explain, threshold)
+
+    async def decoded(self, upload: Upload, record: Record) -> Wave:
+        """The samples of an upload that is sound."""
+        self._note(upload, record)
+        wave = await self._decoded(upload, self.settings.max_seconds, record)
+        assert wave is not None
+        return wave
 
     async def predict_many(
         self, uploads: Sequence[Upload], explain: bool, threshold: float | None, record: Record
@@ -112,7 +125,7 @@ class Service:
         async def judge(index: int, wave: Wave | None) -> None:
             try:
                 one = uploads[index]
-                prediction = await self.judge(one.id, wave, one.text, explain, threshold)
+                prediction = await self.judge(one.id, wave, _given(one), explain, threshold)
                 answers[index] = prediction.plain()
             except UndertoneError as error:
                 answers[index] = {"id": uploads[index].id, "error": str(error)}
@@ -155,7 +168,7 @@ class Service:
         self,
         name: str,
         wave: Wave | None,
-        text: str | None,
+        words: Transcript | None,
         explain: bool,
         threshold: float | None,
         progress: Callable[[float], None] | None = None,
@@ -166,7 +179,7 @@ class Service:
             self.model,
             name,
             None if wave is None else in_turns(wave, self.model.rate, self._turns, abandoned, progress),
-            Transcript(text) if text else None,
+            words,
             seconds=None if wave is None else _seconds(wave, self.model.rate),
             settings=self.settings.segmenting,
             aligner=self._words,
@@ -215,6 +228,10 @@ class _Room:
     def leave(self, seconds: float) -> None:
         self._held -= seconds
         self._changed.set()
+
+
+def _given(upload: Upload) -> Transcript | None:
+    return Transcript(upload.text) if upload.text else None
 
 
 def _seconds(wave: Wave | None, rate: int) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 from undertone.errors import ConfigError
 from undertone.serving.server.settings import ServerSettings
 
-__all__ = ["ADMIN", "Caller", "Tokens", "read_tokens"]
+__all__ = ["ADMIN", "Caller", "Callers", "read_tokens"]
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Caller:
     """Requests a minute; 0: as many as they like."""
 
 
-class Tokens:
+class Callers:
     """The tokens of one server, and what their holders have used of their rates."""
 
     def __init__(self, settings: ServerSettings) -> None:
