@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +38,25 @@ class Speller:
         )
 
 
+def loaded(file: str) -> tuple[FakeModel, None]:
+    """A model as a file describes it now: its name, and what it takes."""
+    values = json.loads(Path(file).read_text())
+    time.sleep(values.pop("loading", 0.0))
+    name = values.pop("name")
+    model = FakeModel(**values)
+    model.name = name
+    return model, None
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s %(message)s")
     values = json.loads(sys.argv[1])
     model = FakeModel(**values.pop("model", {}))
     examples = values.pop("examples", None)
     spelling = values.pop("recogniser", None)
+    loads = {name: partial(loaded, file) for name, file in values.pop("loads", {}).items()}
+    if "default" in loads:
+        model, _ = loads["default"]()
     for name, limit in json.loads(os.environ.get("LIMITS", "{}")).items():
         import resource
 
@@ -53,6 +67,7 @@ def main() -> None:
         settings,
         examples=find_examples(Path(examples)) if examples else None,
         recogniser=None if spelling is None else Recogniser("speller", Speller(spelling)),
+        loads=loads,
     )
 
 

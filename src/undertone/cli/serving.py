@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 @app.command()
 def serve(
     model: Model = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="NAME=MODEL: another, for requests that name it as model.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Beyond loopback a token is needed.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     token: Annotated[
@@ -101,8 +105,8 @@ def serve(
     workers = workers_of(engine, address, ray)
     if workers is not None:
         refuse_engines(runtime, precision)
-        if asr is not None:
-            raise UsageError("--asr is for the local engine")
+        if asr is not None or also:
+            raise UsageError("--asr and --also are for the local engine")
     ready = load_model(chosen.path, runtime, precision)
     words = words_for(ready, align)
     if workers is not None:
@@ -110,14 +114,36 @@ def serve(
 
         say(f"{ready.name} on {'https' if ssl_certfile else 'http'}://{host}:{port}")
         return deploy(chosen.path, ready, settings, address=address, workers=workers, align=align)
+
+    def load(path: Path) -> Any:
+        loaded = load_model(path, runtime, precision)
+        return loaded, words_for(loaded, align)
+
+    loads = {
+        name: partial(load, path) for name, path in {"default": chosen.path, **_also(also or [])}.items()
+    }
     return run(
         ready,
         settings,
         words=words,
         examples=find_examples(chosen.path),
         recogniser=_recogniser(asr),
+        loads=loads,
         started=lambda url: say(f"{ready.name} on {url}"),
     )
+
+
+def _also(given: list[str]) -> dict[str, Path]:
+    """Other models by name."""
+    from undertone.judging.locate import locate
+
+    others: dict[str, Path] = {}
+    for one in given:
+        name, equals, place = one.partition("=")
+        if not (name and equals and place) or name in others or name == "default":
+            raise UsageError(f"--also {one}: NAME=MODEL is wanted, each name once, and not 'default'")
+        others[name] = locate(place).path
+    return others
 
 
 def _recogniser(name: str | None) -> Recogniser | None:

@@ -7,6 +7,8 @@ app         ─ the routes, put together
   job_routes ─ long recordings (long_jobs, fetching)
   body      ─ what a request's body holds          page   ─ the static files
   decoding  ─ sound from bytes, in another process (worker)
+  models    ─ several models, replaced while requests go on
+  transcriptions ─ words with emotions (listening)
   batching  ─ single clips into batches for the model
   turns     ─ long work lets short work between
 metrics · logs ─ what happened, without transcripts

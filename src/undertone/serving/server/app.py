@@ -13,6 +13,7 @@ from undertone.judging.clip import Model
 from undertone.serving.server import job_routes, page, routes, stream, transcriptions
 from undertone.serving.server.batching import Batches
 from undertone.serving.server.examples import ExampleClip
+from undertone.serving.server.models import Load
 from undertone.serving.server.protection import Protection
 from undertone.serving.server.service import Service
 from undertone.serving.server.settings import ServerSettings
@@ -36,12 +37,21 @@ def build(
     examples: Mapping[str, ExampleClip] | None = None,
     batcher: Batches | None = None,
     recogniser: Recogniser | None = None,
+    loads: Mapping[str, Load] | None = None,
 ) -> Protection:
     """An ASGI application ready to serve; its lifespan starts and stops what it needs.
 
     ``batcher`` takes the clips in place of the model itself, which may then be elsewhere.
     """
-    service = Service(model, settings, words=words, examples=examples, batcher=batcher, recogniser=recogniser)
+    service = Service(
+        model,
+        settings,
+        words=words,
+        examples=examples,
+        batcher=batcher,
+        recogniser=recogniser,
+        loads=loads,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

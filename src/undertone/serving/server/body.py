@@ -63,6 +63,8 @@ class Wanted:
     uploads: tuple[Upload, ...]
     explain: bool
     abstain: float | None
+    model: str | None
+    """By its name on this server; None: the default one."""
 
 
 async def single(request: Request, settings: ServerSettings) -> Wanted:
@@ -87,6 +89,7 @@ class WantedWords:
 
     upload: Upload
     form: str
+    model: str | None
     words: bool
     """Whether the time of each word is wanted too."""
 
@@ -108,7 +111,8 @@ def _spoken(headers: Headers, data: bytes, settings: ServerSettings) -> WantedWo
     sound = _bytes(form.get("file"))
     if not sound or len(form.getlist("file")) > 1:
         raise HTTPException(422, "one field 'file' is needed")
-    return WantedWords(Upload("clip", sound, None), wanted, "word" in form.getlist(granularities))
+    named = text(form.get("model"))
+    return WantedWords(Upload("clip", sound, None), wanted, named, "word" in form.getlist(granularities))
 
 
 def _raw(request: Request, data: bytes, settings: ServerSettings) -> Wanted:
@@ -123,7 +127,7 @@ def _single(sent: str, headers: Headers, data: bytes, settings: ServerSettings) 
     if sent == JSON:
         parsed = parse(schemas.Request, data, settings)
         return _wanted([_upload(parsed, "clip")], parsed, settings)
-    form = _form(headers, data, settings, {"file", "text", "id", "explain", "abstain"})
+    form = _form(headers, data, settings, {"file", "text", "id", "explain", "abstain", "model"})
     for name in set(form):
         if len(form.getlist(name)) > 1:
             raise HTTPException(422, f"the field '{name}' comes more than once: see /v1/predict/batch")
@@ -138,7 +142,7 @@ def _batch(sent: str, headers: Headers, data: bytes, settings: ServerSettings) -
         parsed = parse(schemas.BatchRequest, data, settings)
         uploads = [_upload(clip, f"clip-{index}") for index, clip in enumerate(parsed.clips, 1)]
         return _wanted(uploads, parsed, settings)
-    form = _form(headers, data, settings, {"file", "text", "explain", "abstain"})
+    form = _form(headers, data, settings, {"file", "text", "explain", "abstain", "model"})
     files, texts = form.getlist("file"), form.getlist("text")
     if not files:
         raise HTTPException(422, "no field 'file'")
@@ -162,7 +166,7 @@ def _wanted(uploads: list[Upload], options: schemas.Options, settings: ServerSet
         if upload.text and len(upload.text) > settings.max_text:
             raise HTTPException(413, f"the text is longer than {settings.max_text} characters")
     explain = settings.explain if options.explain is None else options.explain
-    return Wanted(tuple(uploads), explain, options.abstain)
+    return Wanted(tuple(uploads), explain, options.abstain, options.model)
 
 
 def kind(request: Request) -> str:
@@ -253,7 +257,7 @@ def options(query: QueryParams, others: set[str]) -> schemas.Options:
 
 
 def _options(form: Mapping[str, Any]) -> schemas.Options:
-    given = {name: form[name] for name in ("explain", "abstain") if name in form}
+    given = {name: form[name] for name in schemas.Options.model_fields if name in form}
     try:
         return schemas.Options.model_validate(given)
     except ValidationError as error:

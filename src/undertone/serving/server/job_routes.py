@@ -19,6 +19,7 @@ from undertone.serving.server import body
 from undertone.serving.server.body import JSON, parse, short
 from undertone.serving.server.fetching import is_allowed
 from undertone.serving.server.long_jobs import LongJob, LongJobs, TooManyJobs
+from undertone.serving.server.models import NoSuchModel
 from undertone.serving.server.routes import REFUSALS
 from undertone.serving.server.schemas import JOB_BODY, Answer, JobRequest, Options, Refusal
 from undertone.serving.server.service import Service
@@ -85,6 +86,7 @@ async def create(request: Request) -> Response:
             settings.webhook_secret and is_allowed(webhook, settings.job_webhooks)
         ):
             raise HTTPException(422, "webhook: not at a place that this server calls")
+        service.models.pick(chosen.model)
         if text and len(text) > settings.max_text:
             raise HTTPException(413, f"the text is longer than {settings.max_text} characters")
         identity = secrets.token_hex(16)
@@ -98,9 +100,12 @@ async def create(request: Request) -> Response:
             chosen.abstain,
             url,
             webhook,
+            chosen.model,
         )
         await asyncio.to_thread(jobs.add, job, room)
         jobs.accepted(job)
+    except NoSuchModel as error:
+        raise HTTPException(422, str(error)) from None
     finally:
         shutil.rmtree(room, ignore_errors=True)  # where it was accepted it has another name by now
     return JSONResponse(_plain(jobs, job), 202, {"location": f"/v1/jobs/{job.id}"})

@@ -59,6 +59,7 @@ class LongJob:
     abstain: float | None = None
     url: str | None = None
     webhook: str | None = None
+    model: str | None = None
     status: str = "waiting"
     """waiting, running, done or failed."""
     ended: float | None = None
@@ -210,9 +211,11 @@ class LongJobs:
         def progress(share: float) -> None:
             self._progress[job.id] = share
 
-        prediction = await self._service.judge(
-            job.name, wave, words, job.explain, job.abstain, progress=progress
-        )
+        served = self._service.models.pick(job.model)
+        with served.used():
+            prediction = await self._service.judge(
+                served, job.name, wave, words, job.explain, job.abstain, progress=progress
+            )
         return dict(prediction.plain())
 
     def _put(self, job: LongJob) -> LongJob:

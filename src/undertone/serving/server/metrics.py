@@ -16,6 +16,7 @@ ROUTES = (
     "/v1/jobs",
     "/v1/audio/transcriptions",
     "/v1/model",
+    "/v1/models",
     "/v1/examples",
     "/metrics",
     "/healthz",

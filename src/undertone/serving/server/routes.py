@@ -12,8 +12,10 @@ from undertone.serving.server import body
 from undertone.serving.server.decoding import Overloaded
 from undertone.serving.server.logs import Record
 from undertone.serving.server.metrics import Metrics
+from undertone.serving.server.models import NoSuchModel
 from undertone.serving.server.schemas import BATCH_BODY, PREDICT_BODY, Answer, BatchAnswer, Refusal
 from undertone.serving.server.service import Service
+from undertone.serving.server.tokens import ADMIN
 
 __all__ = ["router"]
 
@@ -52,7 +54,7 @@ async def predict(request: Request) -> Response:
     service = _service(request)
     wanted = await body.single(request, service.settings)
     try:
-        answer = await service.predict(wanted.uploads[0], wanted.explain, wanted.abstain, _record(request))
+        answer = await service.predict(wanted, _record(request))
     except Overloaded as error:
         raise HTTPException(503, str(error), {"retry-after": "1"}) from None
     except UndertoneError as error:
@@ -65,8 +67,30 @@ async def predict_batch(request: Request) -> Response:
     """Judge several recordings; one that cannot be judged has its error in that place."""
     service, record = _service(request), _record(request)
     wanted = await body.batch(request, service.settings)
-    answers = await service.predict_many(wanted.uploads, wanted.explain, wanted.abstain, record)
+    try:
+        answers = await service.predict_many(wanted, record)
+    except NoSuchModel as error:
+        raise HTTPException(422, str(error)) from None
     return JSONResponse({"predictions": answers})
+
+
+@router.get("/v1/models", responses={401: REFUSALS[401], 421: REFUSALS[421]})
+async def models(request: Request) -> dict[str, Any]:
+    """The models that a request may name, and what they are."""
+    return {"object": "list", "data": _service(request).models.plain()}
+
+
+@router.post("/v1/models/reload", responses={**REFUSALS, 409: {"model": Refusal}})
+async def reload(request: Request) -> dict[str, Any]:
+    """Load all models again from their folders; requests go on. For the holder of the token ``admin``."""
+    service = _service(request)
+    if _record(request).caller != ADMIN:
+        raise HTTPException(403, f"only the holder of the token named '{ADMIN}' may do this")
+    try:
+        await service.models.reload()
+    except UndertoneError as error:
+        raise HTTPException(409, str(error)) from None
+    return await models(request)
 
 
 @router.get("/v1/model", responses={401: REFUSALS[401], 421: REFUSALS[421]})

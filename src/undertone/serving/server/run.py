@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from undertone.judging.asr import Recogniser
     from undertone.judging.words import Words
     from undertone.serving.server.examples import ExampleClip
+    from undertone.serving.server.models import Load
 
 __all__ = ["listen", "log_requests", "serve"]
 
@@ -33,6 +35,7 @@ def serve(
     words: Words | None = None,
     examples: Mapping[str, ExampleClip] | None = None,
     recogniser: Recogniser | None = None,
+    loads: Mapping[str, Load] | None = None,
     started: Callable[[str], None] | None = None,
 ) -> None:
     """Listen until SIGINT or SIGTERM; what was accepted by then is answered, then this returns.
@@ -47,9 +50,13 @@ def serve(
     except ImportError as error:
         raise MissingExtra("the server", "serve") from error
     sockets = listen(settings.host, settings.port)
-    application = build(model, settings, words=words, examples=examples, recogniser=recogniser)
+    application = build(model, settings, words=words, examples=examples, recogniser=recogniser, loads=loads)
     service = application.service
     url = _url(settings, sockets[0].getsockname()[1])
+
+    def reload() -> None:
+        task = asyncio.ensure_future(service.models.reload())
+        task.add_done_callback(_reloaded)
 
     class Server(uvicorn.Server):
         """uvicorn, which announces the true address and ends streams before it closes them."""
@@ -58,6 +65,8 @@ def serve(
             await super().startup(sockets)
             log.info("listening on %s", url)
             note("start", url=url, model=model.name)
+            if hasattr(signal, "SIGHUP"):
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
             if started is not None:
                 started(url)
 
@@ -94,6 +103,11 @@ def serve(
     server.run(sockets)
     if not server.started:
         raise ConfigError(f"the server could not start on {url}; its log has the reason")
+
+
+def _reloaded(task: asyncio.Future[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the models stay as they were: %s", error)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -35,6 +35,9 @@ class Options(BaseModel):
     abstain: Probability | None = Field(
         None, description="No label below this confidence; default: as the model itself decides."
     )
+    model: str | None = Field(
+        None, max_length=100, description="One of those in /v1/models; default: the server's first."
+    )
 
 
 class ClipIn(BaseModel):
@@ -164,6 +167,7 @@ _FILE = {"type": "string", "format": "binary", "description": "A sound file: wav
 _OPTIONS = {
     "explain": {"type": "string", "enum": ["true", "false"]},
     "abstain": {"type": "number", "minimum": 0, "maximum": 1},
+    "model": {"type": "string", "maxLength": 100},
 }
 _EXAMPLE = {"audio": "UklGRiQAAABXQVZF…", "text": "I can't believe it", "id": "clip-1", "abstain": 0.4}
 
@@ -233,7 +237,7 @@ TRANSCRIPTION_BODY = {
                         "file": _FILE,
                         "model": {
                             "type": "string",
-                            "description": "Left aside: the server has one recogniser.",
+                            "description": "One of those in /v1/models; others are left aside.",
                         },
                         "response_format": {
                             "type": "string",

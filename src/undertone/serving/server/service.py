@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from undertone.errors import AudioError, UndertoneError
 from undertone.judging.clip import Model, Transcript
 from undertone.judging.plan import Step, Steps, advance, plan
-from undertone.serving.server.batching import Batcher, Batches
-from undertone.serving.server.body import Upload
+from undertone.serving.server.batching import Batches
+from undertone.serving.server.body import Upload, Wanted
 from undertone.serving.server.decoding import Decoders
 from undertone.serving.server.examples import ExampleClip
 from undertone.serving.server.listening import Listening
 from undertone.serving.server.logs import Record
 from undertone.serving.server.long_jobs import LongJobs
 from undertone.serving.server.metrics import Metrics
+from undertone.serving.server.models import DEFAULT, Load, Models, Served
 from undertone.serving.server.settings import ServerSettings
 from undertone.serving.server.tokens import Callers
-from undertone.serving.server.turns import Turns, WordsBetween, in_turns
+from undertone.serving.server.turns import Turns, in_turns
 from undertone.types import Prediction
 
 if TYPE_CHECKING:
@@ -51,12 +52,12 @@ class Service:
         examples: Mapping[str, ExampleClip] | None = None,
         batcher: Batches | None = None,
         recogniser: Recogniser | None = None,
+        loads: Mapping[str, Load] | None = None,
     ) -> None:
-        self.model = model
+        """``loads``: what loads a model again, by its name; those beside the default are loaded now."""
         self.settings = settings
         self.tokens = Callers(settings)
         self.metrics = Metrics()
-        self.batcher: Batches = batcher or Batcher(model, self.metrics, settings.max_batch)
         self.examples = dict(examples or {})
         self.ready = False
         self.closing = asyncio.Event()
@@ -66,7 +67,11 @@ class Service:
         self.open_streams: set[object] = set()
         self.listening = Listening(recogniser) if recogniser is not None else None
         self._turns = Turns()
-        self._words = WordsBetween(words, self._turns) if words is not None else None
+        self.models = Models(self.metrics, self._turns, settings.max_batch, loads or {})
+        self.models.put(DEFAULT, model, words, batcher)
+        for name, load in (loads or {}).items():
+            if name != DEFAULT:
+                self.models.put(name, *load())
         self._decoders = Decoders(settings, self.metrics, model.rate)
         self.jobs = LongJobs(self, settings.job_folder) if settings.job_folder is not None else None
         # where plans advance, in turns: speech is detected and words are aligned without holding up the loop
@@ -78,7 +83,7 @@ class Service:
     async def running(self) -> AsyncIterator[None]:
         """Everything started; at the end, everything accepted is answered first."""
         await self._decoders.start()
-        self.batcher.start()
+        self.models.start()
         if self.jobs is not None:
             await self.jobs.start()
         self.ready = True
@@ -88,23 +93,28 @@ class Service:
             self.ready = False
             if self.jobs is not None:
                 await self.jobs.stop()
-            await self.batcher.stop()
+            await self.models.stop()
             await self._decoders.stop()
             self._threads.shutdown()
             if self.listening is not None:
                 self.listening.stop()
 
+    @property
+    def model(self) -> Model:
+        """The default one."""
+        return self.models.pick(None).model
+
     async def streams_ended(self) -> None:
         while self.open_streams:
             await asyncio.sleep(0.02)
 
-    async def predict(
-        self, upload: Upload, explain: bool, threshold: float | None, record: Record
-    ) -> Prediction:
-        """The prediction for one upload; UndertoneError where it cannot be judged."""
-        self._note(upload, record)
-        wave = await self._decoded(upload, self.settings.max_seconds, record)
-        return await self.judge(upload.id, wave, _given(upload), explain, threshold)
+    async def predict(self, wanted: Wanted, record: Record) -> Prediction:
+        """The prediction for the one upload of a request; UndertoneError where it cannot be judged."""
+        served, (upload, *_) = self.models.pick(wanted.model), wanted.uploads
+        with served.used():
+            self._note(upload, record)
+            wave = await self._decoded(upload, self.settings.max_seconds, record)
+            return await self.judge(served, upload.id, wave, _given(upload), wanted.explain, wanted.abstain)
 
     async def decoded(self, upload: Upload, record: Record) -> Wave:
         """The samples of an upload that is sound."""
@@ -113,11 +123,10 @@ class Service:
         assert wave is not None
         return wave
 
-    async def predict_many(
-        self, uploads: Sequence[Upload], explain: bool, threshold: float | None, record: Record
-    ) -> list[dict[str, object]]:
+    async def predict_many(self, wanted: Wanted, record: Record) -> list[dict[str, object]]:
         """For each its prediction, or why there is none. They are decoded one after another, each when there
         is room in memory for it."""
+        uploads, served = wanted.uploads, self.models.pick(wanted.model)
         answers: list[dict[str, object]] = [{}] * len(uploads)
         room = _Room(HELD_SECONDS)
         left = self.settings.max_total_seconds
@@ -125,31 +134,34 @@ class Service:
         async def judge(index: int, wave: Wave | None) -> None:
             try:
                 one = uploads[index]
-                prediction = await self.judge(one.id, wave, _given(one), explain, threshold)
+                prediction = await self.judge(
+                    served, one.id, wave, _given(one), wanted.explain, wanted.abstain
+                )
                 answers[index] = prediction.plain()
             except UndertoneError as error:
                 answers[index] = {"id": uploads[index].id, "error": str(error)}
             finally:
                 room.leave(_seconds(wave, self.model.rate))
 
-        async with asyncio.TaskGroup() as tasks:
-            for index, upload in enumerate(uploads):
-                self._note(upload, record)
-                await room.wait()
-                try:
-                    if upload.data is not None and left <= 0:
-                        raise AudioError(
-                            f"{upload.id}: the recordings are longer than the"
-                            f" {self.settings.max_total_seconds:g} s allowed in one request"
-                        )
-                    wave = await self._decoded(upload, min(self.settings.max_seconds, left), record)
-                except UndertoneError as error:
-                    answers[index] = {"id": upload.id, "error": str(error)}
-                    continue
-                left -= _seconds(wave, self.model.rate)
-                room.enter(_seconds(wave, self.model.rate))
-                tasks.create_task(judge(index, wave))
-                del wave
+        with served.used():
+            async with asyncio.TaskGroup() as tasks:
+                for index, upload in enumerate(uploads):
+                    self._note(upload, record)
+                    await room.wait()
+                    try:
+                        if upload.data is not None and left <= 0:
+                            raise AudioError(
+                                f"{upload.id}: the recordings are longer than the"
+                                f" {self.settings.max_total_seconds:g} s allowed in one request"
+                            )
+                        wave = await self._decoded(upload, min(self.settings.max_seconds, left), record)
+                    except UndertoneError as error:
+                        answers[index] = {"id": upload.id, "error": str(error)}
+                        continue
+                    left -= _seconds(wave, self.model.rate)
+                    room.enter(_seconds(wave, self.model.rate))
+                    tasks.create_task(judge(index, wave))
+                    del wave
         return answers
 
     def _note(self, upload: Upload, record: Record) -> None:
@@ -166,6 +178,7 @@ class Service:
 
     async def judge(
         self,
+        served: Served,
         name: str,
         wave: Wave | None,
         words: Transcript | None,
@@ -176,26 +189,26 @@ class Service:
         """The prediction of samples at the model's rate; ``progress`` gets the share that was looked at."""
         abandoned = threading.Event()
         steps = plan(
-            self.model,
+            served.model,
             name,
             None if wave is None else in_turns(wave, self.model.rate, self._turns, abandoned, progress),
             words,
             seconds=None if wave is None else _seconds(wave, self.model.rate),
             settings=self.settings.segmenting,
-            aligner=self._words,
+            aligner=served.words,
             explain=explain,
             threshold=threshold,
         )
         try:
-            return await self.follow(steps)
+            return await self.follow(steps, served)
         finally:
             abandoned.set()
 
-    async def follow(self, steps: Steps[T]) -> T:
+    async def follow(self, steps: Steps[T], served: Served) -> T:
         """The result of a plan; its clips wait in the queue before the model."""
         step = await self.in_background(self._advance, steps)
         while isinstance(step, Step):
-            predictions = await self.batcher.predict(step.clips, step.explain)
+            predictions = await served.batcher.predict(step.clips, step.explain)
             step = await self.in_background(self._advance, steps, predictions)
         result: T = step.result
         return result

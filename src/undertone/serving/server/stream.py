@@ -27,6 +27,7 @@ from undertone.audio.streaming import Resampler
 from undertone.judging.plan import Course, Steps, Update
 from undertone.judging.windows import RATE
 from undertone.serving.server.logs import Record
+from undertone.serving.server.models import NoSuchModel
 from undertone.serving.server.service import Service
 from undertone.types import Prediction, TimelineSegment
 
@@ -47,6 +48,7 @@ class Hello(BaseModel):
     token: str | None = None
     rate: int = Field(ge=8_000, le=192_000)
     format: Literal["s16", "f32"] = "s16"
+    model: str | None = Field(None, max_length=100)
     id: str = Field("stream", max_length=200)
 
 
@@ -93,7 +95,8 @@ class _Conversation:
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket, self._service, self._settings = socket, service, service.settings
         self._record: Record = socket.state.record
-        self._course = Course(service.model, self._settings.segmenting)
+        self._served = service.models.pick(None)
+        self._course = Course(self._served.model, self._settings.segmenting)
         self._closing = asyncio.ensure_future(service.closing.wait())
         self._counted = False
         self._odd = b""
@@ -109,12 +112,22 @@ class _Conversation:
     async def run(self) -> None:
         hello = await self._hello()
         self._count()
+        try:
+            self._served = self._service.models.pick(hello.model)
+        except NoSuchModel as error:
+            raise _Closed(1008, str(error)) from None
+        with self._served.used():
+            await self._converse(hello)
+
+    async def _converse(self, hello: Hello) -> None:
+        model = self._served.model
+        self._course = Course(model, self._settings.segmenting)
         resample = Resampler(hello.rate)
         await self._socket.send_json(
             {
                 "type": "ready",
-                "model": self._service.model.name,
-                "labels": list(self._service.model.labels),
+                "model": model.name,
+                "labels": list(model.labels),
                 "latency": self._settings.segmenting.latency,
             }
         )
@@ -195,7 +208,7 @@ class _Conversation:
 
     async def _update(self, steps: Steps[Update]) -> None:
         """Follow the plan and send what became known; silence is not reported."""
-        update = await self._service.follow(steps)
+        update = await self._service.follow(steps, self._served)
         if not update.segments and update.now is None:
             return
         await self._socket.send_json(

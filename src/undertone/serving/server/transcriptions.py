@@ -13,6 +13,7 @@ from undertone.judging.clip import Clip, Transcript
 from undertone.serving.server import body
 from undertone.serving.server.decoding import Overloaded
 from undertone.serving.server.listening import Sentence
+from undertone.serving.server.models import NoSuchModel, Served
 from undertone.serving.server.routes import REFUSALS
 from undertone.serving.server.schemas import TRANSCRIPTION_BODY, Refusal, Transcription
 from undertone.serving.server.service import Service
@@ -41,8 +42,10 @@ async def transcribe(request: Request) -> Response:
     try:
         wave = await service.decoded(wanted.upload, request.state.record)
         spoken, words = await service.listening.recognise(wave)
-        whole = await service.judge("clip", wave, words, explain=False, threshold=None)
-        parts = await _judged(service, wave, spoken)
+        served = _named(service, wanted.model)
+        with served.used():
+            whole = await service.judge(served, "clip", wave, words, explain=False, threshold=None)
+            parts = await _judged(served, wave, spoken)
     except Overloaded as error:
         raise HTTPException(503, str(error), {"retry-after": "1"}) from None
     except UndertoneError as error:
@@ -64,7 +67,7 @@ async def transcribe(request: Request) -> Response:
                 {"id": index, **_times(one.start, one.end), "text": one.text, "emotion": _emotion(prediction)}
                 for index, (one, prediction) in enumerate(parts)
             ],
-            "model": service.model.name,
+            "model": served.model.name,
             "recogniser": service.listening.name,
         }
         if wanted.words:
@@ -74,16 +77,22 @@ async def transcribe(request: Request) -> Response:
     return JSONResponse(answer)
 
 
-async def _judged(
-    service: Service, wave: Any, spoken: Sequence[Sentence]
-) -> list[tuple[Sentence, Prediction]]:
+def _named(service: Service, name: str | None) -> Served:
+    """The model of this name; clients of other services name a recogniser here, which is left aside."""
+    try:
+        return service.models.pick(name)
+    except NoSuchModel:
+        return service.models.pick(None)
+
+
+async def _judged(served: Served, wave: Any, spoken: Sequence[Sentence]) -> list[tuple[Sentence, Prediction]]:
     """Each sentence with the prediction for it alone."""
-    rate, clips = service.model.rate, []
+    rate, clips = served.model.rate, []
     for one in spoken:
         short = max(0.0, SHORTEST - (one.end - one.start)) / 2
         first = max(0, round((one.start - short) * rate))
         clips.append(Clip("clip", wave[first : round((one.end + short) * rate)], Transcript(one.text)))
-    return list(zip(spoken, await service.batcher.predict(clips), strict=True))
+    return list(zip(spoken, await served.batcher.predict(clips), strict=True))
 
 
 def _emotion(prediction: Prediction) -> dict[str, Any]:
