@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -76,9 +77,12 @@ def serve(
             for one in self.servers:
                 one.close()
             service.closing.set()
+            began = time.monotonic()
             with suppress(TimeoutError):
                 async with asyncio.timeout(settings.shutdown_seconds):
                     await service.streams_ended()
+            left = settings.shutdown_seconds - (time.monotonic() - began)
+            self.config.timeout_graceful_shutdown = max(1, round(left))
             await super().shutdown(sockets)
             note("stop", url=url)
 
@@ -89,7 +93,6 @@ def serve(
         h11_max_incomplete_event_size=settings.max_head,
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
-        timeout_graceful_shutdown=int(settings.shutdown_seconds),
         log_config=None,  # our own logging stays as it is
         access_log=False,
         server_header=False,
