@@ -118,6 +118,22 @@ def test_after_a_kill_no_job_is_lost_and_none_is_done_twice(
     assert not (tmp_path / ".new-half").exists()
 
 
+def test_a_job_that_ends_its_server_again_and_again_is_given_up(
+    started: Start, tmp_path: Path, long: bytes
+) -> None:
+    for _ in range(3):
+        server = started(job_folder=str(tmp_path), model={"seconds": 60.0})
+        job = [path.name for path in tmp_path.iterdir() if path.is_dir()] or [hand_in(server, long)["id"]]
+        deadline = time.monotonic() + 10
+        while CLIENT.get(f"{server.url}/v1/jobs/{job[0]}").json()["status"] != "running":
+            assert time.monotonic() < deadline
+        server.process.kill()
+        server.process.wait(10)
+    state = until_over(started(job_folder=str(tmp_path)), job[0])
+    assert state["status"] == "failed"
+    assert "3 times" in state["error"]
+
+
 def test_jobs_are_bounded_and_belong_to_their_caller(started: Start, tmp_path: Path, long: bytes) -> None:
     (tmp_path / "tokens").write_text("anna:one\nbert:two\n")
     server = started(

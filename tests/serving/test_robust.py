@@ -254,6 +254,24 @@ def test_sockets_without_a_first_message_take_no_stream_from_others(started: Sta
                 read_all(one)
 
 
+def test_a_crowd_of_silent_sockets_ends_the_oldest_not_the_newest(started: Start) -> None:
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    from undertone.serving.server.stream import MOST_SILENT
+
+    server = started(token="secret", head_seconds=30.0)
+    url = server.url.replace("http", "ws") + "/v1/stream"
+    with ExitStack() as held:
+        silent = [held.enter_context(connect(url)) for _ in range(MOST_SILENT + 3)]
+        talks = held.enter_context(connect(url))
+        talks.send(json.dumps({"rate": 16000, "token": "secret"}))
+        assert json.loads(talks.recv(10))["type"] == "ready"
+        with pytest.raises(ConnectionClosed) as end:
+            read_all(silent[0])
+        assert end.value.rcvd is not None and end.value.rcvd.code == 1013
+
+
 # ---- clients that leave, decoders that die -----------------------------------------------------------
 
 
@@ -278,6 +296,7 @@ def test_work_ends_soon_after_its_client_has_left(started: Start, make_wav: Call
         began = time.monotonic()
         assert CLIENT.post(f"{server.url}/v1/predict", json={"text": "x"}).status_code == 200
         assert time.monotonic() - began < 1.0
+    server.until(lambda: sum(line["method"] == "POST" for line in server.requests) == 4)
     assert [line["status"] for line in server.requests if line["method"] == "POST"] == [499, 200, 499, 200]
 
 
@@ -310,7 +329,7 @@ def stopped_decoder(server: Any) -> psutil.Process:
 def test_a_decoder_that_is_killed_amid_a_request_is_tried_once_more_then_503(
     started: Start, clip: bytes
 ) -> None:
-    server = started()
+    server = started(decoders=1)
     with ThreadPoolExecutor(1) as pool:
         child = stopped_decoder(server)
         asked = pool.submit(post, server, clip)

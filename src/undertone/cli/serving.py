@@ -158,7 +158,7 @@ def _token(given: str | None, file: Path | None) -> str | None:
     """The token of the command line or, without a file, of the environment; an empty one is none."""
     token = given or (os.environ.get("UNDERTONE_TOKEN") if file is None else None) or ""
     if token != token.strip():
-        say("the token has white space or a line's end around it: served without")
+        say("the token has white space or a line's end around it, which is left out")
     return token.strip() or None
 
 

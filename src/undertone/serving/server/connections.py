@@ -35,7 +35,8 @@ class Connections:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.head_seconds = settings.head_seconds
-        self._most = min(settings.max_connections, _files() - SPARE_FILES - settings.max_streams)
+        files = _files() - SPARE_FILES - settings.max_streams
+        self._most = min(settings.max_connections, max(8, files))
         self._open: set[_Connection] = set()
         self._waiting: dict[_Connection, None] = {}  # those without a request, the longest first
 

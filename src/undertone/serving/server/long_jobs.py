@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undertone.errors import ConfigError, UndertoneError
+from undertone.errors import ConfigError, ModelError, UndertoneError
 from undertone.files import write_json
 from undertone.judging.clip import Transcript
 from undertone.serving.server.decoding import Decoders, Overloaded
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 NOTICES = (1.0, 10.0, 60.0)
 """Seconds before a webhook that did not answer is tried again."""
 SWEEP_SECONDS = 60.0
+MOST_TRIES = 3
+"""A job that was begun so often, and ended with its server or its decoder each time, is not begun again."""
 OVER = ("done", "failed")
 
 
@@ -64,6 +66,7 @@ class LongJob:
     """waiting, running, done or failed."""
     ended: float | None = None
     error: str | None = None
+    tries: int = 0
     notified: bool = False
 
 
@@ -178,11 +181,16 @@ class LongJobs:
 
     async def _do(self, job: LongJob) -> None:
         place = self._folder / job.id
-        self._put(replace(job, status="running"))
+        before, job = job, self._put(replace(job, status="running", tries=job.tries + 1))
         try:
+            if job.tries > MOST_TRIES:
+                raise ModelError(f"it was begun {MOST_TRIES} times and never came to its end")
             prediction = await self._prediction(job, place)
             await asyncio.to_thread(write_json, place / "result.json", prediction)
             over = replace(job, status="done", ended=time.time())
+        except asyncio.CancelledError:  # the server stops, in good order: that is no try
+            self._put(before)
+            raise
         except Overloaded:
             self._put(replace(job, status="waiting"))
             await asyncio.sleep(1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
@@ -131,8 +132,14 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for one in sockets:
             one.close()
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        raise ConfigError(f"cannot listen on {host}:{port}: {_reason(error)}") from None
     return sockets
+
+
+def _reason(error: OSError) -> str:
+    if error.errno is None or error.errno < 0:  # it is about a name that is not known
+        return str(error.strerror or error)
+    return os.strerror(error.errno)
 
 
 def _url(settings: ServerSettings, port: int) -> str:

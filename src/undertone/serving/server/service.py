@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from undertone.errors import AudioError, UndertoneError
 from undertone.judging.clip import Model, Transcript
@@ -65,6 +65,8 @@ class Service:
         self.streams = 0
         """Those that have sent their first message."""
         self.open_streams: set[object] = set()
+        self.silent_streams: dict[Evictable, None] = {}
+        """Those that have sent no first message, the longest first."""
         self.listening = Listening(recogniser) if recogniser is not None else None
         self._turns = Turns()
         self.models = Models(self.metrics, self._turns, settings.max_batch, loads or {})
@@ -73,6 +75,7 @@ class Service:
             if name != DEFAULT:
                 self.models.put(name, *load())
         self._decoders = Decoders(settings, self.metrics, model.rate)
+        self._decoding_many = asyncio.Semaphore(max(1, settings.decoders - 1))
         self.jobs = LongJobs(self, settings.job_folder) if settings.job_folder is not None else None
         # where plans advance, in turns: speech is detected and words are aligned without holding up the loop
         self._threads = ThreadPoolExecutor(
@@ -154,7 +157,9 @@ class Service:
                                 f"{upload.id}: the recordings are longer than the"
                                 f" {self.settings.max_total_seconds:g} s allowed in one request"
                             )
-                        wave = await self._decoded(upload, min(self.settings.max_seconds, left), record)
+                        async with self._decoding_many:
+                            most = min(self.settings.max_seconds, left)
+                            wave = await self._decoded(upload, most, record)
                     except UndertoneError as error:
                         answers[index] = {"id": upload.id, "error": str(error)}
                         continue
@@ -221,6 +226,12 @@ class Service:
     async def in_background(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
+
+
+class Evictable(Protocol):
+    """What may be ended to make room."""
+
+    def evict(self) -> None: ...
 
 
 class _Room:

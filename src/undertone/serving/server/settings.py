@@ -95,8 +95,8 @@ class ServerSettings(Config):
 
     max_batch: int = Field(16, gt=0)
     """Clips the model is given at once; 1 switches batching off."""
-    decoders: int = Field(1, gt=0)
-    """Decoding processes."""
+    decoders: int = Field(2, gt=0)
+    """Decoding processes; of several, requests with many recordings leave one to the others."""
     containers: bool = False
     """Also read m4a, mp4, webm and other formats, through ffmpeg in the decoding process."""
     explain: bool = True

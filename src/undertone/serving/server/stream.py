@@ -65,12 +65,12 @@ async def stream(socket: WebSocket) -> None:
     """One recording, judged while it goes on."""
     service: Service = socket.app.state.service
     conversation = _Conversation(socket, service)
-    if len(service.open_streams) >= MOST_SILENT + service.settings.max_streams:
-        await socket.close(1013, "too many streams; try again later")
-        return
     service.open_streams.add(conversation)
-    await socket.accept()
+    service.silent_streams[conversation] = None
+    if len(service.silent_streams) > MOST_SILENT:  # who means it sends the first message at once
+        next(iter(service.silent_streams)).evict()
     try:
+        await socket.accept()
         await conversation.run()
     except _Closed as closed:
         await _close_with_reason(socket, closed)
@@ -98,16 +98,25 @@ class _Conversation:
         self._served = service.models.pick(None)
         self._course = Course(self._served.model, self._settings.segmenting)
         self._closing = asyncio.ensure_future(service.closing.wait())
-        self._counted = False
+        self._coming: asyncio.Future[Any] | None = None
+        self._counted = self._evicted = False
         self._odd = b""
 
     def stop(self) -> None:
         """Whatever happened: its place is free again."""
         self._closing.cancel()
+        self._service.silent_streams.pop(self, None)
         self._record.audio = self._course.received / RATE
         if self._counted:
             self._service.streams -= 1
             self._service.metrics.streams(-1)
+
+    def evict(self) -> None:
+        """End it while it waits for its first message."""
+        self._evicted = True
+        self._service.silent_streams.pop(self, None)
+        if self._coming is not None:
+            self._coming.cancel()
 
     async def run(self) -> None:
         hello = await self._hello()
@@ -144,6 +153,7 @@ class _Conversation:
 
     def _count(self) -> None:
         """A stream takes its place when its first message is good: who sends none keeps nobody out."""
+        self._service.silent_streams.pop(self, None)
         if self._service.streams >= self._settings.max_streams:
             raise _Closed(1013, "too many streams; try again later")
         self._service.streams += 1
@@ -170,7 +180,9 @@ class _Conversation:
 
     async def _next(self, seconds: float) -> dict[str, Any] | None:
         """The next message; None where the server stops first."""
-        coming = asyncio.ensure_future(self._socket.receive())
+        if self._evicted:
+            raise _Closed(1013, "too many sockets without a first message")
+        self._coming = coming = asyncio.ensure_future(self._socket.receive())
         try:
             waited = {coming, self._closing}
             await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -178,6 +190,8 @@ class _Conversation:
                 if self._closing.done():
                     return None
                 raise _Closed(1008, f"nothing came for {seconds:g} s")
+            if coming.cancelled():
+                raise _Closed(1013, "too many sockets without a first message")
             message = coming.result()
         finally:
             coming.cancel()
