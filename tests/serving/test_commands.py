@@ -104,6 +104,19 @@ def test_white_space_around_the_token_is_left_out_and_named(
     assert _token(None, None) is None
 
 
+def test_a_cluster_gets_the_token_and_not_its_file(tmp_path: Path) -> None:
+    from undertone.cli.serving import _one_token
+    from undertone.serving.server.settings import ServerSettings
+
+    file = tmp_path / "tokens"
+    file.write_text("secret\n")
+    settings = _one_token(ServerSettings(token_file=file))
+    assert (settings.token, settings.token_file) == ("secret", None)
+    file.write_text("anna:one\nbert:two\n")
+    with pytest.raises(UndertoneError, match="local engine"):
+        _one_token(ServerSettings(token_file=file))
+
+
 @pytest.mark.parametrize("command", ["predict", "serve", "export"])
 def test_help_shows_an_example(run: Any, command: str) -> None:
     done = run(command, "--help")

@@ -461,7 +461,7 @@ def test_lines_of_the_log_name_time_client_and_the_callers_own_id(server: Any, c
 def test_tokens_with_names_have_rates_and_are_replaced_while_it_runs(started: Start, tmp_path: Any) -> None:
     file = tmp_path / "tokens"
     file.write_text("# callers\nanna:first-token\nbert:second-token 2\n")
-    server = started(token_file=str(file))
+    server = started(token_file=str(file), token="own-token")
 
     def ask(token: str) -> httpx.Response:
         return CLIENT.get(f"{server.url}/v1/model", headers={"authorization": f"Bearer {token}"})
@@ -473,11 +473,13 @@ def test_tokens_with_names_have_rates_and_are_replaced_while_it_runs(started: St
     file.write_text("anna:third-token\n")
     until(lambda: ask("third-token").status_code == 200)
     assert ask("first-token").status_code == 401
+    assert ask("own-token").status_code == 200
     file.write_text("anna")  # half written: the tokens stay
     time.sleep(1.2)
+    assert [ask(token).status_code for token in ("anna", "third-token")] == [401, 200]
     file.write_text("no colon\nhere\n")
     time.sleep(1.2)
-    assert ask("first-token").status_code == 401
+    assert [ask(token).status_code for token in ("here", "third-token")] == [401, 200]
     everything = "".join(server.lines)
     assert "first-token" not in everything and "third-token" not in everything
 

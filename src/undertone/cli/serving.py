@@ -17,6 +17,7 @@ from undertone.errors import UsageError, no_such
 
 if TYPE_CHECKING:
     from undertone.judging.asr import Recogniser
+    from undertone.serving.server.settings import ServerSettings
 
 
 @app.command()
@@ -105,8 +106,9 @@ def serve(
     workers = workers_of(engine, address, ray)
     if workers is not None:
         refuse_engines(runtime, precision)
-        if asr is not None or also:
-            raise UsageError("--asr and --also are for the local engine")
+        if asr is not None or also or settings.job_folder is not None:
+            raise UsageError("--asr, --also and --jobs are for the local engine")
+        settings = _one_token(settings)
     ready = load_model(chosen.path, runtime, precision)
     words = words_for(ready, align)
     if workers is not None:
@@ -131,6 +133,18 @@ def serve(
         loads=loads,
         started=lambda url: say(f"{ready.name} on {url}"),
     )
+
+
+def _one_token(settings: ServerSettings) -> ServerSettings:
+    """For a cluster, whose nodes may not have the file: the token itself."""
+    from undertone.serving.server.tokens import read_tokens
+
+    if settings.token_file is None:
+        return settings
+    callers = read_tokens(settings.token_file)
+    if len(callers) > 1:
+        raise UsageError("--token-file: several tokens are for the local engine")
+    return settings.model_copy(update={"token": callers[0].token, "token_file": None})
 
 
 def _also(given: list[str]) -> dict[str, Path]:

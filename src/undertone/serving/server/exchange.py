@@ -169,8 +169,9 @@ class Exchange:
             return {}
         return {
             "access-control-allow-origin": origin,
-            "access-control-allow-headers": "authorization, content-type",
-            "access-control-allow-methods": "GET, POST",
+            "access-control-allow-headers": "authorization, content-type, x-request-id, traceparent",
+            "access-control-allow-methods": "GET, POST, DELETE",
+            "access-control-expose-headers": "location, retry-after, x-request-id",
             "cross-origin-resource-policy": "cross-origin",
             "vary": "origin",
         }

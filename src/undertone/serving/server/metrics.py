@@ -23,6 +23,8 @@ ROUTES = (
     "/readyz",
     "/",
 )
+CLOSES = frozenset({403, *range(1000, 1016)})
+"""How streams end, as far as that is counted: a client may close with any number."""
 SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -64,7 +66,8 @@ class Metrics:
         method = (
             record.method if record.method in ("GET", "POST", "HEAD", "OPTIONS", "DELETE", "WS") else "other"
         )
-        self._requests.labels(method, route, str(record.status)).inc()
+        status = record.status if method != "WS" or record.status in CLOSES else "other"
+        self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(record.seconds)
         self._audio.inc(record.audio)
 

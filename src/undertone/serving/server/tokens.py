@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 1.0
 """The file is looked at no more often than this."""
+UNNAMED = "token"
+"""What the log calls the holder of a token that has no name."""
 ADMIN = "admin"
 """The holder of the token with this name may replace models."""
 
@@ -43,14 +45,9 @@ class Callers:
         self._settings = settings
         self._file = settings.token_file
         self._looked = 0.0
-        self._state: tuple[int, int, int] | None = None
         self._used: dict[str, tuple[float, float]] = {}  # requests left, and when that was so
-        self._callers: tuple[Caller, ...] = ()
-        if settings.token:
-            self._callers = (Caller("token", settings.token, settings.rate_limit),)
-        if self._file is not None:
-            self._state = _state(self._file)
-            self._callers += read_tokens(self._file, settings.rate_limit)
+        self._state = _state(self._file) if self._file is not None else None
+        self._callers = self._all()
 
     def __bool__(self) -> bool:
         """Whether a token is needed at all."""
@@ -80,6 +77,11 @@ class Callers:
         self._used[caller.name] = left - 1, now
         return 0.0
 
+    def _all(self) -> tuple[Caller, ...]:
+        limit, token = self._settings.rate_limit, self._settings.token
+        own = (Caller("own", token, limit),) if token else ()
+        return own + (read_tokens(self._file, limit) if self._file is not None else ())
+
     def _look(self) -> None:
         """Read the file again if it has changed; one that cannot be read leaves all as it is."""
         now = time.monotonic()
@@ -91,7 +93,10 @@ class Callers:
             return
         self._state = state
         try:
-            self._callers = read_tokens(self._file, self._settings.rate_limit)
+            callers = self._all()
+            if UNNAMED in {one.name for one in callers} - {one.name for one in self._callers}:
+                raise ConfigError("a token without a name stands in place of those with names")
+            self._callers = callers
         except ConfigError as error:
             log.warning("the tokens stay as they were: %s", error)
         else:
@@ -108,7 +113,7 @@ def read_tokens(file: Path, rate_limit: int = 0) -> tuple[Caller, ...]:
     if not lines:
         raise ConfigError(f"--token-file {file}: is empty")
     if len(lines) == 1 and ":" not in lines[0]:
-        return (Caller("token", lines[0], rate_limit),)
+        return (Caller(UNNAMED, lines[0], rate_limit),)
     callers = tuple(_caller(line, f"--token-file {file}", rate_limit) for line in lines)
     if len({one.name for one in callers}) < len(callers):
         raise ConfigError(f"--token-file {file}: a name comes more than once")
