@@ -14,7 +14,7 @@ RUNS ?= runs
 
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test test-slow test-browser coverage system-deps check bench serve docs clean
+.PHONY: setup demo test test-slow test-browser coverage screenshots system-deps check bench serve docs clean
 
 setup: $(STAMP)
 
@@ -45,6 +45,10 @@ test-slow: $(STAMP)
 
 test-browser: $(BROWSER_STAMP)
 	UNDERTONE_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -rs -m browser
+
+# pictures of the page in every state, in screenshots/ (STATES="long words": only these)
+screenshots: $(BROWSER_STAMP)
+	$(BIN)/python docs/screenshots.py $(STATES)
 
 # how many lines of the package the tests run, those in spawned processes counted; fails below 92 %
 coverage: $(STAMP)

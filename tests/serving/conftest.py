@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.serving.browsing import browser, page  # noqa: F401  fixtures
 from tests.trees.models import _no_starter, clip, make_tone, make_wav, model_folder, new_model  # noqa: F401  fixtures
 
 SERVER = Path(__file__).with_name("fake_server.py")

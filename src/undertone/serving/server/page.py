@@ -11,13 +11,10 @@ __all__ = ["FILES", "router"]
 
 WEB = Path(__file__).parent.parent / "web"
 
+SCRIPTS = "app elements live recorder results server sound stretches tasks timeline wording worklet".split()
 FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
-    "/app.js": ("app.js", "text/javascript; charset=utf-8"),
-    "/chart.js": ("chart.js", "text/javascript; charset=utf-8"),
-    "/live.js": ("live.js", "text/javascript; charset=utf-8"),
-    "/recorder.js": ("recorder.js", "text/javascript; charset=utf-8"),
-    "/worklet.js": ("worklet.js", "text/javascript; charset=utf-8"),
+    **{f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in SCRIPTS},
     "/style.css": ("style.css", "text/css; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }

@@ -1,234 +1,375 @@
-// The page: a recording and its words in, what is heard out. Talks to /v1 of the server it came from, nothing else.
-import { bars, clock, element, hue, percent, Waveform, words } from "./chart.js";
+// The page: a recording and its words go to the server that the page came from; the answer is shown.
+import { $, button, element, swatch } from "./elements.js";
 import { Live } from "./live.js";
-import { Recorder } from "./recorder.js";
+import { level, Recorder } from "./recorder.js";
+import { followWords, showAnswer } from "./results.js";
+import * as server from "./server.js";
+import { decode, differ, mixed, peaks, PEAKS, RATE, wav } from "./sound.js";
+import { cells, merged, overlaps } from "./stretches.js";
+import { Tasks } from "./tasks.js";
+import { legend, Timeline } from "./timeline.js";
+import * as wording from "./wording.js";
 
-const $ = (id) => document.getElementById(id);
-const state = { sound: null, recorder: null, live: null, ticking: null, busy: false };
-const wave = new Waveform($("wave"), (seconds) => { $("player").currentTime = seconds; });
+const tasks = new Tasks();
+const state = { recording: null, recorder: null, live: null, livePeaks: [], until: null, clock: null };
+const timeline = new Timeline($("timeline"), $("readout"), { onPlay: play, onSeek: seek });
 
-// ---- the server ----------------------------------------------------------------------------------
+// ---- one door for work: the old answer leaves first, a late result is left out ---------------------------
 
-const token = () => sessionStorage.getItem("token") ?? "";
-
-async function ask(path, options = {}) {
-  const headers = token() ? { authorization: `Bearer ${token()}` } : {};
-  let answer;
+async function run(work) {
+  const signal = tasks.begin();
+  await stopRecorder();
+  clear();
+  refresh();
   try {
-    answer = await fetch(path, { ...options, headers });
-  } catch {
-    throw new Error("The server does not answer.");
+    signal.throwIfAborted();
+    await work(signal);
+  } catch (error) {
+    if (!signal.aborted) fail(error);
+  } finally {
+    if (!signal.aborted) idle();
+    tasks.end(signal);
   }
-  if (answer.status === 401) {
-    sessionStorage.removeItem("token");
-    $("token-form").hidden = false;
-    $("token").focus();
-    throw new Error("This server asks for a token.");
-  }
-  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail ?? `The server said ${answer.status}.`);
-  return answer;
 }
 
+function clear() {
+  for (const id of ["answer", "more", "timeline-block", "live", "error", "empty", "names"]) $(id).hidden = true;
+  $("error").textContent = $("spoken").textContent = "";
+  $("player").pause();
+  $("player").removeAttribute("src");
+  state.until = null;
+}
+
+function fail(error) {
+  $("error").textContent = error.name in { NotAllowedError: 1, NotFoundError: 1, NotReadableError: 1 } ? wording.microphone(error) : error.message;
+  $("error").hidden = false;
+  if (error instanceof server.TokenNeeded) {
+    $("token-form").hidden = false;
+    $("token").focus();
+  }
+}
+
+function busy(name, text, progress = null) {
+  $("busy").hidden = false;
+  if (!state.clock) {
+    const began = performance.now();
+    const tick = () => { $("elapsed").textContent = `${wording.duration(Math.floor((performance.now() - began) / 1000))} so far`; };
+    state.clock = setInterval(tick, 1000);
+    reveal();
+    $("elapsed").textContent = "";
+  }
+  $("busy-name").textContent = name;
+  if ($("busy-text").textContent !== text) $("busy-text").textContent = text;
+  if (progress === null) $("progress").removeAttribute("value");
+  else $("progress").value = progress;
+  refresh();
+}
+
+function idle() {
+  clearInterval(state.clock);
+  state.clock = null;
+  $("busy").hidden = true;
+  refresh();
+}
+
+function cancel() {
+  if (!tasks.cancel()) return;
+  idle();
+  $("empty").textContent = "Cancelled. Nothing was judged.";
+  $("empty").hidden = false;
+  $("spoken").textContent = "Cancelled.";
+  ($("judge").disabled ? $("file") : $("judge")).focus();
+}
+
+// ---- choosing --------------------------------------------------------------------------------------------
+
+/** A file as a recording: its samples at 16 kHz where this browser can decode it. */
+async function read(file, signal) {
+  busy(file.name, "Reading the file.");
+  const channels = await decode(file);
+  signal.throwIfAborted();
+  const seconds = channels ? channels[0].length / RATE : null;
+  return { file, name: file.name, channels, seconds, split: null, differ: channels !== null && differ(channels) };
+}
+
+function choose(file) {
+  return chooseFrom(async () => file);
+}
+
+/** The file that `fetched(signal)` gives becomes the recording, and is judged. */
+function chooseFrom(fetched) {
+  state.recording = null;
+  showChosen();
+  return run(async (signal) => {
+    const file = await fetched(signal);
+    signal.throwIfAborted();
+    const recording = await read(file, signal);
+    state.recording = recording;
+    showChosen();
+    if (recording.differ && server.canSplit()) {
+      $("spoken").textContent = "This recording has two different channels. Choose how to judge them.";
+      $("empty").textContent = "Choose beside or above: judge each channel as a speaker, or mix them.";
+      $("empty").hidden = false;
+      $("split").focus();
+    } else await judge(signal, recording);
+  });
+}
+
+function showChosen() {
+  const { recording } = state;
+  $("chosen").hidden = !recording;
+  $("channels").hidden = !(recording?.differ && server.canSplit());
+  if (!recording) return;
+  const length = recording.seconds === null ? "" : `, ${wording.duration(recording.seconds)}`;
+  $("chosen").textContent = `${recording.name}: ${wording.size(recording.file.size)}${length}`;
+}
+
+function refresh() {
+  const text = $("text").value.trim();
+  const undecided = !$("channels").hidden && state.recording?.split === null;
+  $("judge").disabled = !$("busy").hidden || state.recorder !== null || undecided || (!state.recording && !text);
+  $("asr").disabled = text !== "";
+}
+
+function tryExample(example) {
+  return chooseFrom(async (signal) => {
+    busy(example.name, "Fetching the example.");
+    const sound = await server.exampleSound(example.name, signal);
+    signal.throwIfAborted();
+    $("text").value = example.text ?? "";
+    return new File([sound], example.name, { type: sound.type });
+  });
+}
+
+// ---- judging ---------------------------------------------------------------------------------------------
+
+function judgeAs(split) {
+  state.recording.split = split;
+  return run((signal) => judge(signal, state.recording));
+}
+
+async function judge(signal, recording) {
+  const fields = {};
+  const split = recording?.split === true;
+  const text = $("text").value.trim();
+  if (text) fields.text = text;
+  if (split) fields.channels = "split";
+  if (!text && recording && $("asr").checked && server.canRead()) fields.asr = "true";
+  const job = recording !== null && server.asJob(recording.seconds, fields);
+  const name = recording?.name ?? "Words without a recording";
+  busy(name, "Preparing what is sent.");
+  const sound = recording ? body(recording, split, server.limits(job)) : null;
+  busy(name, sound ? `Sending ${wording.size(sound.size)}.` : "The server judges it.", sound ? 0 : null);
+  const answer = await server.predict({ sound, name, fields, job }, signal, (progress) => {
+    if (!signal.aborted) showProgress(name, progress);
+  });
+  signal.throwIfAborted();
+  show(answer, recording, name);
+}
+
+/** What is sent: 16-bit WAV at 16 kHz, or the file itself where this browser cannot decode it. */
+function body({ file, channels, seconds }, split, limits) {
+  if (seconds !== null && limits?.seconds && seconds > limits.seconds) throw new Error(wording.tooLong(seconds, limits.seconds));
+  const sound = channels ? wav(split ? channels : [mixed(channels)]) : file;
+  if (limits?.bytes && sound.size > limits.bytes) throw new Error(wording.tooLarge(sound.size, limits.bytes, split ? 2 : 1));
+  return sound;
+}
+
+function showProgress(name, { sent, total, share }) {
+  if (sent < total) busy(name, `Sending ${wording.size(total)}.`, sent / total);
+  else busy(name, "The server judges it.", share ?? null);
+}
+
+function show(answer, recording, name) {
+  const threshold = server.server.about?.card?.abstain?.threshold ?? null;
+  showAnswer(answer, { name, threshold, play: recording ? play : null });
+  $("answer").hidden = $("more").hidden = false;
+  if (recording) showTimeline(answer, recording);
+  $("spoken").textContent = `${name}: ${$("title").textContent}. ${$("sentences").textContent}`;
+  reveal();
+}
+
+/** Where the result is below, not beside, what was chosen: scrolls to it. */
+function reveal() {
+  if (matchMedia("(max-width: 52rem)").matches) $("result").scrollIntoView({ block: "start" });
+}
+
+function showTimeline(answer, { file, channels, seconds }) {
+  const labels = Object.keys(answer.probabilities);
+  $("timeline-block").hidden = false;
+  $("controls").hidden = $("hint").hidden = false;
+  $("player").hidden = false;
+  URL.revokeObjectURL(state.url);
+  $("player").src = state.url = URL.createObjectURL(file);
+  timeline.show({
+    duration: seconds ?? answer.evidence.seconds ?? Math.max(0, ...cells(answer).map(({ end }) => end)),
+    peaks: channels && peaks(mixed(channels)), cells: cells(answer), turns: answer.turns, words: answer.words, labels,
+  });
+  legend($("legend"), merged(cells(answer)), overlaps(answer.turns).length > 0, labels, swatch);
+}
+
+// ---- playing ---------------------------------------------------------------------------------------------
+
+function play(start, end) {
+  $("player").currentTime = start;
+  state.until = end;
+  timeline.moveTo(start);
+  $("player").play().catch(() => {});          // a browser that cannot play it has hidden the player
+}
+
+function seek(seconds) {
+  state.until = null;
+  timeline.moveTo(seconds);
+  $("player").currentTime = timeline.at;
+}
+
+function follow() {
+  const player = $("player");
+  if (state.until !== null && player.currentTime >= state.until) {
+    player.pause();
+    state.until = null;
+  }
+  timeline.moveTo(player.currentTime, true);
+  followWords(player.currentTime);
+  if (!player.paused) requestAnimationFrame(follow);
+}
+
+// ---- recording -------------------------------------------------------------------------------------------
+
+async function record() {
+  if (state.recorder) return finishRecording();
+  state.recording = null;
+  showChosen();
+  return run(async (signal) => {
+    const recorder = new Recorder((block) => takeBlock(recorder, block));
+    try {
+      await recorder.start();
+      signal.throwIfAborted();
+    } catch (error) {
+      await recorder.release();
+      throw error;
+    }
+    state.recorder = recorder;
+    state.livePeaks = [];
+    $("record").setAttribute("aria-pressed", "true");
+    $("live").hidden = $("timeline-block").hidden = false;
+    $("controls").hidden = $("hint").hidden = true;
+    $("legend").replaceChildren();
+    $("live-text").textContent = "Speak. The first result comes after about four seconds of speech.";
+    timeline.show({ duration: 0.2 });
+    state.live = new Live(recorder.rate, server.token(), {
+      onUpdate: showLive,
+      onProblem: (why) => { $("live-text").textContent = `No result while recording: ${why}. The recording goes on.`; },
+    });
+  });
+}
+
+function takeBlock(recorder, block) {
+  if (state.recorder !== recorder) return;
+  state.live?.feed(block);
+  state.livePeaks.push(...peaks(block, recorder.rate));
+  $("record-text").textContent = `Stop (${wording.clock(recorder.seconds, 1)})`;
+  const decibels = Math.round(level(block));
+  $("level").setAttribute("aria-valuenow", decibels);
+  $("level-bar").style.setProperty("--share", (decibels + 60) / 60);
+  $("level-text").textContent = decibels < -50 ? "Level: very low. Is the right microphone chosen?" : decibels > -3 ? "Level: too high. Speak more softly or move away." : "Level: good.";
+  drawLive(recorder);
+  const most = server.server.about?.limits?.seconds;
+  if (most && recorder.seconds >= most) finishRecording();
+}
+
+function drawLive(recorder) {
+  const segments = state.live?.segments ?? [];
+  const labels = server.server.about?.labels ?? [];
+  timeline.show({ duration: Math.max(5, recorder.seconds), peaks: Float32Array.from(state.livePeaks), cells: segments, labels }, true);
+  timeline.moveTo(recorder.seconds, true);
+  $("readout").textContent = "";
+}
+
+function showLive(segments, now) {
+  if (now) $("live-text").textContent = now.label === null ? `Now: no clear emotion (${wording.posterior(now.probabilities, 2)})` : `Now: ${now.label} ${wording.percent(now.confidence)}`;
+  legend($("legend"), merged(segments), false, server.server.about?.labels ?? [], swatch);
+}
+
+/** Releases the microphone and gives its samples; null where none is open. */
+async function stopRecorder() {
+  const { recorder } = state;
+  if (!recorder) return null;
+  state.live?.close();
+  state.recorder = state.live = null;
+  $("record").setAttribute("aria-pressed", "false");
+  $("record-text").textContent = "Record";
+  return { samples: await recorder.stop(), rate: recorder.rate };
+}
+
+async function finishRecording() {
+  const { samples, rate } = await stopRecorder();
+  await choose(new File([wav([samples], rate)], "recording.wav", { type: "audio/wav" }));
+}
+
+// ---- the start -------------------------------------------------------------------------------------------
+
 async function introduce() {
-  const about = await (await ask("v1/model")).json();
-  $("model-note").textContent = `Answering: ${about.model}.${about.card.synthesised ? " It was trained on synthesised speech only: a demonstration, not a judge of people." : ""}${about.card.licence ? ` Licence of its weights: ${about.card.licence}.` : ""}`;
-  const examples = await (await ask("v1/examples")).json();
+  const { about, examples } = await server.introduce();
+  const notes = [`Model: ${about.model}.`];
+  if (about.card.synthesised) notes.push("It was trained on synthesised speech only: it is a demonstration and cannot judge people.");
+  if (about.card.licence) notes.push(`Licence of its weights: ${about.card.licence}.`);
+  $("model-note").textContent = notes.join(" ");
+  $("names").textContent = wording.abilities(about);
+  $("limits").textContent = `up to ${wording.duration(server.limits(server.server.jobs).seconds)}`;
+  $("text").maxLength = about.limits.text;
+  $("asr-field").hidden = !server.canRead();
   $("examples").hidden = examples.length === 0;
   $("example-list").replaceChildren(...examples.map((example) => {
-    const button = element("button", "", example.text ?? example.name);
-    button.type = "button";
-    if (example.label) button.append(element("small", "", `made to sound ${example.label}`));
-    button.addEventListener("click", () => attempt(() => tryExample(example)));
+    const made = button("", example.text ?? `Recording ${example.name}`, () => tryExample(example));
+    if (example.label) made.append(element("small", "", `Labelled ${example.label} by its source`));
     const item = element("li");
-    item.append(button);
+    item.append(made);
+    const origin = example.attribution ?? example.source;
+    if (origin) item.append(element("p", "small", origin));
     return item;
   }));
 }
 
-async function tryExample(example) {
-  const sound = await (await ask(`v1/examples/${encodeURIComponent(example.name)}`)).blob();
-  choose(new File([sound], example.name, { type: "audio/wav" }));
-  $("text").value = example.text ?? "";
-  await judge();
-}
-
-// ---- choosing ------------------------------------------------------------------------------------
-
-function choose(file) {
-  state.sound = file;
-  $("chosen").textContent = `${file.name} · ${Math.max(1, Math.round(file.size / 1024))} kB`;
-  $("chosen").hidden = false;
-  refresh();
-}
-
-function refresh() {
-  $("judge").disabled = state.busy || state.recorder !== null || (!state.sound && !$("text").value.trim());
-  $("judge").textContent = state.busy ? "Listening …" : "Listen";
-}
-
-async function toggleRecording() {
-  if (state.recorder) return finishRecording();
-  const recorder = new Recorder((block) => state.live?.feed(block));
-  await recorder.start();
-  state.recorder = recorder;
-  state.live = new Live(recorder.rate, token(), showNow);
-  state.ticking = setInterval(() => { $("record-text").textContent = `Stop · ${recorder.seconds.toFixed(1)} s`; }, 100);
-  $("record").setAttribute("aria-pressed", "true");
-  $("live").hidden = false;
-  $("live").textContent = "Speak; what is heard appears here every two seconds.";
-  refresh();
-}
-
-async function finishRecording() {
-  const { recorder } = state;
-  clearInterval(state.ticking);
-  state.live.close();
-  state.recorder = state.live = null;
-  $("record").setAttribute("aria-pressed", "false");
-  $("record-text").textContent = "Record again";
-  $("live").hidden = true;
-  choose(await recorder.stop());
-  await judge();
-}
-
-function showNow(now) {
-  $("live").textContent = `Just now: ${now.label ?? "unsure"}, ${percent(now.confidence)}`;
-}
-
-// ---- judging -------------------------------------------------------------------------------------
-
-async function judge() {
-  const form = new FormData();
-  if (state.sound) form.append("file", state.sound, state.sound.name);
-  if ($("text").value.trim()) form.append("text", $("text").value);
-  state.busy = true;
-  refresh();
+async function start() {
   try {
-    const prediction = await (await ask("v1/predict", { method: "POST", body: form })).json();
-    await show(prediction);
-  } finally {
-    state.busy = false;
-    refresh();
-  }
-}
-
-async function show(prediction) {
-  const labels = Object.keys(prediction.probabilities);
-  $("empty").hidden = true;
-  $("answer").hidden = false;
-  $("label").textContent = prediction.label ?? "unsure";
-  $("label").style.setProperty("--hue", prediction.label ? hue(prediction.label, labels) : "var(--soft)");
-  $("confidence").textContent = prediction.modalities.length ? `${percent(prediction.confidence)} sure` : "";
-  $("why").textContent = why(prediction);
-  bars($("bars"), prediction);
-  showWords(prediction);
-  showTimeline(prediction);
-  await showSound(prediction, labels);
-  $("identity").textContent = prediction.model;
-  URL.revokeObjectURL($("download").href);
-  $("download").href = URL.createObjectURL(new Blob([JSON.stringify(prediction, null, 2)], { type: "application/json" }));
-  $("result").focus({ preventScroll: true });
-  if (matchMedia("(max-width: 52rem)").matches) $("result").scrollIntoView({ block: "start" });
-}
-
-function why(prediction) {
-  return decided(prediction) + (prediction.unfamiliar ? " This speech is unlike what the model learned from: take the answer with care." : "");
-}
-
-function decided({ modalities, perspectives, agree }) {
-  const top = (side) => Object.entries(perspectives[side]).reduce((a, b) => (b[1] > a[1] ? b : a))[0];
-  if (modalities.length === 0) return "No speech was found in this recording.";
-  if (modalities.length === 1) return modalities[0] === "speech" ? "Decided by the sound alone: there was no transcript." : "Decided by the words alone: there was no sound.";
-  if (agree === null) return "Decided by sound and words together.";
-  return agree ? `Sound and words agree.` : `Sound and words disagree: the sound alone says ${top("speech")}, the words alone say ${top("text")}.`;
-}
-
-function showWords(prediction) {
-  $("words-block").hidden = prediction.words.length === 0;
-  if (!prediction.words.length) return;
-  words($("words"), prediction);
-  const [likeliest] = Object.entries(prediction.probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
-  $("words-legend").textContent = `The stronger the colour, the more a word spoke for “${likeliest}”; dotted underlines spoke against it.`;
-}
-
-function showTimeline({ segments }) {
-  $("timeline-block").hidden = segments.length === 0;
-  $("timeline").replaceChildren(...segments.map((cell) => {
-    const row = element("tr");
-    row.append(...[clock(cell.start), clock(cell.end), cell.label, percent(cell.confidence)].map((text) => element("td", "", text)));
-    return row;
-  }));
-}
-
-async function showSound(prediction, labels) {
-  $("wave-figure").hidden = !state.sound;
-  if (!state.sound) return;
-  URL.revokeObjectURL($("player").src);
-  $("player").src = URL.createObjectURL(state.sound);
-  const context = new AudioContext();
-  try {
-    const decoded = await context.decodeAudioData(await state.sound.arrayBuffer());
-    wave.at = 0;
-    wave.show(decoded.getChannelData(0), decoded.duration, prediction);
-  } catch {
-    $("wave-figure").hidden = true;      // the server could read it, this browser cannot draw it
-  } finally {
-    await context.close();
-  }
-  const heard = labels.filter((label) => prediction.segments.some((cell) => cell.label === label));
-  $("wave-caption").replaceChildren(...heard.map((label) => {
-    const key = element("span", "key", label);
-    const swatch = element("span", "swatch");
-    swatch.style.setProperty("--hue", hue(label, labels));
-    key.prepend(swatch);
-    return key;
-  }));
-  $("wave").setAttribute("aria-label", heard.length ? `Waveform with the timeline: ${prediction.segments.length} stretches, ${heard.join(", ")}` : "Waveform");
-}
-
-function followPlayer() {
-  const at = $("player").currentTime;
-  wave.moveTo(at);
-  for (const word of $("words").querySelectorAll("[data-start]")) {
-    word.classList.toggle("playing", at > 0 && at >= Number(word.dataset.start) && at < Number(word.dataset.end));
-  }
-}
-
-// ---- one door for errors -------------------------------------------------------------------------
-
-async function attempt(work) {
-  $("error").hidden = true;
-  try {
-    await work();
+    await introduce();
   } catch (error) {
-    $("answer").hidden = true;
-    $("empty").hidden = true;
-    $("error").textContent = error.name === "NotAllowedError" ? "The microphone was not allowed." : error.message;
-    $("error").hidden = false;
+    clear();
+    fail(error);
   }
 }
-
-// ---- wiring --------------------------------------------------------------------------------------
 
 $("file").addEventListener("change", ({ target }) => {
-  if (target.files[0]) attempt(() => { choose(target.files[0]); return judge(); });
+  const [file] = target.files;
   target.value = "";
+  if (file) choose(file);
 });
-$("judge").addEventListener("click", () => attempt(judge));
-$("record").addEventListener("click", () => attempt(toggleRecording));
+$("judge").addEventListener("click", () => run((signal) => judge(signal, state.recording)));
+$("split").addEventListener("click", () => judgeAs(true));
+$("mix").addEventListener("click", () => judgeAs(false));
+$("cancel").addEventListener("click", cancel);
+$("record").addEventListener("click", record);
 $("text").addEventListener("input", refresh);
-$("player").addEventListener("timeupdate", followPlayer);
+$("player").addEventListener("play", follow);
+$("player").addEventListener("seeked", follow);
+$("player").addEventListener("error", () => { $("player").hidden = true; });
+$("zoom-in").addEventListener("click", () => timeline.zoom(2));
+$("zoom-out").addEventListener("click", () => timeline.zoom(0.5));
+$("zoom-whole").addEventListener("click", () => timeline.whole());
 for (const kind of ["dragover", "dragleave", "drop"]) {
   $("drop").addEventListener(kind, (event) => {
     event.preventDefault();
     $("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files[0]) attempt(() => { choose(event.dataTransfer.files[0]); return judge(); });
+    if (kind === "drop" && event.dataTransfer.files[0]) choose(event.dataTransfer.files[0]);
   });
 }
 $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem("token", $("token").value);
+  server.keepToken($("token").value);
   $("token-form").hidden = true;
-  attempt(introduce);
+  clear();
+  $("empty").hidden = false;
+  start();
 });
-attempt(introduce);
+start();
