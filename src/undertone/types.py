@@ -7,7 +7,7 @@ Times are seconds from the start of the *utterance* unless a name says otherwise
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class WordScore:
     start: Seconds | None = None
     end: Seconds | None = None
     chars: tuple[int, int] | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +130,56 @@ class TimelineSegment:
 
     start: Seconds
     end: Seconds
-    label: str
+    label: str | None
+    """None where it is too unsure for one."""
     confidence: float
     probabilities: Mapping[str, float]
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one speaker says until another speaks, or until a pause."""
+
+    start: Seconds
+    end: Seconds
+    speaker: str | None
+    label: str | None
+    confidence: float
+    probabilities: Mapping[str, float]
+    text: str | None = None
+    speech: Seconds = 0.0
+    """How much of it is speech that was judged."""
+    overlap: Seconds = 0.0
+    """How much of it others speak too."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerSummary:
+    """One speaker of a recording, over all of their turns."""
+
+    label: str | None
+    confidence: float
+    probabilities: Mapping[str, float]
+    speech: Seconds
+    turns: int
+    shares: Mapping[str, float]
+    """Each label's share of their speech, largest first."""
+    change: Mapping[str, float]
+    """As ``Prediction.change``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an answer rests on."""
+
+    seconds: Seconds | None = None
+    """Of the recording."""
+    speech: Seconds | None = None
+    """Of speech that was judged."""
+    words: int = 0
+    snr: float | None = None
+    """Decibels of the speech over what is between it; None where too little is between it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +203,16 @@ class Prediction:
     """``given``, ``gold``, or the name of the recogniser that wrote the text."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Each label's share of the speech time, largest first; empty where there is no speech."""
+    turns: tuple[Turn, ...] = ()
+    """In order of time."""
+    speakers: Mapping[str, SpeakerSummary] = field(default_factory=dict)
+    """Where it is known who speaks."""
+    moments: tuple[TimelineSegment, ...] = ()
+    """The stretches with the surest labels, the surest first; ``neutral`` comes after all others."""
+    change: Mapping[str, float] = field(default_factory=dict)
+    """Each label's mean probability in the last third of the speech less that in the first; empty where
+    there are fewer than three stretches."""
+    evidence: Evidence = Evidence()
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What only some models add (``emotions``, ``distance``, ``uncalibrated``); not part of ``plain``."""
 
@@ -170,41 +228,53 @@ class Prediction:
         far = self.extra.get("distance", {})
         return far["speech"] > far["usual"] if {"speech", "usual"} <= far.keys() else None
 
+    @property
+    def withheld(self) -> str | None:
+        """Why there is no label, in words; None where there is one."""
+        if self.label is not None:
+            return None
+        if not self.modalities:
+            return "no speech" if self.text is None else "words that the model can't read"
+        speech = self.evidence.speech
+        if self.modalities == ("speech",) and speech is not None and speech < LITTLE_SPEECH:
+            return "too little speech"
+        if self.unfamiliar:
+            return "unlike what the model learned from"
+        first, second = sorted([*self.probabilities.values(), 0.0, 0.0], reverse=True)[:2]
+        return "near tie" if first - second < NEAR_TIE else "low confidence"
+
     def plain(self) -> dict[str, Any]:
         """The prediction as others read it (JSON): no times of day, numbers rounded to 6 places."""
-
-        def rounded(values: Mapping[str, float]) -> dict[str, float]:
-            return {key: round(value, 6) for key, value in values.items()}
-
-        return {
-            "id": self.id,
-            "label": self.label,
-            "confidence": round(self.confidence, 6),
-            "probabilities": rounded(self.probabilities),
-            "perspectives": {name: rounded(values) for name, values in self.perspectives.items()},
+        computed = {
+            "schema": SCHEMA,
             "agree": self.agree,
             "unfamiliar": self.unfamiliar,
-            "shares": rounded(self.shares),
-            "modalities": list(self.modalities),
-            "text": self.text,
-            "text_source": self.text_source,
-            "segments": [_plain_record(segment) for segment in self.segments],
-            "words": [_plain_record(word) for word in self.words],
-            "model": self.model,
+            "withheld": self.withheld,
         }
+        own = {spec.name: plain(getattr(self, spec.name)) for spec in fields(self) if spec.name != "extra"}
+        return {"schema": SCHEMA, "id": self.id, "label": self.label} | own | computed
 
 
-def _plain_record(record: TimelineSegment | WordScore) -> dict[str, Any]:
-    """A record's fields as JSON takes them, floats rounded to 6 places."""
+SCHEMA = 2
+"""Of ``Prediction.plain``; 2 has turns, speakers, moments, change, evidence, and labels that may be null in
+``segments``."""
+LITTLE_SPEECH = 0.5
+"""Seconds of speech below which that is why there is no label."""
+NEAR_TIE = 0.1
+"""A difference of the two largest probabilities below this is a near tie."""
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, float):
-            return round(value, 6)
-        if isinstance(value, Mapping):
-            return {key: plain(inner) for key, inner in value.items()}
-        return list(value) if isinstance(value, tuple) else value
 
-    return {spec.name: plain(getattr(record, spec.name)) for spec in fields(record)}
+def plain(value: Any) -> Any:
+    """A value of a prediction as JSON takes it, floats rounded to 6 places."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(inner) for inner in value]
+    if is_dataclass(value):
+        return {spec.name: plain(getattr(value, spec.name)) for spec in fields(value)}
+    return value
 
 
 class Corpus(Protocol):

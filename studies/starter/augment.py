@@ -7,7 +7,7 @@ variant. No other recording takes part: voices of speakers that are kept aside w
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field
@@ -67,6 +67,14 @@ class AugmentConfig(Config):
     """Seconds of the recording's own silence that stay before and after the speech, at most."""
     gain: tuple[float, float] = (-12.0, 6.0)
     """Decibels that the level changes by; what is then beyond full scale is cut off."""
+
+    @classmethod
+    def noise_alone(cls) -> Self:
+        """Noise, white as often as all other colours together, and nothing else."""
+        shares = ("speed", "room", "band", "microphone", "codec", "cut")
+        colours = ("white", "white", "pink", "blue")
+        values = {f"{name}_share": 0.0 for name in shares}
+        return cls(**values, noise_share=1.0, colours=colours, snr=(3.0, 20.0), gain=(0.0, 0.0))  # type: ignore[arg-type]
 
 
 def vary(wave: Wave, config: AugmentConfig, rng: np.random.Generator) -> Wave:

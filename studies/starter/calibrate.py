@@ -168,6 +168,8 @@ def fit(scores: SpeechScores, texts: tuple[Tensor, Tensor, Tensor], recipe: Star
     limit = float(scores.distance.quantile(1.0 - recipe.abstain.strange))
     kinds = reject_nonspeech(scores.kinds, MEANS, scores.distance, limit)
     heat, power = fit_speech(kinds, scores)
+    if not bool(scores.far.any()):  # speakers of one corpus alone would make it too sure everywhere else
+        heat = max(heat, 1.0)
     words = torch.cat([written, plain])
     text_heat = fit_temperature(words, classes.repeat(2))
     speech = class_scores(kinds, MEANS, _heat(heat, power, scores.distance))

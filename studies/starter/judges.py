@@ -27,8 +27,8 @@ MOST = 12_000
 class JudgesConfig(Config):
     """The classifiers, and how they are trained."""
 
-    views: tuple[View, ...] = ("upper", "all")
-    """What each classifier gets."""
+    views: tuple[View, ...] = ("upper", "upper", "all", "linear")
+    """What each classifier gets; a view that stands twice counts twice."""
     networks: PositiveInt = 2
     """Of each, from other seeds; the log posteriors of all are averaged."""
     hidden: PositiveInt = 256
@@ -39,8 +39,10 @@ class JudgesConfig(Config):
     batch: PositiveInt = 128
     rate: float = Field(1e-3, gt=0.0)
     decay: float = Field(0.3, ge=0.0)
-    clean: float = Field(0.85, gt=0.0, lt=1.0)
-    """Share of recordings as they are among the regions that are drawn; the rest are their variants."""
+    varied: float = Field(0.1, gt=0.0, lt=1.0)
+    """Share of variants among the regions that are drawn."""
+    noisy: float = Field(0.3, ge=0.0, lt=1.0)
+    """Share of variants in noise alone. The rest are recordings as they are."""
     read: float = Field(0.06, ge=0.0, lt=1.0)
     """Weight of read speech (TIMIT) beside that of one class of a corpus: 0.06 makes 0.4 % of all draws."""
     sounds: float = Field(0.05, ge=0.0, lt=1.0)
@@ -48,17 +50,16 @@ class JudgesConfig(Config):
 
 
 def shares(
-    corpora: NDArray[np.str_], kinds: NDArray[np.int64], variants: NDArray[np.int64], config: JudgesConfig
+    corpora: NDArray[np.str_], kinds: NDArray[np.int64], sorts: NDArray[np.int64], config: JudgesConfig
 ) -> NDArray[np.float64]:
     """(regions,): how often each is drawn. Every corpus counts the same, and in it every class; what is of no
-    class counts as much as its share of the corpus."""
+    class counts as much as its share of the corpus. ``sorts``: 0 as recorded, 1 varied, 2 in noise."""
     classes = np.array(MEANS)[kinds]
     share = np.zeros(len(kinds))
     for corpus in np.unique(corpora):
-        for clean in (True, False):
-            inside = (corpora == corpus) & ((variants == 0) == clean)
+        for sort, weight in enumerate((1 - config.varied - config.noisy, config.varied, config.noisy)):
+            inside = (corpora == corpus) & (sorts == sort)
             other = (classes < 0) & inside
-            weight = config.clean if clean else 1 - config.clean
             weight *= config.read if corpus == "timit" else 1.0
             for label in range(4):
                 own = inside & (classes == label)

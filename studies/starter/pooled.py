@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hearing", "Pooled", "clips", "pool", "regions", "sounds"]
 
-VERSION = 1
+VERSION = 2
 """Raised with every change that changes the numbers."""
 CHUNK = 250
 """Clips that are kept together: a killed run goes on after the last whole chunk."""
@@ -42,10 +42,14 @@ log = logging.getLogger(__name__)
 class Hearing(Config):
     """What is made of a recording."""
 
-    encoder: SpeechConfig = SpeechConfig(name="whisper-base", layer="2-3")
-    variants: int = 3
+    encoder: SpeechConfig = SpeechConfig(name="whisper-base", layer="2-3", level=-20.0)
+    """All regions at one level: Whisper's states say how loud a recording is, and no two corpora are equally loud."""
+    variants: int = 2
     """Of each clip, the recording as it is not counted."""
     augment: AugmentConfig = AugmentConfig()
+    noisy: int = 1
+    """Further variants, in noise and nothing else."""
+    noise: AugmentConfig = AugmentConfig.noise_alone()
     sounds: int = 600
     """Generated sounds that nobody speaks."""
     seed: int = 0
@@ -138,9 +142,10 @@ def _clips(task: _Task) -> None:
     for number, clip in enumerate(part, first):
         wave = audio.load(clip.path)
         key = zlib.crc32(f"{clip.corpus}/{clip.id}".encode())
-        for variant in range(hearing.variants + 1):
+        for variant in range(hearing.variants + hearing.noisy + 1):
             dice = np.random.default_rng([hearing.seed, key, variant])
-            for region in regions(vary(wave, hearing.augment, dice) if variant else wave):
+            change = hearing.augment if variant <= hearing.variants else hearing.noise
+            for region in regions(vary(wave, change, dice) if variant else wave):
                 places.append((number, variant))
                 rows.append((_heard(encoder, region), len(region)))
     _keep(path, rows, places)

@@ -37,7 +37,7 @@ __all__ = ["OPEN", "PARTS", "Place", "chosen", "train", "train_part", "train_wor
 
 log = logging.getLogger(__name__)
 
-VERSION = 5
+VERSION = 6
 """Raised with every change that changes the numbers of a part."""
 FOLDS = tuple(f"fold-{k}" for k in range(recordings.FOLDS))
 WITHOUT, ONLY = tuple(f"without-{c}" for c in ACTED), tuple(f"only-{c}" for c in ACTED)
@@ -171,7 +171,9 @@ def _drawn(
     owner = heard.clip[inside]
     kinds = np.array([kind_of(clip) for clip in known])[owner]
     corpora = np.array([clip.corpus for clip in known])[owner]
-    spoken = shares(corpora, kinds, heard.variant[inside], recipe.judges)
+    variants = heard.variant[inside]
+    sorts = np.where(variants == 0, 0, np.where(variants <= recipe.hearing.variants, 1, 2))
+    spoken = shares(corpora, kinds, sorts, recipe.judges)
     rows = np.concatenate([heard.rows[inside].astype(np.float32), sounds])
     share = recipe.judges.sounds
     drawn = np.concatenate([spoken * (1 - share), np.full(len(sounds), share / max(1, len(sounds)))])

@@ -86,7 +86,7 @@ def test_words_of_a_language_that_the_model_does_not_read_are_given_and_not_judg
     wave = np.full(3 * RATE, 0.2, np.float32)
     answer = follow(plan(model, "a", [wave], found), model)
     assert answer.modalities == ("speech",) and answer.text == "ich HASSE dich"
-    assert answer.text_source == "stub (de), not judged"
+    assert answer.text_source == "stub (de), not judged: the language is de"
     model.card = {**model.card, "languages": ["de"]}
     assert follow(plan(model, "a", [wave], found), model).modalities == ("speech", "text")
 

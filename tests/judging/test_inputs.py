@@ -13,7 +13,10 @@ from undertone.alignment.textgrid import read_textgrid, write_textgrid
 from undertone.errors import ConfigError, DataError, UndertoneError
 from undertone.judging import inputs, outputs
 from undertone.judging.clip import Recording, Transcript, joined
+from undertone.judging.fakes import FakeModel
 from undertone.judging.inputs import beside
+from undertone.judging.predictor import Predictor
+from undertone.judging.windows import Everything
 from undertone.types import DOUBT, Alignment, Prediction, Segment, TimelineSegment, WordScore
 
 CELLS = tuple(
@@ -54,7 +57,7 @@ def test_csv_has_a_column_for_each_class_and_no_formulas() -> None:
     rows = list(csv.DictReader(io.StringIO(written([SHORT, tricky], "csv"))))
     assert rows[0] == {
         "id": "clip.wav", "label": "", "confidence": "0.5", "agree": "false", "modalities": "speech+text",
-        "sad": "0.5", "happy": "0.5",
+        "sad": "0.5", "happy": "0.5", "withheld": "near tie",
     }  # fmt: skip
     assert rows[1]["id"] == "'=cmd()"
 
@@ -122,18 +125,23 @@ def test_a_textgrid_beside_the_recording_brings_word_times(tree: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_given_text_goes_before_one_beside_and_that_before_recognition(tree: Path) -> None:
-    asked: list[str] = []
-
-    def listen(path: str) -> Transcript:
-        asked.append(Path(path).name)
-        return Transcript("heard", "ears")
-
-    (given,) = inputs.find([str(tree / "a.wav")], "given words", listen)
+def test_a_given_text_goes_before_one_beside_and_that_before_recognition(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (given,) = inputs.find([str(tree / "a.wav")], "given words")
     assert given.transcript() == Transcript("given words", "given")
-    found = [recording.transcript() for recording in inputs.find([str(tree)], None, listen)]
-    assert [words.source for words in found if words] == ["a.txt", "b.lab", "ears"]
-    assert asked == ["c.flac"]
+    recognised = 0
+
+    def listen(_wave: object) -> Transcript:
+        nonlocal recognised
+        recognised += 1
+        return Transcript("some words", "recogniser")
+
+    monkeypatch.setattr("undertone.judging.windows.detector", Everything)
+    judge = Predictor(FakeModel(), recognise=listen)
+    answers = [judge.judge(recording) for recording in inputs.find([str(tree)])]
+    assert [answer.text_source for answer in answers] == ["a.txt", "b.lab", "recogniser"]
+    assert recognised == 1
 
 
 def test_a_bad_transcript_fails_when_its_turn_comes(tree: Path) -> None:

@@ -188,8 +188,8 @@ def test_what_is_judged_is_no_longer_held() -> None:
     for _ in range(5):
         follow(course.feed(joined(voice(3), silence(1))), model)
     follow(course.close(), model)
-    assert len(course._regions) == 5
-    assert not any(len(region.wave) for region in course._regions)
+    assert len(course.regions) == 5
+    assert not any(len(region.wave) for region in course.regions)
 
 
 @pytest.mark.parametrize("text", ["hello", "one two three four"])

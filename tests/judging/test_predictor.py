@@ -20,7 +20,7 @@ from undertone.judging.regions import Region, pooled
 from undertone.judging.settings import Segmenting
 from undertone.judging.words import Words
 from undertone.models.table import SYSTEMS
-from undertone.types import Alignment, Prediction, Segment
+from undertone.types import Alignment, Evidence, Prediction, Segment
 
 Make = Callable[..., Any]
 TEXT = "what a lovely day"
@@ -207,9 +207,9 @@ def test_of_a_long_recording_too_a_model_abstains_below_its_own_threshold() -> N
     mean = {"angry": 0.2, "happy": 0.2, "sad": 0.2, "neutral": 0.4}
     said = Prediction("r", "neutral", 0.4, mean, {"fused": mean, "speech": mean}, modalities=("speech",))
     regions = [Region(at, at + 9, np.zeros(0, np.float32), prediction=said) for at in (0, 20)]
-    assert pooled("a", model, regions, None, ()).label == "neutral"
+    assert pooled("a", model, regions, None, (), evidence=Evidence()).label == "neutral"
     model.card = {**model.card, "abstain": {"threshold": 0.5}}
-    answer = pooled("a", model, regions, None, ())
+    answer = pooled("a", model, regions, None, (), evidence=Evidence())
     assert answer.label is None
     assert abstain(answer, 0.3).label == "neutral"
 

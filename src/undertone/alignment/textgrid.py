@@ -18,7 +18,7 @@ from undertone.errors import AlignmentError
 from undertone.files import write_whole
 from undertone.types import TIERS, Alignment, Seconds, Segment, Tier
 
-__all__ = ["Interval", "read_textgrid", "textgrid", "write_textgrid"]
+__all__ = ["Interval", "read_textgrid", "read_tiers", "textgrid", "write_textgrid"]
 
 Interval: TypeAlias = tuple[Seconds, Seconds, str]
 """Start, end and text."""
@@ -37,18 +37,23 @@ def read_textgrid(path: Path | str) -> Alignment:
 
     Raises AlignmentError where the file is no TextGrid or ends too early.
     """
-    path = Path(path)
     tiers: dict[Tier, list[Segment]] = {}
+    for name, segments in read_tiers(path):
+        tier = _tier(name)
+        if tier and tier not in tiers:
+            tiers[tier] = [s for s in segments if not is_silence(s.text)]
+    return nest(*(tiers.get(tier, ()) for tier in TIERS))
+
+
+def read_tiers(path: Path | str) -> list[tuple[str, list[Segment]]]:
+    """Every tier's name and segments, silence included; AlignmentError as ``read_textgrid``."""
+    path = Path(path)
     try:
-        for name, segments in _tiers(_tokens(_decoded(path.read_bytes()))):
-            tier = _tier(name)
-            if tier and tier not in tiers:
-                tiers[tier] = [s for s in segments if not is_silence(s.text)]
+        return list(_tiers(_tokens(_decoded(path.read_bytes()))))
     except FileNotFoundError:
         raise AlignmentError(f"{path}: no such file") from None
     except (StopIteration, RuntimeError, ValueError) as error:
         raise AlignmentError(f"{path}: not a whole TextGrid: {error or 'it ends too early'}") from None
-    return nest(*(tiers.get(tier, ()) for tier in TIERS))
 
 
 def _decoded(data: bytes) -> str:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from undertone.cli.answers import Counted, show
 from undertone.cli.app import app
 from undertone.cli.progress import bar, say, track
 from undertone.cli.scale import Address, Engine, Ray, workers_of
 from undertone.errors import ConfigError, UndertoneError, UsageError, no_such
 
 if TYPE_CHECKING:
-    from undertone.judging.clip import Recording
-    from undertone.judging.inputs import Recognise
+    from undertone.judging.clip import Channels, Recording
     from undertone.judging.locate import Located
+    from undertone.judging.plan import Recognise
     from undertone.judging.predictor import Predictor
     from undertone.scale.workers import Workers
     from undertone.types import Prediction
@@ -57,21 +60,45 @@ def predict(
             help="Recognise the words: a recogniser's hub name or folder; without one, that of the box."
         ),
     ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            help="split (each channel a speaker), mix, or numbers from 0 as 0,1; default: mix where they are"
+            " alike."
+        ),
+    ] = None,
+    speakers: Annotated[
+        str | None,
+        typer.Option(
+            help="Who speaks when: an .rttm, .TextGrid (#TIER), .vtt, .ctm or .json, a folder of them, or"
+            " pyannote:NAME."
+        ),
+    ] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", help="COLUMN=FIELD of a table (audio, text, label, id …).")
+    ] = None,
     form: Annotated[
-        str | None, typer.Option("--format", "-f", help="json | jsonl | csv | textgrid | srt")
+        str | None,
+        typer.Option(
+            "--format", "-f", help="json | jsonl | csv | timeline (csv) | textgrid | srt | vtt | rttm"
+        ),
     ] = None,
     out: Annotated[
         str | None,
         typer.Option(
             "--out",
             "-o",
-            help="A file; for textgrid and srt of several, a folder. With ray a folder or URL of shards,"
+            help="A file; for textgrid, srt and vtt of several, a folder. With ray a folder or URL of shards,"
             " or a .jsonl.",
         ),
     ] = None,
     abstain: Annotated[
         float | None,
-        typer.Option(help="No label below this confidence; default: the model's own rule.", min=0.0, max=1.0),
+        typer.Option(
+            help="No label below this confidence, of turns and stretches too; default: the model's own rule.",
+            min=0.0,
+            max=1.0,
+        ),
     ] = None,
     explain: Annotated[bool, typer.Option(help="Work out each word's contribution.")] = True,
     align: Align = "auto",
@@ -84,45 +111,57 @@ def predict(
     address: Address = None,
     ray: Ray = None,
 ) -> None:
-    """Predict the emotion in recordings.
+    """Predict the emotion in recordings: who felt what, when.
 
     Words come from --text, from a .TextGrid, .lab or .txt beside the recording, from --asr, or not at all:
-    then the speech decides, and the result states it. Without --format one recording is shown for reading.
+    then the speech decides, and the result states it. A table's rows bring paths, words and labels by their
+    columns; where labels stand, the accuracy is printed. Without --format one recording is shown for reading.
 
     Example: undertone predict clip.wav --text "I can't believe it"
 
+    Example: undertone predict call.wav --channels split --asr --format srt --out call.srt
+
+    Example: undertone predict meeting.mp3 --speakers meeting.rttm --format timeline --out meeting.csv
+
     Example: undertone predict recordings/ --format csv --out emotions.csv
+
+    Example: undertone predict clips.csv --map file=audio --map emotion=label
 
     Example: undertone predict shards/ --model runs/mine --engine ray --out answers/
     """
     from undertone.files import refuse_place
     from undertone.judging import inputs
-    from undertone.judging.outputs import FORMATS
+    from undertone.judging.outputs import FORMATS, OF_ONE
 
     workers = workers_of(engine, address, ray)
     if workers is not None:
         refuse_engines(runtime, precision)
-        if text is not None or asr is not None:
+        if any(one is not None for one in (text, asr, channels, speakers, columns)):
             raise ConfigError(
-                "--text and --asr are for the local engine; on a cluster words come with the manifest"
+                "--text, --asr, --channels, --speakers and --map are for the local engine; on a cluster words"
+                " come with the manifest"
             )
         return _on_cluster(paths, model, form, out, (explain, abstain, align), address, workers, skip_bad)
     file = Path(out) if out is not None else None
-    recordings = inputs.find(paths, text, _recogniser(asr), doubtful=align == "doubtful")
+    recordings = inputs.find(paths, text, doubtful=align == "doubtful", columns=_columns(columns))
     if text is not None and len(recordings) > 1:
         raise ConfigError(f"--text is for one recording, not {len(recordings)}")
+    recordings = _with_speakers(recordings, _channels(channels), speakers)
     if form is not None and form not in FORMATS:
         raise UsageError(no_such("format", form, FORMATS))
     if file is not None:
-        refuse_place(file, folder=len(recordings) > 1 and form in ("textgrid", "srt"))
-    judge = _predictor(model, align, runtime, precision)
+        refuse_place(file, folder=len(recordings) > 1 and form in OF_ONE)
+    judge = _predictor(model, align, runtime, precision, _recogniser(asr))
     failures: list[str] = []
-    answers = _answers(judge, recordings, explain, abstain, failures)
+    counted = Counted(judge.labels)
+    answers = counted.count(recordings, _answers(judge, recordings, explain, abstain, failures))
     if form is None and file is None and len(recordings) == 1 and sys.stdout.isatty():
         for answer in answers:
-            _show(answer)
+            show(answer)
     else:
-        _write(answers, form or _form_of(file), file, several=len(recordings) > 1)
+        _write(answers, form or _form_of(file), file, [recording.id for recording in recordings])
+    if counted.total:
+        say(counted.line())
     if failures:
         if len(recordings) > 1:
             say(f"{len(failures)} of {len(recordings)} recordings not judged")
@@ -184,7 +223,39 @@ def _recogniser(asr: str | None) -> Recognise | None:
         return None
     from undertone.judging.asr import Recogniser
 
-    return Recogniser(asr)
+    return Recogniser(asr).transcribe
+
+
+def _columns(given: Sequence[str] | None) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in given or ()]
+    for column, sign, field in pairs:
+        if not (column and sign and field):
+            raise UsageError(f"--map {column}{sign}{field}: COLUMN=FIELD is wanted, as --map file=audio")
+    return {column: field for column, _, field in pairs}
+
+
+def _channels(given: str | None) -> Channels:
+    if given is None or given == "mix" or given == "split":
+        return given  # type: ignore[return-value]
+    numbers = given.split(",")
+    if not all(number.strip().isdigit() for number in numbers):
+        raise UsageError(f"--channels {given}: mix, split, or numbers from 0 as 0,1 are wanted")
+    return tuple(int(number) for number in numbers)
+
+
+def _with_speakers(
+    recordings: Sequence[Recording], channels: Channels, speakers: str | None
+) -> list[Recording]:
+    """The recordings with what was chosen of their channels, and with who speaks in them."""
+    from undertone.judging.speakers import speakers_of
+
+    made = [replace(one, channels=channels or one.channels) for one in recordings]
+    if speakers is None:
+        return made
+    if len(made) > 1 and Path(speakers.partition("#")[0]).is_file():
+        raise ConfigError(f"--speakers {speakers} is one file for {len(made)} recordings: give a folder")
+    find = speakers_of(speakers)
+    return [replace(one, voices=partial(find, str(one.audio))) for one in made]
 
 
 def refuse_engines(runtime: str | None, precision: str | None) -> None:
@@ -193,7 +264,9 @@ def refuse_engines(runtime: str | None, precision: str | None) -> None:
         raise ConfigError("--runtime and --precision are for the local engine; a cluster has a model's own")
 
 
-def _predictor(model: str | None, align: str, runtime: str | None, precision: str | None) -> Predictor:
+def _predictor(
+    model: str | None, align: str, runtime: str | None, precision: str | None, recognise: Recognise | None
+) -> Predictor:
     from undertone.judging.locate import locate
     from undertone.judging.predictor import Predictor, load_model
     from undertone.judging.words import words_for
@@ -201,7 +274,7 @@ def _predictor(model: str | None, align: str, runtime: str | None, precision: st
     chosen = locate(model)
     print_choice(chosen)
     ready = load_model(chosen.path, runtime, precision)
-    return Predictor(ready, words=words_for(ready, align))
+    return Predictor(ready, words=words_for(ready, align), recognise=recognise)
 
 
 def print_choice(chosen: Located) -> None:
@@ -219,9 +292,13 @@ def _answers(
     failures: list[str],
 ) -> Iterator[Prediction]:
     """Every recording's prediction; one that fails is reported on stderr and the others follow."""
+    before: dict[str, list[Any]] = {}
+    if judge.model.contextual:  # turns of a conversation are judged in its order
+        recordings = sorted(recordings, key=lambda r: (r.dialogue or "", r.turn or 0, r.start or 0.0, r.id))
     for one in track(recordings, "judging") if len(recordings) > 1 else recordings:
+        turns = before.setdefault(one.dialogue, []) if one.dialogue is not None else None
         try:
-            yield judge.judge(one, explain, threshold)
+            yield judge.judge(one, explain, threshold, turns)
         except UndertoneError as error:
             failures.append(one.id)
             say(error)
@@ -235,14 +312,14 @@ def _form_of(out: Path | None) -> str:
     return next((form for form, known in SUFFIXES.items() if known.lower() == suffix), "jsonl")
 
 
-def _write(answers: Iterable[Prediction], form: str, out: Path | None, several: bool) -> None:
+def _write(answers: Iterable[Prediction], form: str, out: Path | None, ids: Sequence[str]) -> None:
     from undertone.files import whole
     from undertone.judging import outputs
 
-    if out is not None and several and form in ("textgrid", "srt"):
+    if out is not None and len(ids) > 1 and form in outputs.OF_ONE:
+        files = dict(zip(ids, outputs.places(ids, out, form), strict=True))
         for answer in answers:
-            name = Path(answer.id.replace("\\", "/")).name or "clip"
-            _write([answer], form, out / (Path(name).stem + outputs.SUFFIXES[form]), several=False)
+            _write([answer], form, files[answer.id], [answer.id])
         return
     pieces = outputs.write(answers, form)
     if out is None:
@@ -252,41 +329,3 @@ def _write(answers: Iterable[Prediction], form: str, out: Path | None, several: 
     else:
         with whole(out) as part, part.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(pieces)
-
-
-def _show(answer: Prediction) -> None:
-    """Print one prediction for a person to read."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from undertone.judging.clip import decided_by
-    from undertone.judging.timeline import merged
-
-    console = Console(highlight=False)
-    console.print(
-        f"[bold]{answer.label or 'unsure'}[/] ({answer.confidence:.0%}), by {decided_by(answer)}"
-        if answer.modalities
-        else "unsure: no speech found"
-    )
-    if answer.unfamiliar:
-        console.print("[yellow]unfamiliar:[/] speech unlike what the model learned from: take it with care")
-    names = list(answer.perspectives)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("", *names):
-        table.add_column(name, justify="right" if name else "left")
-    for label in answer.probabilities:
-        table.add_row(label, *(f"{answer.perspectives[name][label]:.3f}" for name in names))
-    console.print(table)
-    if answer.words:
-        top = max(answer.words, key=lambda word: word.contribution)
-        words = " ".join(
-            f"[bold]{escape(word.text)}[/]" if word is top else escape(word.text) for word in answer.words
-        )
-        console.print(f"[dim]words:[/] {words}")
-    if len(answer.shares) > 1:
-        shares = ", ".join(f"{label} {part:.0%}" for label, part in answer.shares.items())
-        console.print(f"[dim]of the speech:[/] {shares}")
-    for cell in merged(answer.segments):
-        console.print(f"[dim]{cell.start:8.2f} {cell.end:8.2f}[/]  {cell.label} ({cell.confidence:.0%})")
-    console.print(f"[dim]{escape(answer.model)}[/]")

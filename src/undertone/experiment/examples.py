@@ -15,8 +15,9 @@ from undertone.errors import ProtocolError, StoreError
 from undertone.experiment import networks
 from undertone.experiment.material import Features, Material
 from undertone.experiment.recipe import Recipe
-from undertone.features.assemble import assemble, functionals, two_frames
+from undertone.features.assemble import assemble, two_frames
 from undertone.features.subword import Subword
+from undertone.judging.dialogue import as_turn, dialogue
 from undertone.models.example import IGNORE, Dimensions, Example
 from undertone.store import Store
 from undertone.training.dataset import Dataset
@@ -158,12 +159,7 @@ def example_of(
     parts = assemble(utterance, frames, clock, text)
     label = IGNORE if utterance.label is None else labels[utterance.label]
     whole = Example(id=utterance.id, label=label, **parts)
-    pooled = recipe.protocol.level == "dialogue"
-    if whole.speech is not None and pooled:
-        whole = replace(whole, speech=functionals(whole.speech), segments={}, segment_word={})
-    if whole.text is not None and pooled and len(whole.text):
-        whole = replace(whole, text=whole.text.mean(0, keepdims=True), token_word=None)
-    return whole
+    return as_turn(whole) if recipe.protocol.level == "dialogue" else whole
 
 
 @lru_cache(maxsize=4)
@@ -231,26 +227,4 @@ def _dialogue(
     name: str, utterances: Sequence[Utterance], turns: Sequence[Example], members: list[int]
 ) -> Example:
     order = sorted(members, key=lambda i: (utterances[i].turn or 0, utterances[i].start or 0.0, turns[i].id))
-    people = {s: n for n, s in enumerate(dict.fromkeys(utterances[i].speaker for i in order))}
-    return Example(
-        id=name,
-        speech=_stack([turns[i].speech for i in order]),
-        text=_stack([turns[i].text for i in order]),
-        labels=np.array([turns[i].label for i in order], np.int64),
-        ids=tuple(turns[i].id for i in order),
-        speakers=np.array([people[utterances[i].speaker] for i in order], np.int64),
-        turn_present=np.array([[_given(turns[i].speech), _given(turns[i].text)] for i in order]),
-    )
-
-
-def _given(vectors: Vectors | None) -> bool:
-    return vectors is not None and len(vectors) > 0
-
-
-def _stack(turns: Sequence[Vectors | None]) -> Vectors | None:
-    """(U, D), zeros (masked) for a turn without the modality; None where no turn has it."""
-    first = next((x for x in turns if x is not None and len(x)), None)
-    if first is None:
-        return None
-    missing = np.zeros_like(first)
-    return np.concatenate([x if x is not None and len(x) else missing for x in turns])
+    return dialogue(name, [turns[i] for i in order], [utterances[i].speaker for i in order])

@@ -18,7 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["of_lengths", "plan", "windows"]
+__all__ = ["at_level", "of_lengths", "plan", "windows"]
 
 
 def plan(lengths: Sequence[int], budget: int, pads: bool) -> list[list[int]]:
@@ -75,3 +75,19 @@ def of_lengths(wave: Wave, lengths: Sequence[int], hop: int, overlap: int) -> li
         kept = slice(keep.start - window.start, keep.stop - window.start)
         parts.append((np.pad(part, (0, length - len(part))), kept))
     return parts
+
+
+def at_level(wave: Wave, decibels: float | None) -> Wave:
+    """The wave with that mean power, in decibels of full scale; as it is where there is no wish or silence.
+
+    >>> float(np.abs(at_level(np.array([0.5, -0.5], np.float32), -20.0)).max().round(3))
+    0.1
+    """
+    power = float(np.square(wave, dtype=np.float64).mean())
+    if decibels is None or power < SILENCE:
+        return wave
+    return (wave * np.float32(10 ** (decibels / 20) / power**0.5)).astype(np.float32)
+
+
+SILENCE = 1e-10
+"""Mean power of what is no sound at all."""

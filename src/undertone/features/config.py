@@ -100,6 +100,9 @@ class SpeechConfig(Config):
     window: Window = "clip"
     """What Whisper gets: ``clip``, the clip and silence up to the next of a few fixed lengths; ``full``, the
     clip and silence up to 30 s, as published. Every other network takes a clip at its own length."""
+    level: float | None = Field(None, ge=-60.0, le=0.0)
+    """Decibels, by mean power, that every clip is brought to before a network; None: as it was recorded.
+    Whisper's frames change with the level of the recording."""
     device: str = "cpu"
     """``cpu``, ``cuda``, ``cuda:1`` …"""
     batch_frames: int = Field(6_000, ge=1)

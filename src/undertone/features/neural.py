@@ -25,7 +25,7 @@ from undertone.config import fingerprint
 from undertone.errors import ConfigError, ModelError
 from undertone.features import engines
 from undertone.features.assemble import checked_frames, checked_wave
-from undertone.features.batching import of_lengths, plan, windows
+from undertone.features.batching import at_level, of_lengths, plan, windows
 from undertone.features.config import CODE, Layer, Runtime, SpeechConfig, choose_precision
 from undertone.features.frontends import Convolutions, Filterbanks, Frontend, Spectrogram
 from undertone.pretrained import Pretrained, architecture, in_plain_torch, load_speech
@@ -100,6 +100,7 @@ class PretrainedSpeech:
             "code": CODE,
         }
         determining |= {"lengths": list(self.lengths)} if self.lengths else {}
+        determining |= {} if config.level is None else {"level": config.level}
         self._determining = determining | {"long": config.long.plain()}
         self.identity = self.identity_in(config.runtime, self.precision.name)
 
@@ -123,7 +124,7 @@ class PretrainedSpeech:
     @torch.inference_mode()
     def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Frames (T, D), or layers (K, T, D), of each wave."""
-        checked = [checked_wave(wave) for wave in waves]
+        checked = [at_level(checked_wave(wave), self.config.level) for wave in waves]
         if self.lengths:
             return [checked_frames(x, self.name) for x in self._of_fixed_lengths(checked)]
         features = [self.frontend(wave, self.dtype) for wave in checked]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from undertone.errors import ConfigError
 from undertone.features.acoustic import Acoustic
 from undertone.features.config import SpeechConfig, check_device
 from undertone.features.smile import Egemaps
@@ -26,6 +27,8 @@ def speech_encoder(
 def build(config: SpeechConfig) -> SpeechEncoder:
     """The encoder that a config describes."""
     check_device(config.device)
+    if config.level is not None and config.name in ("acoustic", "egemaps"):
+        raise ConfigError(f"level: is for pretrained networks, not for '{config.name}'")
     if config.name == "acoustic":
         return Acoustic(config)
     if config.name == "egemaps":

@@ -12,10 +12,14 @@ from undertone.alignment.transcript import attach
 from undertone.types import Alignment, Prediction, Segment
 
 if TYPE_CHECKING:
+    from typing import Literal
+
+    from undertone.judging.conversation import Voice
     from undertone.types import Wave
 
 __all__ = [
     "Audio",
+    "Channels",
     "Clip",
     "Excerpt",
     "Model",
@@ -26,11 +30,16 @@ __all__ = [
     "decided_by",
     "excerpt",
     "joined",
+    "least_of",
     "share",
 ]
 
 Audio: TypeAlias = "str | Path | bytes | Wave"
 """A file (or ``archive.tar#member``), a sound file's bytes, or mono samples at the model's rate."""
+
+
+Channels: TypeAlias = 'Literal["mix", "split"] | tuple[int, ...] | None'
+"""The mean of all channels, each a speaker of its own, or those of these numbers, counted from 0."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,18 @@ class Recording:
     start: float | None = None
     end: float | None = None
     """Seconds of the file that are meant; None: from its beginning, to its end."""
+    rate: int | None = None
+    """Of samples; None: the model's."""
+    channels: Channels = None
+    """What of its channels is judged; None: their mean, if they do not differ."""
+    voices: Sequence[Voice] | Callable[[], Sequence[Voice]] = ()
+    """Who speaks when, where that is known, or what finds it."""
+    label: str | None = None
+    """What it is labelled, where that is known."""
+    dialogue: str | None = None
+    """The conversation that it is a turn of, for models that judge by the turns before."""
+    turn: int | None = None
+    """Its place there."""
 
     def transcript(self) -> Transcript | None:
         """The words, read now if they were not before."""
@@ -70,6 +91,8 @@ class Clip:
     """(N,) mono float32 at ``Model.rate``; None: there is only text."""
     words: Transcript | None = None
     """Times are seconds from the start of the wave."""
+    before: tuple[Any, ...] = ()
+    """What a ``contextual`` model gave for the turns before, as ``extra["turn"]`` of their predictions."""
 
     @property
     def text(self) -> str | None:
@@ -88,6 +111,8 @@ class Model(Protocol):
     """The modalities it judges by: ``speech``, ``text`` or both."""
     tiers: tuple[str, ...]
     """The alignment tiers the network uses; empty: word times change nothing."""
+    contextual: bool
+    """Whether it judges a turn by the turns before it (``Clip.before``)."""
     card: Mapping[str, Any]
 
     def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
@@ -110,6 +135,11 @@ def abstain(prediction: Prediction, threshold: float | None) -> Prediction:
         return prediction
     shares = prediction.probabilities
     return replace(prediction, label=prediction.label or max(shares, key=shares.__getitem__))
+
+
+def least_of(model: Model, threshold: float | None) -> float:
+    """The confidence below which there is no label: the threshold, or else the model's own."""
+    return float(model.card.get("abstain", {}).get("threshold", 0.0)) if threshold is None else threshold
 
 
 def decided_by(prediction: Prediction) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from undertone.errors import ModelError
 from undertone.features.assemble import checked_frames, checked_wave
-from undertone.features.batching import of_lengths
+from undertone.features.batching import at_level, of_lengths
 from undertone.judging.encoders import ClipFeatures, Encoders
 from undertone.judging.model import TrainedModel
 from undertone.judging.tensors import SIDES, arrays_of, output_name
@@ -80,7 +80,7 @@ class ExportedSpeech:
         self.rate, self.dim, self.layers = int(about["rate"]), int(about["dim"]), int(about["layers"])
         self.clock = FrameClock(hop=about["hop"], offset=about["offset"])
         self._least, self._normalise = int(about["least"]), bool(about["normalise"])
-        self._longest = float(about["longest"])
+        self._longest, self._level = float(about["longest"]), about.get("level")
         self._lengths, self._overlap = list(about.get("lengths", ())), int(about.get("overlap", 0))
         self._run = open_graph(folder / about["file"], ["frames"])
         # OpenVINO plans by the first shape: after a single frame, longer clips came out wrong (2026.4)
@@ -89,7 +89,7 @@ class ExportedSpeech:
 
     def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Frames of each wave, one at a time."""
-        return [self._one(checked_wave(wave)) for wave in waves]
+        return [self._one(at_level(checked_wave(wave), self._level)) for wave in waves]
 
     def _one(self, wave: Wave) -> NDArray[np.float32]:
         if len(wave) > self._longest * self.rate:

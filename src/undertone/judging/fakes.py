@@ -25,6 +25,7 @@ class FakeModel:
     rate = 16000
     sides: tuple[str, ...] = ("speech", "text")
     tiers: tuple[str, ...] = ()
+    contextual = False
 
     def __init__(self, seconds: float = 0.0, seconds_each: float = 0.0) -> None:
         self.seconds = seconds

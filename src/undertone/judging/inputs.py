@@ -1,56 +1,64 @@
-"""What ``undertone predict`` is given: files, folders, globs, manifests, ``-`` for stdin; and their words."""
+"""What ``undertone predict`` is given: files, folders, globs, manifests, tables, ``-`` for stdin."""
 
 from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from undertone import manifest as manifests
 from undertone.alignment.textgrid import read_textgrid
+from undertone.corpora.table import Table
 from undertone.errors import DataError
 from undertone.judging.clip import Recording, Transcript, attached, joined
 from undertone.types import Utterance
 
-__all__ = ["AUDIO", "Recognise", "beside", "find", "recording_of"]
+__all__ = ["AUDIO", "beside", "find", "recording_of"]
 
 AUDIO = frozenset(
     ".wav .flac .ogg .opus .mp3 .aiff .aif .aifc .au .caf .w64 .rf64 .sph"
     " .m4a .mp4 .aac .webm .wma .amr .mkv .mov".split()
 )
 """Suffixes by which a folder's recordings are known; a file named outright may have any."""
-COMPANIONS = frozenset({".txt", ".lab", ".textgrid", ".json", ".csv", ".toml"})
+COMPANIONS = frozenset(
+    {".txt", ".lab", ".textgrid", ".json", ".csv", ".toml", ".rttm", ".ctm", ".vtt", ".srt"}
+)
 """What a glob may catch beside recordings."""
 MANIFESTS = frozenset({".jsonl", ".parquet"})
 
-Recognise = Callable[[str], Transcript | None]
-"""A recording's words by speech recognition."""
+TABLES = frozenset({".csv", ".tsv"})
 
 
 def find(
     places: Iterable[str],
     text: str | None = None,
-    recognise: Recognise | None = None,
     doubtful: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> list[Recording]:
     """Every recording behind the places, in order, none twice; DataError where a place holds none.
 
-    ``doubtful`` as for ``recording_of``.
+    Files of one name get their paths as ids. ``doubtful`` as for ``recording_of``; ``columns``: a table's
+    column → a field.
     """
     recordings: dict[tuple[str, str], Recording] = {}
     for place in places:
-        behind = list(_behind(place, text, recognise, doubtful))
+        behind = list(_behind(place, text, doubtful, columns))
         if not behind:
             raise DataError(f"{place}: holds no recordings")
         for where, recording in behind:
             recordings.setdefault((where, recording.id), recording)
-    return list(recordings.values())
+    named = Counter(recording.id for recording in recordings.values())
+    return [
+        replace(recording, id=Path(str(recording.audio)).as_posix()) if named[recording.id] > 1 else recording
+        for recording in recordings.values()
+    ]
 
 
 def _behind(
-    place: str, text: str | None, recognise: Recognise | None, doubtful: bool
+    place: str, text: str | None, doubtful: bool, columns: Mapping[str, str] | None
 ) -> Iterator[tuple[str, Recording]]:
     """Each recording with where it is."""
     path = Path(place)
@@ -59,27 +67,29 @@ def _behind(
     elif path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in AUDIO and file.is_file() and not file.name.startswith("._"):
-                yield _file(str(file), file.relative_to(path).as_posix(), text, recognise)
+                yield _file(str(file), file.relative_to(path).as_posix(), text)
+    elif path.suffix.lower() in TABLES and path.is_file():
+        for utterance in Table(path, columns).read():
+            yield utterance.audio, replace(recording_of(utterance, doubtful), channels=None)
     elif path.suffix.lower() in MANIFESTS:
         for utterance in manifests.read(path).resolved():
             yield utterance.audio, recording_of(utterance, doubtful)
     elif not path.exists() and glob.has_magic(place):
         for match in sorted(glob.glob(place, recursive=True)):  # noqa: PTH207
             if Path(match).is_file() and Path(match).suffix.lower() not in COMPANIONS:
-                yield _file(match, Path(match).as_posix(), text, recognise)
+                yield _file(match, Path(match).as_posix(), text)
     else:
-        yield _file(place, path.name, text, recognise)
+        yield _file(place, path.name, text)
 
 
 def _given(text: str | None) -> Transcript | None:
     return Transcript(text, "given") if text else None
 
 
-def _file(reference: str, name: str, text: str | None, recognise: Recognise | None) -> tuple[str, Recording]:
+def _file(reference: str, name: str, text: str | None) -> tuple[str, Recording]:
     def words() -> Transcript | None:
-        """Given, lying beside it, recognised, or none."""
-        transcript = _given(text) or beside(Path(reference))
-        return recognise(reference) if transcript is None and recognise is not None else transcript
+        """Given, lying beside it, or none."""
+        return _given(text) or beside(Path(reference))
 
     return str(Path(reference).absolute()), Recording(name, reference, words)
 
@@ -94,7 +104,17 @@ def recording_of(utterance: Utterance, doubtful: bool = False) -> Recording:
         usable = utterance.alignment if doubtful or utterance.doubt is None else None
         known = attached(usable, utterance.text) if usable else None
         words = Transcript(utterance.text, utterance.text_source or "given", known)
-    return Recording(utterance.id, utterance.audio, words, utterance.start, utterance.end)
+    return Recording(
+        utterance.id,
+        utterance.audio,
+        words,
+        utterance.start,
+        utterance.end,
+        channels="mix",
+        label=utterance.label,
+        dialogue=utterance.dialogue,
+        turn=utterance.turn,
+    )
 
 
 def beside(audio: Path) -> Transcript | None:

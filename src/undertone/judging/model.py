@@ -48,6 +48,8 @@ class TrainedModel:
         self.rate = encoders.rate
         self.sides, self.tiers = encoders.sides, tiers
         self.encoders, self.network = encoders, network
+        self._turn = getattr(network, "turn", None)  # what a later turn gets of one
+        self.contextual = self._turn is not None
         self._threshold = float(card.get("abstain", {}).get("threshold", 0.0))
 
     def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
@@ -56,7 +58,7 @@ class TrainedModel:
         for one in features:
             if not one.sides:
                 raise ModelError(f"{one.clip.id}: holds nothing that this model judges by ({self.name})")
-        deleted = [_without_words(one) if explain else [] for one in features]
+        deleted = [_without_words(one) if explain and not self.contextual else [] for one in features]
         # a clip stands beside its variants: a system may notice that and compute what they share once
         rows = [row for one, variants in zip(features, deleted, strict=True) for row in (one, *variants)]
         first = np.cumsum([0, *(1 + len(variants) for variants in deleted)])
@@ -70,6 +72,8 @@ class TrainedModel:
             words = _contributions(one, fused, variants) if len(variants) else ()
             prediction = self._prediction(one, fused, sides[index], words)
             extra = self._extra({name: values[index] for name, values in whole.items()}, one.sides)
+            if self._turn is not None:
+                extra["turn"] = self._turn(one)
             predictions.append(abstain(replace(prediction, extra=extra), self._threshold))
         return predictions
 

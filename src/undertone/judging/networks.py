@@ -55,13 +55,25 @@ def _gates(gates: Sequence[NDArray[np.float32] | None], size: int) -> torch.Tens
 def load_torch(path: Path, speech: SpeechEncoder | None = None) -> TrainedModel:
     """The model in a folder; ``speech``: an encoder in place of the card's own."""
     loaded = folder.load(path)
+    network = TorchNetwork(loaded.system)
     if loaded.config.plain().get("level") == "dialogue":
-        raise ModelError(f"{path}: judges whole dialogues; single recordings need a model of utterance level")
+        network = _of_dialogues(path, loaded)
     card = {**loaded.card, "system": loaded.name}
     return TrainedModel(
         name_of(card, path / folder.WEIGHTS),
         card,
         Encoders(card, loaded.tokenizer, speech=speech),
-        TorchNetwork(loaded.system),
+        network,
         tiers=loaded.system.tiers,
     )
+
+
+def _of_dialogues(path: Path, loaded: folder.LoadedModel) -> TorchNetwork:
+    from undertone.judging.dialogue import DialogueNetwork
+
+    if loaded.config.plain().get("context") not in ("past", "none"):
+        raise ModelError(
+            f"{path}: judges a turn by later ones too; recordings need a model trained with context = 'past'"
+            " (or of utterance level)"
+        )
+    return DialogueNetwork(loaded.system)

@@ -17,41 +17,45 @@ the same plan, each in its own way of running a model:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
 from undertone.errors import ModelError
-from undertone.judging.clip import Clip, Excerpt, Model, Transcript, abstain, excerpt
-from undertone.judging.regions import Region, RegionWords, pooled
+from undertone.judging.clip import Clip, Model, Transcript, abstain
+from undertone.judging.conversation import Conversation, Voice
+from undertone.judging.course import Course, Listen, Step, Steps, Update
+from undertone.judging.reading import unjudged, unread
 from undertone.judging.settings import Segmenting
-from undertone.judging.timeline import Timeline
-from undertone.judging.windows import RATE, Segmenter, SpeechDetector, Window
-from undertone.types import Prediction, TimelineSegment
+from undertone.judging.windows import RATE
+from undertone.types import Evidence, Prediction
 
 if TYPE_CHECKING:
     from undertone.judging.words import Words
     from undertone.types import Wave
 
-__all__ = ["Course", "Ended", "Step", "Steps", "Update", "advance", "follow", "plan"]
+__all__ = [
+    "Course",
+    "Ended",
+    "Listen",
+    "Recognise",
+    "Step",
+    "Steps",
+    "Update",
+    "advance",
+    "follow",
+    "plan",
+    "remembering",
+]
 
 T = TypeVar("T")
-BATCH = 8
-"""Windows that are judged in one step."""
-NOTHING = np.zeros(0, np.float32)
 ALIGN_UP_TO = 900.0
 """Seconds of a recording that is held whole so that words without times can be aligned."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """Clips to judge before the plan can go on."""
-
-    clips: list[Clip]
-    explain: bool = False
+Recognise: TypeAlias = "Callable[[Wave], Transcript | None]"
+"""The words of mono samples at 16 kHz."""
 
 
 @dataclass(frozen=True)
@@ -61,22 +65,23 @@ class Ended(Generic[T]):
     result: T
 
 
-Steps: TypeAlias = Generator[Step, list[Prediction], T]
-
-
-def advance(steps: Steps[T], predictions: list[Prediction] | None = None) -> Step | Ended[T]:
-    """The next step of a plan, given the predictions for the step before (None at the start)."""
+def advance(steps: Steps[T], answers: list[Any] | None = None) -> Step | Listen | Ended[T]:
+    """The next step of a plan, given the answers to the step before (None at the start)."""
     try:
-        return next(steps) if predictions is None else steps.send(predictions)
+        return next(steps) if answers is None else steps.send(answers)
     except StopIteration as end:
         return Ended(end.value)
 
 
-def follow(steps: Steps[T], model: Model) -> T:
-    """The result of a plan whose clips this model judges."""
+def follow(steps: Steps[T], model: Model, recognise: Recognise | None = None) -> T:
+    """The result of a plan whose clips this model judges, and whose words this recogniser reads."""
     step = advance(steps)
-    while isinstance(step, Step):
-        step = advance(steps, model.predict(step.clips, step.explain))
+    while not isinstance(step, Ended):
+        if isinstance(step, Step):
+            step = advance(steps, model.predict(step.clips, step.explain))
+        else:
+            assert recognise is not None, "a plan that listens needs a recogniser"
+            step = advance(steps, [recognise(wave) for wave in step.waves])
     return step.result
 
 
@@ -91,6 +96,9 @@ def plan(
     aligner: Words | None = None,
     explain: bool = True,
     threshold: float | None = None,
+    voices: Sequence[Voice] = (),
+    listen: bool = False,
+    before: list[Any] | None = None,
 ) -> Steps[Prediction]:
     """Judge one recording whose samples come in ``blocks`` (None: there is only text).
 
@@ -98,17 +106,36 @@ def plan(
     posterior is the mean over its regions, each second of speech counting the same. From
     ``settings.timeline_from`` seconds it gets a timeline too. ``seconds``, the recording's length, spreads
     words without times over recordings that are too long to be held.
+
+    ``voices``: who speaks in it; blocks are then ``(N, channels)``. ``listen``: words that are not given are
+    to be recognised. ``before``: for a ``contextual`` model the turns before, to which this one is added: the
+    recording is then one turn, judged as it is.
     """
     if blocks is None and words is None:
         raise ModelError(f"{name}: neither audio nor text")
-    if words is not None and "speech" not in model.sides:
+    if words is not None and "speech" not in model.sides and not voices:
         blocks = None  # it judges by the words, wherever the pauses are
-    if blocks is not None and words is not None and not _read(model, words):
-        steps = plan(model, name, blocks, None, settings=settings, explain=explain, threshold=threshold)
-        return replace((yield from steps), text=words.text, text_source=f"{words.source}, not judged")
+    listen = listen and "text" in model.sides
+    if model.contextual:  # a turn is judged once, and no window of it
+        settings = (settings or Segmenting()).model_copy(update={"timeline_from": float("inf")})
+    options: dict[str, Any] = {"settings": settings, "explain": explain, "threshold": threshold}
+    if before is not None and model.contextual:
+        wave = None if blocks is None else _held(blocks, 2**62)[0]
+        turn = _one_turn(name, Clip(name, wave, words), explain)
+        return abstain((yield from remembering(model, turn, before)), threshold)
+    if blocks is not None and words is not None and (why := unread(model, words)):
+        steps = plan(model, name, blocks, None, voices=voices, **options)
+        source = f"{words.source}, not judged: {why}"
+        return replace((yield from steps), text=words.text, text_source=source)
+    if voices and blocks is not None:
+        talk = Conversation(model, voices, words, aligner=aligner, listen=listen, **options)
+        return abstain((yield from remembering(model, talk.run(name, blocks))), threshold)
     if blocks is None:
+        assert words is not None
+        if why := unread(model, words):
+            return unjudged(model, name, words, why)
         (prediction,) = yield Step([Clip(name, None, words)], explain)
-        return abstain(prediction, threshold)
+        return _with_words(abstain(prediction, threshold))
     spread = None
     if words is not None and words.alignment is None:
         wave, rest = _held(blocks, round(ALIGN_UP_TO * model.rate))
@@ -117,17 +144,45 @@ def plan(
         elif aligner is not None:
             words = aligner.align(wave, words)
         blocks = chain([wave], rest or ())
-    course = Course(model, settings, words=words, seconds=spread, explain=explain, live=False)
+    course = Course(model, words=words, seconds=spread, live=False, listen=listen, **options)
+    steps = _whole(course, name, blocks)
+    return abstain((yield from remembering(model, steps)), threshold)
+
+
+def _whole(course: Course, name: str, blocks: Iterable[Wave]) -> Steps[Prediction]:
     for block in blocks:
         for first in range(0, len(block), 60 * RATE):
             yield from course.feed(block[first : first + 60 * RATE])
     yield from course.close()
-    return abstain(course.prediction(name), threshold)
+    return course.prediction(name)
 
 
-def _read(model: Model, words: Transcript) -> bool:
-    """Whether the model knows the language of the words; English, where its card names none."""
-    return words.language is None or words.language in model.card.get("languages", ("en",))
+def _one_turn(name: str, clip: Clip, explain: bool) -> Steps[Prediction]:
+    (prediction,) = yield Step([clip], explain)
+    return _with_words(replace(prediction, id=name))
+
+
+def _with_words(prediction: Prediction) -> Prediction:
+    return replace(prediction, evidence=Evidence(words=len((prediction.text or "").split())))
+
+
+def remembering(model: Model, steps: Steps[T], before: list[Any] | None = None) -> Steps[T]:
+    """A plan for a model that judges a turn by those before it: each clip gets what it gave for them."""
+    if not model.contextual:
+        return (yield from steps)
+    before = [] if before is None else before
+    step = advance(steps)
+    while not isinstance(step, Ended):
+        if isinstance(step, Listen):
+            step = advance(steps, (yield step))
+            continue
+        answers = []
+        for clip in step.clips:
+            (answer,) = yield Step([replace(clip, before=tuple(before))], step.explain)
+            before.append(answer.extra["turn"])
+            answers.append(answer)
+        step = advance(steps, answers)
+    return step.result
 
 
 def _held(blocks: Iterable[Wave], most: int) -> tuple[Wave, Iterator[Wave] | None]:
@@ -139,135 +194,3 @@ def _held(blocks: Iterable[Wave], most: int) -> tuple[Wave, Iterator[Wave] | Non
         if sum(map(len, held)) > most:
             return np.concatenate(held), remaining
     return held[0] if len(held) == 1 else np.concatenate([np.zeros(0, np.float32), *held]), None
-
-
-@dataclass(frozen=True)
-class Update:
-    """What a block of samples brought."""
-
-    segments: tuple[TimelineSegment, ...]
-    """Cells that became final, in order."""
-    now: Prediction | None
-    """The newest window's prediction; None where this block completed none."""
-
-
-class Course:
-    """One recording, judged region by region while its samples come."""
-
-    def __init__(
-        self,
-        model: Model,
-        settings: Segmenting | None = None,
-        *,
-        detect: SpeechDetector | None = None,
-        words: Transcript | None = None,
-        seconds: float | None = None,
-        explain: bool = False,
-        live: bool = True,
-    ) -> None:
-        """``live``: cells are wanted at once, not only where the recording turns out to be long enough."""
-        self._model, self._settings, self._explain = model, settings or Segmenting(), explain
-        self._segmenter = Segmenter(self._settings, detect)
-        self._timeline: Timeline | None = None
-        self._words = RegionWords(words, seconds) if words is not None else None
-        self._live = live
-        self._waiting: list[Window] = []  # those that wait until a timeline is known to be wanted
-        self._regions: list[Region] = []  # without their samples, once they are judged
-        self._silence: list[Wave] | None = []  # all samples, while no speech is detected
-        self._cells: list[TimelineSegment] = []
-
-    @property
-    def received(self) -> int:
-        """Samples so far."""
-        return self._segmenter.received
-
-    def feed(self, samples: Wave) -> Steps[Update]:
-        """What these samples (mono, at 16 kHz) make known."""
-        windows = self._segmenter.feed(samples)
-        if windows or self.received > self._settings.whole_up_to * RATE:
-            self._silence = None
-        if self._silence is not None:
-            self._silence.append(samples)
-        return (yield from self._judge(windows))
-
-    def close(self) -> Steps[Update]:
-        """The recording is over: what was still open."""
-        update = yield from self._judge(self._segmenter.close())
-        if self._words is not None:
-            yield from self._judge_regions(self._words.close())
-        if not self._regions:
-            yield from self._judge_without_regions()
-        return update
-
-    def prediction(self, name: str) -> Prediction:
-        """The recording's, once it is closed."""
-        enough = self.received >= self._settings.timeline_from * RATE
-        words = self._words.words if self._words is not None else None
-        return pooled(name, self._model, self._regions, words, self._cells if enough else ())
-
-    def _judge(self, windows: Sequence[Window]) -> Steps[Update]:
-        before = len(self._cells)
-        self._waiting += windows
-        now: Prediction | None = None
-        single: dict[int, Prediction] = {}
-        if self._live or self.received >= self._settings.timeline_from * RATE:
-            now, single = yield from self._judge_windows()
-        ended = [
-            Region(w.region, w.region_end, w.region_wave)
-            for w in windows
-            if w.region_end is not None and w.region_wave is not None
-        ]
-        for region in ended:
-            if region.start in single:
-                region.prediction, region.wave = single[region.start], NOTHING
-        self._regions += ended
-        yield from self._judge_regions(ended if self._words is None else self._words.take(ended))
-        return Update(tuple(self._cells[before:]), now)
-
-    def _judge_windows(self) -> Steps[tuple[Prediction | None, dict[int, Prediction]]]:
-        """Cells of the windows that wait; the newest prediction, and those of regions that are one window."""
-        now: Prediction | None = None
-        single: dict[int, Prediction] = {}
-        windows, self._waiting = self._waiting, []
-        timeline = self._timeline = self._timeline or Timeline(self._settings)
-        for first in range(0, len(windows), BATCH):
-            group = windows[first : first + BATCH]
-            clips = [self._clip(window) for window in group if len(window.wave)]
-            predictions = iter((yield Step(clips)) if clips else [])
-            for window in group:
-                known = None
-                if len(window.wave):
-                    now = next(predictions)
-                    known = now.probabilities
-                    whole = (window.start, window.end) == (window.region, window.region_end)
-                    if whole and self._words is None:
-                        single[window.region] = now
-                self._cells += timeline.add(window, known)
-        return now, single
-
-    def _clip(self, window: Window) -> Clip:
-        """The window as a clip; of words with times it takes those whose middle lies in it."""
-        name = f"{window.start / RATE:.3f}-{window.end / RATE:.3f}"
-        if self._words is None or self._words.words.alignment is None:
-            return Clip(name, window.wave)
-        part = excerpt(self._words.words, window.start / RATE, window.end / RATE)
-        return Clip(name, window.wave, part.words if part else None)
-
-    def _judge_regions(self, regions: Sequence[Region]) -> Steps[None]:
-        waiting = [region for region in regions if region.prediction is None]
-        for first in range(0, len(waiting), BATCH):
-            group = waiting[first : first + BATCH]
-            predictions = yield Step([region.clip for region in group], self._explain)
-            for region, prediction in zip(group, predictions, strict=True):
-                region.prediction = prediction
-                region.wave = NOTHING
-
-    def _judge_without_regions(self) -> Steps[None]:
-        """Where no speech was detected: a short recording as it is, or else its words alone."""
-        words = self._words.words if self._words is not None else None
-        wave = np.concatenate(self._silence) if self._silence else NOTHING
-        if not len(wave) and (words is None or "text" not in self._model.sides):
-            return
-        region = Region(0, max(1, self.received), wave, Excerpt(words, 0.0, 0) if words else None)
-        self._regions.append(region)
-        yield from self._judge_regions([region])

@@ -19,41 +19,45 @@ detector step (32 ms) and the time the model takes; ``now`` is the newest window
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from undertone import audio as sound
-from undertone.audio.streaming import Resampler, blocks
-from undertone.errors import AudioError, ConfigError
-from undertone.judging.clip import Audio, Model, Recording, Transcript, attached
+from undertone.audio.streaming import Resampler
+from undertone.errors import ConfigError
+from undertone.judging import source
+from undertone.judging.clip import Audio, Channels, Model, Recording, Transcript, attached
 from undertone.judging.locate import locate
-from undertone.judging.plan import Course, Update, follow, plan
+from undertone.judging.plan import Course, Recognise, Steps, Update, follow, plan
 from undertone.judging.settings import Segmenting
+from undertone.judging.speakers import speakers_of
 from undertone.types import Alignment, Prediction
 
 if TYPE_CHECKING:
+    from undertone.judging.conversation import Voice
     from undertone.judging.windows import SpeechDetector
     from undertone.judging.words import Words
     from undertone.types import Wave
 
 __all__ = ["Predictor", "Stream", "load", "load_model"]
 
-HELD_UP_TO = 60.0
-"""Seconds; longer files are read piece by piece."""
-
 
 class Predictor:
     """Judges recordings of any length."""
 
     def __init__(
-        self, model: Model, *, segmenting: Segmenting | None = None, words: Words | None = None
+        self,
+        model: Model,
+        *,
+        segmenting: Segmenting | None = None,
+        words: Words | None = None,
+        recognise: Recognise | None = None,
     ) -> None:
+        """``recognise``: reads the words of recordings that come without."""
         self.model = model
         self.segmenting = segmenting or Segmenting()
-        self._words = words
+        self._words, self._recognise = words, recognise
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -68,36 +72,58 @@ class Predictor:
         audio: Audio | None,
         text: str | None = None,
         *,
+        rate: int | None = None,
+        channels: Channels = None,
+        speakers: str | Sequence[Voice] | None = None,
         alignment: Alignment | None = None,
         name: str | None = None,
         explain: bool = True,
         threshold: float | None = None,
     ) -> Prediction:
-        """The prediction for one recording; ``threshold``: no label below that confidence (None: as the
-        model itself decides)."""
+        """The prediction for one recording.
+
+        ``rate``: of samples that are given as an array ``(N,)`` or, with ``channels``, ``(N, C)``; None: the
+        model's. ``speakers``: who speaks when, as ``--speakers`` takes it, or as voices. ``threshold``: no
+        label below that confidence (None: as the model itself decides).
+        """
         known = attached(alignment, text) if alignment and text else None
         words = Transcript(text, "given", known) if text else None
-        return self.judge(Recording(name or _name(audio), audio, words), explain, threshold)
+        voices = speakers_of(speakers)(str(audio)) if isinstance(speakers, str) else speakers or ()
+        named = name or _name(audio)
+        one = Recording(named, audio, words, rate=rate, channels=channels, voices=voices)
+        return self.judge(one, explain, threshold)
 
-    def judge(self, recording: Recording, explain: bool = True, threshold: float | None = None) -> Prediction:
-        """As ``predict``, of a recording or a stretch of one with what is known of its words."""
-        samples, seconds = _blocks(recording, self.model.rate)
+    def judge(
+        self,
+        recording: Recording,
+        explain: bool = True,
+        threshold: float | None = None,
+        before: list[Any] | None = None,
+    ) -> Prediction:
+        """As ``predict``, of a recording or a stretch of one with what is known of its words.
+
+        ``before``: for a model that judges by the turns before, what it gave for them; this one is added.
+        """
+        opened = source.opened(recording, self.model.rate)
         steps = plan(
             self.model,
             recording.id,
-            samples,
+            opened.blocks,
             recording.transcript(),
-            seconds=seconds,
+            seconds=opened.seconds,
             settings=self.segmenting,
             aligner=self._words,
             explain=explain,
             threshold=threshold,
+            voices=opened.voices,
+            listen=self._recognise is not None,
+            before=before,
         )
-        return follow(steps, self.model)
+        return follow(steps, self.model, self._recognise)
 
     def stream(self, rate: int | None = None) -> Stream:
         """Feed chunks of a recording while it goes on."""
-        return Stream(self.model, self.segmenting, rate=rate or self.model.rate)
+        return Stream(self.model, self.segmenting, rate=rate or self.model.rate, recognise=self._recognise)
 
 
 class Stream:
@@ -110,10 +136,11 @@ class Stream:
         *,
         rate: int = sound.RATE,
         detect: SpeechDetector | None = None,
+        recognise: Recognise | None = None,
     ) -> None:
-        self._model = model
+        self._model, self._recognise = model, recognise
         self._resample = Resampler(rate)
-        self._course = Course(model, settings, detect=detect)
+        self._course = Course(model, settings, detect=detect, listen=recognise is not None)
 
     @property
     def seconds(self) -> float:
@@ -122,44 +149,20 @@ class Stream:
 
     def feed(self, samples: Wave) -> Update:
         """What these mono samples, at the stream's rate, make known."""
-        return follow(self._course.feed(self._resample(samples)), self._model)
+        return self._follow(self._course.feed(self._resample(samples)))
 
     def close(self) -> Update:
         """The end of the recording: what was still open."""
-        rest = follow(self._course.feed(self._resample.close()), self._model)
-        last = follow(self._course.close(), self._model)
+        rest = self._follow(self._course.feed(self._resample.close()))
+        last = self._follow(self._course.close())
         return Update(rest.segments + last.segments, last.now or rest.now)
 
     def prediction(self, name: str = "stream") -> Prediction:
         """The whole recording's, once it is closed."""
         return self._course.prediction(name)
 
-
-def _blocks(recording: Recording, rate: int) -> tuple[Iterable[Wave] | None, float | None]:
-    """Mono samples, all at once or, of a long file, piece by piece, and its length; None and None where
-    there is only text."""
-    given, start, end = recording.audio, recording.start, recording.end
-    if given is None:
-        return None, None
-    if isinstance(given, str | Path) and start is None and end is None:
-        seconds = sound.info(given).duration
-        if seconds > HELD_UP_TO:
-            return blocks(given, rate=rate), seconds
-    if isinstance(given, np.ndarray):
-        wave = _checked(given, recording.id)
-    elif isinstance(given, bytes):
-        wave = sound.decode(given, recording.id, start, end, rate=rate)
-    else:
-        wave = sound.load(given, start, end, rate=rate)
-    return [wave], len(wave) / rate
-
-
-def _checked(wave: Wave, name: str) -> Wave:
-    if wave.ndim != 1 or not len(wave):
-        raise AudioError(f"{name}: a wave of shape {wave.shape}: mono samples (N,) are wanted")
-    if not np.isfinite(wave).all():
-        raise AudioError(f"{name}: holds samples that are not numbers (NaN or infinity)")
-    return np.ascontiguousarray(wave, np.float32)
+    def _follow(self, steps: Steps[Update]) -> Update:
+        return follow(steps, self._model, self._recognise)
 
 
 def _name(audio: Audio | None) -> str:
@@ -188,11 +191,21 @@ def load_model(path: Path, runtime: str | None = None, precision: str | None = N
 
 
 def load(
-    model: str | Path | None = None, *, runtime: str | None = None, precision: str | None = None
+    model: str | Path | None = None,
+    *,
+    runtime: str | None = None,
+    precision: str | None = None,
+    asr: str | bool = False,
 ) -> Predictor:
     """A predictor from a model folder, a run (its ``final``), a shipped name, or the best at hand; its speech
-    encoder in another engine or precision on request, as ``load_model`` has it."""
+    encoder in another engine or precision on request, as ``load_model`` has it. ``asr``: recognise the words
+    of recordings that come without, by a recogniser's name, or (True) by the one in the box."""
     from undertone.judging.words import words_for
 
     ready = load_model(locate(model).path, runtime, precision)
-    return Predictor(ready, words=words_for(ready))
+    recognise = None
+    if asr:
+        from undertone.judging.asr import IN_THE_BOX, Recogniser
+
+        recognise = Recogniser(IN_THE_BOX if asr is True else asr).transcribe
+    return Predictor(ready, words=words_for(ready), recognise=recognise)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-from undertone.judging.clip import Clip, Excerpt, Model, Transcript, excerpt, share
+from undertone.judging import summary
+from undertone.judging.clip import Clip, Excerpt, Model, Transcript, excerpt, least_of, share
+from undertone.judging.settings import Segmenting
 from undertone.judging.windows import RATE
-from undertone.types import Prediction, TimelineSegment, WordScore
+from undertone.types import Evidence, Prediction, TimelineSegment, WordScore
 
 if TYPE_CHECKING:
     from undertone.types import Wave
@@ -27,6 +29,9 @@ class Region:
     excerpt: Excerpt | None = None
     """Its words."""
     prediction: Prediction | None = None
+    speaker: str | None = None
+    turn: tuple[float, float] | None = None
+    """Start and end in seconds of the turn that it belongs to, where turns are given."""
 
     @property
     def clip(self) -> Clip:
@@ -38,20 +43,20 @@ class Region:
         assert self.prediction is not None, "a region is judged before it is pooled"
         return self.prediction
 
-    def word_scores(self) -> tuple[WordScore, ...]:
-        """The words' contributions, with times in the recording and characters in the whole text."""
+    def word_scores(self) -> Iterator[WordScore]:
+        """The words' contributions, with times in the recording and characters in the whole text; words whose
+        contributions were not worked out have times alone."""
         if self.excerpt is None:
-            return ()
+            return
         zero, first = self.excerpt.start, self.excerpt.first
-        return tuple(
-            replace(
+        for word in self.judged.words:
+            yield replace(
                 word,
                 start=None if word.start is None else word.start + zero,
                 end=None if word.end is None else word.end + zero,
                 chars=None if word.chars is None else (word.chars[0] + first, word.chars[1] + first),
+                speaker=self.speaker,
             )
-            for word in self.judged.words
-        )
 
 
 class RegionWords:
@@ -107,6 +112,10 @@ def pooled(
     regions: Sequence[Region],
     words: Transcript | None,
     cells: Sequence[TimelineSegment],
+    *,
+    evidence: Evidence,
+    threshold: float | None = None,
+    settings: Segmenting | None = None,
 ) -> Prediction:
     """The recording's prediction: the mean of its regions', each second of speech counting the same.
 
@@ -115,23 +124,32 @@ def pooled(
     """
     if not regions:
         even = {label: 1 / len(model.labels) for label in model.labels}
-        return Prediction(name, None, 0.0, even, {"fused": even}, model=model.name)
+        return Prediction(name, None, 0.0, even, {"fused": even}, model=model.name, evidence=evidence)
     first = regions[0].judged
     used = words if any(region.excerpt for region in regions) else None
+    least = least_of(model, threshold)
+    parts = cells or summary.cells_of(regions, least)
+    scores = tuple(score for region in regions for score in region.word_scores())
+    made = summary.turns(regions, least, settings or Segmenting())
     common: dict[str, Any] = {
         "id": name,
         "segments": tuple(cells),
-        "words": tuple(score for region in regions for score in region.word_scores()),
+        "words": scores,
         "text": used.text if used else None,
         "text_source": used.source if used else None,
-        "shares": _shares(regions, cells),
+        "shares": summary.shares(parts),
+        "turns": made,
+        "speakers": summary.speakers(regions, made, parts, least),
+        "moments": summary.moments(parts),
+        "change": summary.change(parts),
+        "evidence": replace(evidence, words=len(used.text.split()) if used else 0),
     }
     if len(regions) == 1:
         return replace(first, **common)
-    perspectives = _mean([(r.end - r.start, r.judged.perspectives) for r in regions])
+    perspectives = summary.mean([(r.end - r.start, r.judged.perspectives) for r in regions])
     fused = perspectives["fused"]
     label = max(fused, key=fused.__getitem__)
-    unsure = fused[label] < float(model.card.get("abstain", {}).get("threshold", 0.0))
+    unsure = fused[label] < least_of(model, None)
     present = {side for region in regions for side in region.judged.modalities}
     return replace(
         first,
@@ -140,31 +158,11 @@ def pooled(
         probabilities=fused,
         perspectives=perspectives,
         modalities=tuple(side for side in ("speech", "text") if side in present),
-        extra=_mean([(r.end - r.start, r.judged.extra) for r in regions]),
+        extra=summary.mean([(r.end - r.start, _numbers(r.judged.extra)) for r in regions]),
         **common,
     )
 
 
-def _mean(weighted: Sequence[tuple[float, Mapping[str, Any]]]) -> dict[str, Any]:
-    """The weighted mean of numbers in nested mappings; of each key over those that have it."""
-    mean: dict[str, Any] = {}
-    for key in dict.fromkeys(key for _, values in weighted for key in values):
-        own = [(weight, values[key]) for weight, values in weighted if key in values]
-        if isinstance(own[0][1], Mapping):
-            mean[key] = _mean(own)
-        else:
-            total = sum(weight for weight, _ in own)
-            mean[key] = float(sum(weight * value for weight, value in own) / total)
-    return mean
-
-
-def _shares(regions: Sequence[Region], cells: Sequence[TimelineSegment]) -> dict[str, float]:
-    """Each label's share of the speech, by the timeline's cells or else by the regions; largest first."""
-    parts = [(cell.end - cell.start, cell.probabilities) for cell in cells]
-    parts = parts or [((r.end - r.start) / RATE, r.judged.probabilities) for r in regions]
-    seconds: dict[str, float] = {}
-    for length, probabilities in parts:
-        label = max(probabilities, key=probabilities.__getitem__)
-        seconds[label] = seconds.get(label, 0.0) + length
-    total = sum(seconds.values())
-    return {label: seconds[label] / total for label in sorted(seconds, key=seconds.__getitem__, reverse=True)}
+def _numbers(extra: Any) -> dict[str, Any]:
+    """What of it has a mean."""
+    return {name: values for name, values in extra.items() if isinstance(values, dict)}

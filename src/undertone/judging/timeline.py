@@ -20,7 +20,7 @@ from undertone.types import TimelineSegment
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Timeline", "merged", "overall"]
+__all__ = ["Timeline", "merged", "overall", "segment"]
 
 _FLOOR = 1e-9
 """Probabilities below this count as this: one certain window must not veto its neighbours."""
@@ -34,10 +34,13 @@ class _Judged:
 
 
 class Timeline:
-    """Judged windows in, final cells out."""
+    """Judged windows in, final cells out; ``threshold``: a cell below it gets no label."""
 
-    def __init__(self, settings: Segmenting | None = None) -> None:
+    def __init__(
+        self, settings: Segmenting | None = None, threshold: float = 0.0, speaker: str | None = None
+    ) -> None:
         self._settings = settings or Segmenting()
+        self._threshold, self._speaker = threshold, speaker
         self._hop = round(self._settings.hop * RATE)
         self._judged: list[_Judged] = []  # of the region under way, those that can still matter
         self._cell = 0  # start of the next cell
@@ -65,17 +68,19 @@ class Timeline:
         total = sum(overlap * one.logs for one, overlap in inside if overlap > 0)
         weight = sum(overlap for _, overlap in inside if overlap > 0)
         scores = np.exp(np.asarray(total) / weight)
-        cell = _segment(
-            self._cell / RATE, end / RATE, dict(zip(self._labels, scores / scores.sum(), strict=True))
-        )
+        named = {name: float(p) for name, p in zip(self._labels, scores / scores.sum(), strict=True)}
+        cell = segment(self._cell / RATE, end / RATE, named, self._threshold, self._speaker)
         self._cell = end
         return cell
 
 
-def _segment(start: float, end: float, probabilities: Mapping[str, float]) -> TimelineSegment:
-    plain = {label: float(p) for label, p in probabilities.items()}
-    label = max(plain, key=plain.__getitem__)
-    return TimelineSegment(start, end, label, plain[label], plain)
+def segment(
+    start: float, end: float, probabilities: Mapping[str, float], threshold: float, speaker: str | None
+) -> TimelineSegment:
+    """A stretch with its most probable label, or without one below ``threshold``."""
+    label = max(probabilities, key=probabilities.__getitem__)
+    sure = probabilities[label]
+    return TimelineSegment(start, end, label if sure >= threshold else None, sure, probabilities, speaker)
 
 
 def overall(cells: Sequence[TimelineSegment]) -> dict[str, float]:
@@ -91,7 +96,8 @@ def merged(cells: Sequence[TimelineSegment], gap: float = 0.25) -> list[Timeline
     runs: list[list[TimelineSegment]] = []
     for cell in cells:
         last = runs[-1][-1] if runs else None
-        if last and last.label == cell.label and cell.start - last.end <= gap:
+        alike = last and (last.label, last.speaker) == (cell.label, cell.speaker)
+        if last and alike and cell.start - last.end <= gap:
             runs[-1].append(cell)
         else:
             runs.append([cell])
@@ -101,4 +107,5 @@ def merged(cells: Sequence[TimelineSegment], gap: float = 0.25) -> list[Timeline
 def _run(run: Sequence[TimelineSegment]) -> TimelineSegment:
     probabilities = overall(run)
     label = run[0].label
-    return TimelineSegment(run[0].start, run[-1].end, label, probabilities[label], probabilities)
+    sure = max(probabilities.values()) if label is None else probabilities[label]
+    return TimelineSegment(run[0].start, run[-1].end, label, sure, probabilities, run[0].speaker)

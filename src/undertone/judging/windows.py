@@ -62,20 +62,23 @@ class Window:
 class Segmenter:
     """Audio of one recording in, windows of speech out. Mono at 16 kHz."""
 
-    def __init__(self, settings: Segmenting | None = None, detect: SpeechDetector | None = None) -> None:
+    def __init__(
+        self, settings: Segmenting | None = None, detect: SpeechDetector | None = None, origin: int = 0
+    ) -> None:
+        """``origin``: the recording's sample that the first one fed is."""
         self._settings = settings or Segmenting()
         self._detect = detect or detector()
         self._kept = np.zeros(0, np.float32)
-        self._kept_from = 0  # the recording's sample that _kept[0] is
-        self._detected = 0  # samples the detector has seen
+        self._kept_from = origin  # the recording's sample that _kept[0] is
+        self._detected = origin  # samples before this the detector has seen
         self._start: int | None = None  # of the open region
         self._speech_until = 0  # end of the last step that was speech
-        self._floor = 0  # where the region before ended: padding stops there
+        self._floor = origin  # where the region before ended: padding stops there
         self._next = 0  # start of the open region's next window
 
     @property
     def received(self) -> int:
-        """Samples fed so far."""
+        """The recording's sample up to which samples were fed."""
         return self._kept_from + len(self._kept)
 
     @property
@@ -95,9 +98,11 @@ class Segmenter:
     def close(self) -> list[Window]:
         """The recording is over: the last windows. A rest shorter than a step counts as the step before."""
         end = self.received
+        windows: list[Window] = []
         if self._start is not None and self._speech_until == self._detected:
             self._speech_until = end
-        return list(self._end_region(end))
+            windows += self._cut(self._start + _samples(self._settings.region_up_to))
+        return [*windows, *self._end_region(end)]
 
     def _advance(self, probability: float) -> Iterator[Window]:
         self._detected += STEP

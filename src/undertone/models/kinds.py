@@ -25,8 +25,9 @@ LEAST = 0.05
 EDGE = 0.08
 """The width, in nepers of distance, of the step from speech to no speech."""
 
-View = Literal["upper", "means", "all"]
-"""What a classifier gets: the mean of the uppermost hidden state, of all states, or deviations too."""
+View = Literal["upper", "means", "all", "linear"]
+"""What a classifier gets: the mean of the uppermost hidden state, of all states, or deviations too;
+``linear``: as ``upper``, without a hidden layer."""
 
 
 class KindClassifier(nn.Module):
@@ -38,14 +39,14 @@ class KindClassifier(nn.Module):
     def __init__(self, states: int, size: int, view: View, outputs: int, hidden: int, dropout: float) -> None:
         """``size``: D."""
         super().__init__()
-        first = {"upper": (states - 1) * size, "means": 0, "all": 0}[view]
+        first = (states - 1) * size if view in ("upper", "linear") else 0
         self.columns = slice(first, states * size * (2 if view == "all" else 1))
         width = self.columns.stop - first
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("std", torch.ones(width))
         self.before, self.dropout = nn.Dropout(dropout / 2), nn.Dropout(dropout)
-        self.hidden = nn.Linear(width, hidden)
-        self.last = nn.Linear(hidden, outputs)
+        self.hidden = None if view == "linear" else nn.Linear(width, hidden)
+        self.last = nn.Linear(width if self.hidden is None else hidden, outputs)
 
     def standardise(self, mean: Tensor, std: Tensor) -> None:
         """From now on pooled frames are shifted by ``mean (2 K D)`` and divided by ``std``."""
@@ -54,7 +55,9 @@ class KindClassifier(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         x = self.before(((pooled[:, self.columns] - self.mean) / self.std).clamp(-CLIPPED, CLIPPED))
-        logits: Tensor = self.last(self.dropout(F.gelu(self.hidden(x))))
+        if self.hidden is not None:
+            x = self.dropout(F.gelu(self.hidden(x)))
+        logits: Tensor = self.last(x)
         return logits
 
 

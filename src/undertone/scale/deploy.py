@@ -48,11 +48,13 @@ class Described:
     rate: int
     sides: tuple[str, ...]
     tiers: tuple[str, ...]
+    contextual: bool
     card: Mapping[str, Any]
 
     @classmethod
     def of(cls, model: Model) -> Described:
-        return cls(model.name, model.labels, model.rate, model.sides, model.tiers, dict(model.card))
+        shape = model.rate, model.sides, model.tiers, model.contextual
+        return cls(model.name, model.labels, *shape, dict(model.card))
 
     def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
         """Never called: the application's clips go to the batcher."""

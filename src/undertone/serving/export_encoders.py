@@ -96,6 +96,8 @@ def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict
         "normalise": not whisper and bool(front.extractor.do_normalize),
         "longest": 3_600.0 if whisper else encoder.config.long.above,
     }
+    if encoder.config.level is not None:
+        about |= {"level": encoder.config.level}
     if whisper:
         about |= {"lengths": list(encoder.lengths)}
         about |= {"overlap": round(encoder.config.long.overlap / encoder.clock.hop)}

@@ -425,7 +425,7 @@ def _minilm(place: Place) -> Callable[[Sequence[str]], NDArray[np.float32]]:
     from undertone.features.config import TextConfig
     from undertone.features.text import build
 
-    encoder = build(TextConfig(name=place.recipe.text.encoder))
+    encoder = build(TextConfig(name=place.recipe.text.encoder, precision="fp32"))
     known: dict[str, NDArray[np.float32]] = {}
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
