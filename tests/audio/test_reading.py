@@ -276,37 +276,3 @@ def test_without_ffmpeg_the_line_says_what_to_install(
             AudioError, match=r"clip\.mp4: soundfile does not read this format; .* install ffmpeg"
         ):
             read(path)
-
-
-def test_of_a_stranger_only_what_is_allowed_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    flac = bytearray(_bytes(sine(200, 3.0), format="FLAC", subtype="PCM_16"))
-    assert len(audio.decode(bytes(flac), longest=3.0)) == 3 * RATE
-    with pytest.raises(AudioError, match="upload: 3 s is longer than the 2 s allowed"):
-        audio.decode(bytes(flac), longest=2.0)
-    flac[21] &= 0xF0
-    flac[22:26] = bytes(4)  # the number of samples is not known
-    monkeypatch.setattr("undertone.audio.reading.PIECE", 0.5)
-    with pytest.raises(AudioError, match="upload: is longer than the 2 s allowed"):
-        audio.decode(bytes(flac), longest=2.0)
-    for channels, rate in [(33, 16_000), (1, 1_000)]:
-        strange = _bytes(np.zeros((rate, channels), np.float32), rate)
-        with pytest.raises(
-            AudioError, match=f"{channels} channels at {rate} Hz is not a recording of speech"
-        ):
-            audio.decode(strange, longest=9.0)
-
-
-@pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_of_a_stranger_a_recording_cut_short_is_refused(suffix: str) -> None:
-    with pytest.raises(AudioError, match=r"upload: cut short: 0\.\d of 1\.0 s are there"):
-        audio.decode(_cut(suffix, 0.6), longest=9.0)
-
-
-def test_without_containers_ffmpeg_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("undertone.audio.ffmpeg.subprocess", None)
-    with pytest.raises(AudioError, match="upload: not a sound format that soundfile reads"):
-        audio.decode(b"\0\0\0\x20ftypisom" + bytes(200), containers=False)
-    with pytest.raises(AudioError, match="upload: is empty"):
-        audio.decode(b"", containers=False)
-    with pytest.raises(AudioError, match="upload: cannot be read as audio"):
-        audio.decode(_cut("wav", 0.6)[:30], containers=False)

@@ -14,11 +14,13 @@ from undertone.audio.reading import (
     resample,
     save,
 )
+from undertone.audio.uploads import Received, receive
 
 __all__ = [
     "RATE",
     "SLACK",
     "AudioInfo",
+    "Received",
     "channels_differ",
     "check",
     "decode",
@@ -26,6 +28,7 @@ __all__ = [
     "glance",
     "info",
     "load",
+    "receive",
     "resample",
     "save",
 ]

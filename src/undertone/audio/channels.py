@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from undertone.types import Wave
 
-__all__ = ["channels_differ"]
+__all__ = ["channels_differ", "differ"]
 
 PIECES, PIECE = 20, 15.0
 """Of a long recording this many pieces are read, each of so many seconds, spread over all of it."""
@@ -36,7 +36,12 @@ def channels_differ(ref: str | Path | bytes) -> bool:
     """
     source = Source("upload", ref) if isinstance(ref, bytes) else locate(ref)
     with opened(source) as sound:
-        return sound.channels > 1 and _differ(_covariance(sound))
+        return differ(sound)
+
+
+def differ(sound: OpenSound) -> bool:
+    """As ``channels_differ``, of an open recording, which is read to its end."""
+    return sound.channels > 1 and _differ(_covariance(sound))
 
 
 def _differ(covariance: NDArray[np.float64]) -> bool:
@@ -55,7 +60,7 @@ def _covariance(sound: OpenSound) -> NDArray[np.float64]:
     size = sound.channels
     count, sums, products = 0, np.zeros(size), np.zeros((size, size))
     for frames in _pieces(sound):
-        exact = np.nan_to_num(frames.astype(np.float64))
+        exact = np.nan_to_num(frames.astype(np.float64), posinf=0.0, neginf=0.0)
         count += len(exact)
         sums += exact.sum(axis=0)
         products += exact.T @ exact

@@ -52,10 +52,6 @@ SLACK: Seconds = 0.05
 PIECE: Seconds = 30.0
 """How much is held in memory before the channels are one."""
 
-MOST_CHANNELS = 32
-RATES = 4_000, 384_000
-"""What a recording of speech may have."""
-
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
@@ -94,16 +90,9 @@ def decode(
     rate: int = RATE,
     *,
     channel: int | None = None,
-    longest: Seconds | None = None,
-    containers: bool = True,
 ) -> Wave:
-    """As ``load``, from bytes in memory; ``name`` is what an error calls them.
-
-    ``longest`` is for what strangers send: a longer recording, or one of a rate or number of channels that
-    speech does not have, is refused before it takes memory; so is one that is cut short, for who sent it sees
-    no warning. ``containers``: see ``opened``.
-    """
-    return _read(Source(name, data), start, end, rate, channel, longest, containers)
+    """As ``load``, from bytes in memory; ``name`` is what an error calls them."""
+    return _read(Source(name, data), start, end, rate, channel)
 
 
 def info(ref: str | Path) -> AudioInfo:
@@ -204,44 +193,18 @@ def mono(frames: Wave, channel: int | None, name: str) -> Wave:
     return np.ascontiguousarray(frames[:, channel])
 
 
-def _read(
-    source: Source,
-    start: Seconds | None,
-    end: Seconds | None,
-    rate: int,
-    channel: int | None,
-    longest: Seconds | None = None,
-    containers: bool = True,
-) -> Wave:
+def _read(source: Source, start: Seconds | None, end: Seconds | None, rate: int, channel: int | None) -> Wave:
     import numpy as np
 
-    with opened(source, containers) as sound:
-        if longest is not None:
-            _refuse_strange(sound, longest)
+    with opened(source) as sound:
         first, last = _window(sound, start, end)
         sound.skip(first)
-        parts = []
-        for frames in sound.pieces(PIECE, last):
-            parts.append(mono(frames, channel, source.name))
-            if longest is not None and sound.place > longest * sound.rate:
-                raise AudioError(f"{source.name}: is longer than the {longest:g} s allowed")
+        parts = [mono(frames, channel, source.name) for frames in sound.pieces(PIECE, last)]
         if last is None or sound.place < last:
             _end(source, sound, first, start, end)
-            if longest is not None and (shortage := sound.shortage()):
-                raise AudioError(shortage)
             finish(sound)
         native = sound.rate
     return resample(np.concatenate(parts), native, rate)
-
-
-def _refuse_strange(sound: OpenSound, longest: Seconds) -> None:
-    seconds = (sound.claimed or 0) / sound.rate
-    if seconds > longest:
-        raise AudioError(f"{sound.name}: {seconds:.0f} s is longer than the {longest:g} s allowed")
-    if not 1 <= sound.channels <= MOST_CHANNELS or not RATES[0] <= sound.rate <= RATES[1]:
-        raise AudioError(
-            f"{sound.name}: {sound.channels} channels at {sound.rate} Hz is not a recording of speech"
-        )
 
 
 def _end(source: Source, sound: OpenSound, first: int, start: Seconds | None, end: Seconds | None) -> None:
