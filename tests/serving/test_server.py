@@ -127,7 +127,7 @@ def test_names_from_outside_never_become_paths(client: httpx.Client, clip: bytes
 
 
 def malformed(clip: bytes, make_wav: Make, make_tone: Make) -> list[tuple[str, bytes]]:
-    """Two hundred uploads that are no recording, each refused for its own reason."""
+    """Two hundred uploads that are no recording, or not all of one."""
     drawn = np.random.default_rng(7)
     noise = [drawn.integers(0, 256, size, dtype=np.uint8).tobytes() for size in drawn.integers(1, 60_000, 60)]
     cut = [clip[:size] for size in drawn.integers(1, len(clip) - 2, 40)]
@@ -168,7 +168,7 @@ def malformed(clip: bytes, make_wav: Make, make_tone: Make) -> list[tuple[str, b
     return [("x.wav", data) for data in [*noise, *cut, *broken, *shaken, *odd, *more]]
 
 
-def test_two_hundred_malformed_uploads_are_refused_and_leave_nothing_behind(
+def test_two_hundred_malformed_uploads_leave_nothing_behind(
     server: Any, client: httpx.Client, clip: bytes, make_wav: Make, make_tone: Make
 ) -> None:
     uploads = malformed(clip, make_wav, make_tone)
@@ -179,6 +179,9 @@ def test_two_hundred_malformed_uploads_are_refused_and_leave_nothing_behind(
     before = server.memory
     for index, (name, data) in enumerate(uploads):
         answer = client.post("/v1/predict", files={"file": (name, data)})
+        if answer.status_code == 200:  # cut short: what is there was judged
+            assert "cut short" in answer.json()["warnings"][0]
+            continue
         assert 400 <= answer.status_code < 500, (index, answer.status_code, answer.text, data[:40])
         assert answer.json()["detail"]
     after = server.memory

@@ -108,8 +108,8 @@ class Course:
         origin: int = 0,
     ) -> None:
         """``live``: cells are wanted at once, not only where the recording turns out to be long enough.
-        ``listen``: each region's words are to be recognised. ``origin``: the recording's sample at which this
-        begins, where it is a stretch of one."""
+        ``listen``: each region's words are to be recognised, and its cells wait for them. ``origin``: the
+        recording's sample at which this begins, where it is a stretch of one."""
         self._model, self._settings, self._explain = model, settings or Segmenting(), explain
         self._segmenter = Segmenter(self._settings, detect, origin)
         self._threshold, self._speaker, self._origin = threshold, speaker, origin
@@ -193,6 +193,8 @@ class Course:
         single: dict[int, Prediction] = {}
         if self._live or self.long:
             now, single = yield from self._judge_windows()
+        if self._live and self._listen and now is None and windows:
+            now = yield from self._glimpse(windows)
         for region in ended:
             if region.start in single:
                 region.prediction, region.wave = single[region.start], NOTHING
@@ -214,7 +216,7 @@ class Course:
         now: Prediction | None = None
         single: dict[int, Prediction] = {}
         windows, self._waiting = self._waiting, []
-        if self._listen and not self._live:  # their words come when their region ends
+        if self._listen:  # their words come when their region ends
             self._waiting = [window for window in windows if window.region not in self._recognised]
             windows = [window for window in windows if window.region in self._recognised]
         timeline = self._timeline = self._timeline or Timeline(
@@ -234,6 +236,13 @@ class Course:
                         single[window.region] = now
                 self.cells += timeline.add(window, known)
         return now, single
+
+    def _glimpse(self, windows: Sequence[Window]) -> Steps[Prediction | None]:
+        """The newest window's prediction, by its sound alone: its words are not known yet."""
+        clips = [Clip("now", window.wave) for window in windows if len(window.wave)][-1:]
+        predictions = (yield Step(clips)) if clips else [None]
+        newest: Prediction | None = predictions[0]
+        return newest
 
     def _clip(self, window: Window) -> Clip:
         """The window as a clip; of words with times it takes those whose middle lies in it."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,7 +25,7 @@ from undertone.judging.conversation import GivenTurn, Voice
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["Diariser", "SpeakerSource", "speakers_of", "voices_in"]
+__all__ = ["Diariser", "Row", "SpeakerSource", "speakers_of", "voices_in", "voices_of"]
 
 Row: TypeAlias = "tuple[str, float, float, str | None]"
 """Speaker, start, end, words."""
@@ -71,6 +71,11 @@ def voices_in(path: Path, tier: str | None = None, recording: str | None = None)
     rows = [row for row in rows if row[2] > row[1] >= 0]
     if not rows:
         raise DataError(f"{path}: holds no turns{f' of {recording}' if recording else ''}")
+    return voices_of(rows)
+
+
+def voices_of(rows: Iterable[Row]) -> list[Voice]:
+    """Every speaker in the order of their first turns."""
     by_name: dict[str, list[GivenTurn]] = {}
     for name, start, end, text in sorted(rows, key=lambda row: row[1]):
         turns = by_name.setdefault(name, [])

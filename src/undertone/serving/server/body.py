@@ -10,28 +10,35 @@ import asyncio
 import base64
 import binascii
 import re
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.datastructures import FormData, Headers, QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from undertone.judging.clip import Channels
+from undertone.judging.speakers import Row
 from undertone.serving.server import schemas
 from undertone.serving.server.settings import ServerSettings
 
 __all__ = [
     "JSON",
+    "Chosen",
     "Upload",
     "Wanted",
     "batch",
+    "check",
+    "chosen",
     "kind",
     "options",
     "parse",
+    "rows",
     "short",
     "single",
+    "speakers",
     "text",
     "transcription",
 ]
@@ -47,6 +54,12 @@ VALUES = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,\[{]', re.DOTALL)
 """What there is of in a JSON text about as much as values: strings, commas, openings."""
 
 
+LONGEST_SPEAKERS = 2**20
+"""Bytes of a form's field that lists who speaks when."""
+VALUES_OF_SPEAKERS = 14 * schemas.MOST_TURNS
+SPEAKERS = TypeAdapter(schemas.Speakers)
+
+
 @dataclass(frozen=True)
 class Upload:
     """One recording of a request, not yet decoded."""
@@ -54,6 +67,21 @@ class Upload:
     id: str
     data: bytes | None
     text: str | None
+    speakers: Sequence[Row] = ()
+    """Who speaks when, where that is given."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """How recordings are to be judged."""
+
+    explain: bool
+    abstain: float | None
+    model: str | None
+    """By its name on this server; None: the default one."""
+    channels: Channels
+    asr: bool
+    """Whether words that are not given are recognised."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +89,7 @@ class Wanted:
     """A request understood."""
 
     uploads: tuple[Upload, ...]
-    explain: bool
-    abstain: float | None
-    model: str | None
-    """By its name on this server; None: the default one."""
+    chosen: Chosen
 
 
 async def single(request: Request, settings: ServerSettings) -> Wanted:
@@ -118,22 +143,24 @@ def _spoken(headers: Headers, data: bytes, settings: ServerSettings) -> WantedWo
 def _raw(request: Request, data: bytes, settings: ServerSettings) -> Wanted:
     """The body is the sound file, all else is in the query."""
     query = request.query_params
-    chosen = options(query, {"text", "id"})
-    upload = Upload(short(query.get("id") or "clip"), data, text(query.get("text")))
-    return _wanted([upload], chosen, settings)
+    given = options(query, {"text", "id", "speakers"})
+    turns = speakers(query.get("speakers"))
+    upload = Upload(short(query.get("id") or "clip"), data, text(query.get("text")), turns)
+    return _wanted([upload], given, settings)
 
 
 def _single(sent: str, headers: Headers, data: bytes, settings: ServerSettings) -> Wanted:
     if sent == JSON:
         parsed = parse(schemas.Request, data, settings)
         return _wanted([_upload(parsed, "clip")], parsed, settings)
-    form = _form(headers, data, settings, {"file", "text", "id", "explain", "abstain", "model"})
+    form = _form(headers, data, settings, {"file", "text", "id", "speakers", *schemas.Options.model_fields})
     for name in set(form):
         if len(form.getlist(name)) > 1:
             raise HTTPException(422, f"the field '{name}' comes more than once: see /v1/predict/batch")
     file = form.get("file")
     named = form.get("id") or (file.filename if isinstance(file, UploadFile) else None) or "clip"
-    upload = Upload(short(str(named)), _bytes(file), text(form.get("text")))
+    sound = _bytes(file)  # before anything is refused: this closes it
+    upload = Upload(short(str(named)), sound, text(form.get("text")), speakers(form.get("speakers")))
     return _wanted([upload], _options(form), settings)
 
 
@@ -142,7 +169,7 @@ def _batch(sent: str, headers: Headers, data: bytes, settings: ServerSettings) -
         parsed = parse(schemas.BatchRequest, data, settings)
         uploads = [_upload(clip, f"clip-{index}") for index, clip in enumerate(parsed.clips, 1)]
         return _wanted(uploads, parsed, settings)
-    form = _form(headers, data, settings, {"file", "text", "explain", "abstain", "model"})
+    form = _form(headers, data, settings, {"file", "text", *schemas.Options.model_fields})
     files, texts = form.getlist("file"), form.getlist("text")
     if not files:
         raise HTTPException(422, "no field 'file'")
@@ -163,10 +190,29 @@ def _wanted(uploads: list[Upload], options: schemas.Options, settings: ServerSet
     for upload in uploads:
         if upload.data is None and upload.text is None:
             raise HTTPException(422, "neither audio nor text")
-        if upload.text and len(upload.text) > settings.max_text:
-            raise HTTPException(413, f"the text is longer than {settings.max_text} characters")
+        if upload.data is None and upload.speakers:
+            raise HTTPException(422, "speakers: there is no audio")
+        check(upload, options, settings)
+    return Wanted(tuple(uploads), chosen(options, settings))
+
+
+def check(upload: Upload, options: schemas.Options, settings: ServerSettings) -> None:
+    """HTTPException for too many words, or for two answers to who speaks."""
+    words = len(upload.text or "") + sum(len(words or "") for *_, words in upload.speakers)
+    if words > settings.max_text:
+        raise HTTPException(413, f"the text is longer than {settings.max_text} characters")
+    if upload.speakers and (options.channels == "split" or "," in (options.channels or "")):
+        raise HTTPException(422, "speakers are of one channel, or of the mix: channels=mix or channels=0")
+
+
+def chosen(options: schemas.Options, settings: ServerSettings) -> Chosen:
+    """The options of a request, with the server's own where it gives none."""
+    wanted: Channels = None
+    if options.channels is not None:
+        named = options.channels in ("mix", "split")
+        wanted = options.channels if named else tuple(map(int, options.channels.split(",")))  # type: ignore[assignment]
     explain = settings.explain if options.explain is None else options.explain
-    return Wanted(tuple(uploads), explain, options.abstain, options.model)
+    return Chosen(explain, options.abstain, options.model, wanted, bool(options.asr))
 
 
 def kind(request: Request) -> str:
@@ -182,25 +228,57 @@ def kind(request: Request) -> str:
 
 def parse(model: type[Model], body: bytes, settings: ServerSettings) -> Model:
     """A JSON body as its model; its values are counted first."""
-    most = 64 + 12 * settings.max_files  # a clip has ten
-    if any(count > most for count, _ in enumerate(VALUES.finditer(body), 1)):
+    most = 64 + 14 * settings.max_files  # a clip has twelve
+    if b'"speakers"' in body:
+        most += VALUES_OF_SPEAKERS
+    if _holds_more(body, most):
         raise HTTPException(413, f"more values than {settings.max_files} recordings need")
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise HTTPException(422, f"{where}: {first['msg']}" if where else str(first["msg"])) from None
+        raise HTTPException(422, _reason(error)) from None
+
+
+def _holds_more(text: bytes, most: int) -> bool:
+    return any(count > most for count, _ in enumerate(VALUES.finditer(text), 1))
+
+
+def _reason(error: ValidationError, *where: str) -> str:
+    """The first thing that is wrong, in one line."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    place = ".".join(str(part) for part in (*where, *first["loc"]))
+    why = str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}: {why}" if place else why
+
+
+def speakers(given: Any) -> Sequence[Row]:
+    """Who speaks when, as the JSON text of a form or query has it."""
+    if given is None or given == "":
+        return ()
+    if not isinstance(given, str):
+        raise HTTPException(422, "the field 'speakers' holds a file; it takes a JSON text")
+    if _holds_more(given.encode("utf-8", "replace"), VALUES_OF_SPEAKERS):
+        raise HTTPException(413, f"speakers: more values than {schemas.MOST_TURNS} turns need")
+    try:
+        return rows(SPEAKERS.validate_json(given))
+    except ValidationError as error:
+        raise HTTPException(422, _reason(error, "speakers")) from None
+
+
+def rows(turns: Sequence[schemas.SpeakerTurn] | None) -> Sequence[Row]:
+    """The turns of a request, in plain values."""
+    return [(turn.speaker, turn.start, turn.end, text(turn.text)) for turn in turns or ()]
 
 
 def _upload(clip: schemas.ClipIn, fallback: str) -> Upload:
+    turns = rows(clip.speakers)
     if clip.audio is None:
-        return Upload(clip.id or fallback, None, text(clip.text))
+        return Upload(clip.id or fallback, None, text(clip.text), turns)
     try:
         data = base64.b64decode("".join(clip.audio.split()), validate=True)  # lines may be wrapped
     except (binascii.Error, ValueError):
         raise HTTPException(422, "audio: not base64") from None
-    return Upload(clip.id or fallback, data, text(clip.text))
+    return Upload(clip.id or fallback, data, text(clip.text), turns)
 
 
 # ---- multipart ---------------------------------------------------------------------------------------
@@ -219,7 +297,7 @@ def _form(headers: Headers, data: bytes, settings: ServerSettings, known: set[st
             _once(data),
             max_files=settings.max_files,
             max_fields=settings.max_files + 2,
-            max_part_size=4 * settings.max_text,
+            max_part_size=4 * settings.max_text + LONGEST_SPEAKERS,
         )
         form = _at_once(parser.parse())
     except MultiPartException as error:
@@ -261,8 +339,7 @@ def _options(form: Mapping[str, Any]) -> schemas.Options:
     try:
         return schemas.Options.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise HTTPException(422, f"{first['loc'][0]}: {first['msg']}") from None
+        raise HTTPException(422, _reason(error)) from None
 
 
 def _bytes(file: Any) -> bytes | None:

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,28 @@ from undertone.serving.server.worker import LENGTH
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
+    from undertone.judging.clip import Channels
     from undertone.types import Wave
 
-__all__ = ["Decoders", "Overloaded"]
+__all__ = ["Decoded", "Decoders", "Overloaded"]
 
 log = logging.getLogger(__name__)
 
 
 class Overloaded(UndertoneError):
     """The server could not do it now; the same request may succeed later."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The samples of an upload."""
+
+    wave: Wave
+    """``(N,)``, or ``(N, C)`` where channels are kept apart."""
+    channels: tuple[int, ...] = ()
+    """The number of each column; empty: the wave is ``(N,)``."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong with it, though it can be judged."""
 
 
 class Decoders:
@@ -54,15 +68,15 @@ class Decoders:
             if process is not None:
                 await _end(process)
 
-    async def decode(self, data: bytes, name: str, most: float) -> Wave:
-        """Mono samples at the model's rate, at most so many seconds; AudioError for what cannot, or must not,
-        be decoded, Overloaded where something else ended the process twice."""
+    async def decode(self, data: bytes, name: str, most: float, channels: Channels = None) -> Decoded:
+        """Samples at the model's rate, at most so many seconds; AudioError for what cannot, or must not, be
+        decoded, Overloaded where something else ended the process twice."""
         try:
-            return await self._decode_once(data, name, most)
+            return await self._decode_once(data, name, most, channels)
         except Overloaded:
-            return await self._decode_once(data, name, most)
+            return await self._decode_once(data, name, most, channels)
 
-    async def _decode_once(self, data: bytes, name: str, most: float) -> Wave:
+    async def _decode_once(self, data: bytes, name: str, most: float, channels: Channels) -> Decoded:
         process = await self._idle.get()
         began = time.perf_counter()
         healthy = False
@@ -71,7 +85,7 @@ class Decoders:
                 process = None
             process = process or await self._spawn()
             async with asyncio.timeout(self._settings.decode_seconds):
-                answer, payload = await self._ask(process, data, name, most)
+                answer, payload = await self._ask(process, data, name, most, channels)
             healthy = True
         except TimeoutError:
             raise AudioError(f"{name}: takes longer to decode than is allowed") from None
@@ -87,10 +101,13 @@ class Decoders:
             self._metrics.decoded(time.perf_counter() - began)
         if "error" in answer:
             raise AudioError(answer["error"])
-        return np.frombuffer(payload, np.float32)
+        numbers, wave = tuple(answer["channels"]), np.frombuffer(payload, np.float32)
+        return Decoded(
+            wave.reshape(-1, len(numbers)) if numbers else wave, numbers, tuple(answer["warnings"])
+        )
 
     async def _ask(
-        self, process: Process, data: bytes, name: str, most: float
+        self, process: Process, data: bytes, name: str, most: float, channels: Channels
     ) -> tuple[dict[str, Any], bytes]:
         head = {
             "size": len(data),
@@ -99,6 +116,7 @@ class Decoders:
             "rate": self._rate,
             "cpu": self._settings.decode_seconds,
             "containers": self._settings.containers,
+            "channels": channels,
         }
         assert process.stdin is not None
         text = json.dumps(head).encode()

@@ -22,7 +22,7 @@ from undertone.serving.server.long_jobs import LongJob, LongJobs, TooManyJobs
 from undertone.serving.server.models import NoSuchModel
 from undertone.serving.server.routes import REFUSALS
 from undertone.serving.server.schemas import JOB_BODY, Answer, JobRequest, Options, Refusal
-from undertone.serving.server.service import Service
+from undertone.serving.server.service import NoWords, Service
 
 __all__ = ["router"]
 
@@ -72,6 +72,7 @@ async def create(request: Request) -> Response:
             parsed = parse(JobRequest, b"".join([one async for one in _chunks(request, MOST_JSON)]), settings)
             chosen: Options = parsed
             webhook, url, text, named = parsed.webhook, parsed.url, parsed.text, parsed.id
+            turns = body.rows(parsed.speakers)
             if not is_allowed(url, settings.job_urls):
                 raise HTTPException(422, "url: not at a place that this server fetches from")
         elif kind == "multipart/form-data":
@@ -80,15 +81,15 @@ async def create(request: Request) -> Response:
             )
         else:
             text, named = query.get("text"), query.get("id")
-            chosen = body.options(query, {"text", "id", "webhook"})
+            chosen = body.options(query, {"text", "id", "speakers", "webhook"})
+            turns = body.speakers(query.get("speakers"))
             await _save(request, room / "sound", settings.max_job_bytes)
         if webhook is not None and not (
             settings.webhook_secret and is_allowed(webhook, settings.job_webhooks)
         ):
             raise HTTPException(422, "webhook: not at a place that this server calls")
-        service.models.pick(chosen.model)
-        if text and len(text) > settings.max_text:
-            raise HTTPException(413, f"the text is longer than {settings.max_text} characters")
+        service.pick(chosen.model, bool(chosen.asr))
+        body.check(body.Upload("", None, text, turns), chosen, settings)
         identity = secrets.token_hex(16)
         job = LongJob(
             identity,
@@ -101,10 +102,13 @@ async def create(request: Request) -> Response:
             url,
             webhook,
             chosen.model,
+            chosen.channels,
+            bool(chosen.asr),
+            tuple(turns),
         )
         await asyncio.to_thread(jobs.add, job, room)
         jobs.accepted(job)
-    except NoSuchModel as error:
+    except (NoSuchModel, NoWords) as error:
         raise HTTPException(422, str(error)) from None
     finally:
         shutil.rmtree(room, ignore_errors=True)  # where it was accepted it has another name by now

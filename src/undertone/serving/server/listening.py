@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -55,6 +55,11 @@ class Listening:
 
     def stop(self) -> None:
         self._thread.shutdown(cancel_futures=True)
+
+    async def transcripts(self, waves: Sequence[Wave]) -> list[Transcript | None]:
+        """The words of each wave; between two of them others take their turn."""
+        loop = asyncio.get_running_loop()
+        return [await loop.run_in_executor(self._thread, self._recogniser.transcribe, wave) for wave in waves]
 
     async def recognise(self, wave: Wave) -> tuple[list[Sentence], Transcript | None]:
         """Sentences with times; and all words as one transcript, with times where all have them."""

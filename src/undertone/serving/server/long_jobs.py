@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,9 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 from undertone.errors import ConfigError, ModelError, UndertoneError
 from undertone.files import write_json
-from undertone.judging.clip import Transcript
+from undertone.judging.speakers import Row
+from undertone.serving.server.body import Upload, chosen
 from undertone.serving.server.decoding import Decoders, Overloaded
 from undertone.serving.server.fetching import fetch, notify
+from undertone.serving.server.schemas import Options
 
 if TYPE_CHECKING:
     from undertone.serving.server.service import Service
@@ -62,6 +65,9 @@ class LongJob:
     url: str | None = None
     webhook: str | None = None
     model: str | None = None
+    channels: str | None = None
+    asr: bool = False
+    speakers: Sequence[Row] = ()
     status: str = "waiting"
     """waiting, running, done or failed."""
     ended: float | None = None
@@ -211,20 +217,25 @@ class LongJobs:
             await asyncio.to_thread(fetch, job.url, part, self._settings.max_job_bytes)
             part.rename(sound)
         data = await asyncio.to_thread(sound.read_bytes)
-        wave = await self._decoders.decode(data, job.name, self._settings.max_job_seconds)
+        options = Options(
+            explain=job.explain,
+            abstain=job.abstain,
+            model=job.model,
+            channels=job.channels,
+            asr=job.asr,
+        )
+        wanted = chosen(options, self._settings)
+        most = self._settings.max_job_seconds
+        decoded = await self._decoders.decode(data, job.name, most, wanted.channels)
         del data
-
-        words = Transcript(job.text) if job.text else None
 
         def progress(share: float) -> None:
             self._progress[job.id] = share
 
-        served = self._service.models.pick(job.model)
+        served = self._service.pick(job.model, job.asr)
+        upload = Upload(job.name, None, job.text, job.speakers)
         with served.used():
-            prediction = await self._service.judge(
-                served, job.name, wave, words, job.explain, job.abstain, progress=progress
-            )
-        return dict(prediction.plain())
+            return await self._service.answer(served, upload, decoded, wanted, progress)
 
     def _put(self, job: LongJob) -> LongJob:
         if job.id in self._jobs or not self._tasks:

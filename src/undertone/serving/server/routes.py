@@ -12,7 +12,6 @@ from undertone.serving.server import body
 from undertone.serving.server.decoding import Overloaded
 from undertone.serving.server.logs import Record
 from undertone.serving.server.metrics import Metrics
-from undertone.serving.server.models import NoSuchModel
 from undertone.serving.server.schemas import BATCH_BODY, PREDICT_BODY, Answer, BatchAnswer, Refusal
 from undertone.serving.server.service import Service
 from undertone.serving.server.tokens import ADMIN
@@ -59,7 +58,7 @@ async def predict(request: Request) -> Response:
         raise HTTPException(503, str(error), {"retry-after": "1"}) from None
     except UndertoneError as error:
         raise HTTPException(422, str(error)) from None
-    return JSONResponse(answer.plain())
+    return JSONResponse(answer)
 
 
 @router.post("/v1/predict/batch", response_model=BatchAnswer, responses=REFUSALS, openapi_extra=BATCH_BODY)
@@ -69,7 +68,7 @@ async def predict_batch(request: Request) -> Response:
     wanted = await body.batch(request, service.settings)
     try:
         answers = await service.predict_many(wanted, record)
-    except NoSuchModel as error:
+    except UndertoneError as error:
         raise HTTPException(422, str(error)) from None
     return JSONResponse({"predictions": answers})
 
@@ -95,13 +94,14 @@ async def reload(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/model", responses={401: REFUSALS[401], 421: REFUSALS[421]})
 async def model(request: Request) -> dict[str, Any]:
-    """The model's card, its labels, and the limits of this server."""
+    """The model's card, its labels, whether words are recognised, and the limits of this server."""
     service = _service(request)
     settings = service.settings
     return {
         "model": service.model.name,
         "labels": list(service.model.labels),
         "card": dict(service.model.card),
+        "asr": service.listening is not None,
         "limits": {
             "bytes": settings.max_bytes,
             "seconds": settings.max_seconds,

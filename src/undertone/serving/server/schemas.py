@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "BATCH_BODY",
@@ -14,14 +15,26 @@ __all__ = [
     "BatchAnswer",
     "BatchRequest",
     "JobRequest",
+    "MOST_TURNS",
     "Options",
     "Refusal",
     "Request",
+    "SpeakerTurn",
+    "Speakers",
     "TRANSCRIPTION_BODY",
     "Transcription",
 ]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+MOST_TURNS = 5_000
+_NUMBERS = r"[0-9]{1,2}(,[0-9]{1,2})*"
+_CHANNELS = rf"^(mix|split|{_NUMBERS})$"
+
+
+def _channels(value: str) -> str:
+    if not re.fullmatch(_CHANNELS, value):
+        raise ValueError("mix, split, or numbers from 0 as 0,1")
+    return value
 
 
 class Options(BaseModel):
@@ -38,6 +51,35 @@ class Options(BaseModel):
     model: str | None = Field(
         None, max_length=100, description="One of those in /v1/models; default: the server's first."
     )
+    channels: Annotated[str, AfterValidator(_channels)] | None = Field(
+        None,
+        description="split (each channel a speaker), mix, or numbers from 0 as 0,1; default: mix where they"
+        " are alike.",
+        json_schema_extra={"pattern": _CHANNELS},
+    )
+    asr: bool | None = Field(
+        None, description="Recognise the words where none are given; for servers with --asr."
+    )
+
+
+class SpeakerTurn(BaseModel):
+    """Somebody speaks, from one second of the recording to another."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    speaker: str = Field(min_length=1, max_length=100)
+    start: float = Field(ge=0, allow_inf_nan=False)
+    end: float = Field(ge=0, allow_inf_nan=False)
+    text: str | None = Field(None, description="What they say.")
+
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError("the end of a turn is after its start")
+        return self
+
+
+Speakers = Annotated[list[SpeakerTurn], Field(max_length=MOST_TURNS)]
 
 
 class ClipIn(BaseModel):
@@ -52,6 +94,7 @@ class ClipIn(BaseModel):
     )
     text: str | None = Field(None, description="Its transcript.")
     id: str | None = Field(None, max_length=200, description="Comes back in the answer.")
+    speakers: Speakers | None = Field(None, description="Who speaks when.")
 
 
 class Request(ClipIn, Options):
@@ -70,15 +113,48 @@ class JobRequest(Options):
     url: str = Field(max_length=2_000, description="At one of the places that the server fetches from.")
     text: str | None = None
     id: str | None = Field(None, max_length=200)
+    speakers: Speakers | None = None
     webhook: str | None = Field(None, max_length=2_000, description="Gets a signed POST when it is over.")
 
 
-class Cell(BaseModel):
-    start: float
-    end: float
-    label: str
+class Feeling(BaseModel):
+    label: str | None
     confidence: float
     probabilities: dict[str, float]
+
+
+class Cell(Feeling):
+    """A stretch of the timeline."""
+
+    start: float
+    end: float
+    speaker: str | None
+
+
+class JudgedTurn(Cell):
+    """What one speaker says until another speaks, or until a pause."""
+
+    text: str | None
+    speech: float = Field(description="seconds of it that are speech")
+    overlap: float = Field(description="seconds of it in which others speak too")
+
+
+class JudgedSpeaker(Feeling):
+    """One speaker over all of their turns."""
+
+    speech: float
+    turns: int
+    shares: dict[str, float]
+    change: dict[str, float]
+
+
+class Grounds(BaseModel):
+    """What an answer rests on."""
+
+    seconds: float | None
+    speech: float | None
+    words: int
+    snr: float | None = Field(description="decibels of the speech over what is between it")
 
 
 class Word(BaseModel):
@@ -87,15 +163,14 @@ class Word(BaseModel):
     start: float | None
     end: float | None
     chars: tuple[int, int] | None
+    speaker: str | None
 
 
-class Answer(BaseModel):
-    """A prediction."""
+class Answer(Feeling):
+    """A prediction: its label is null where the model abstains, or there is no speech."""
 
+    schema_: Literal[2] = Field(alias="schema", description="the version of these fields")
     id: str
-    label: str | None = Field(description="null where the model abstains, or there is no speech")
-    confidence: float
-    probabilities: dict[str, float]
     perspectives: dict[str, dict[str, float]] = Field(description="fused, speech, text: those that exist")
     agree: bool | None = Field(
         description="whether speech and text alone give the same label; null where one is missing"
@@ -103,19 +178,22 @@ class Answer(BaseModel):
     unfamiliar: bool | None = Field(
         description="whether the speech is unlike what the model learned from; null where it cannot tell"
     )
+    withheld: str | None = Field(description="why there is no label; null where there is one")
     shares: dict[str, float] = Field(description="each label's share of the speech time, largest first")
+    change: dict[str, float] = Field(
+        description="each label's mean probability in the last third of the speech less that in the first"
+    )
     modalities: list[str] = Field(description="the modalities that were present")
     text: str | None
     text_source: str | None
     segments: list[Cell] = Field(description="the timeline, for recordings long enough")
+    turns: list[JudgedTurn] = Field(description="in order of time")
+    speakers: dict[str, JudgedSpeaker] = Field(description="where it is known who speaks")
+    moments: list[Cell] = Field(description="the stretches with the surest labels, the surest first")
     words: list[Word]
+    evidence: Grounds
     model: str
-
-
-class Feeling(BaseModel):
-    label: str | None
-    confidence: float
-    probabilities: dict[str, float]
+    warnings: list[str] = Field(description="what is wrong with the upload, though it was judged")
 
 
 class JudgedSegment(BaseModel):
@@ -140,6 +218,7 @@ class Transcription(BaseModel):
     task: str = "transcribe"
     language: str = "en"
     duration: float = 0.0
+    warnings: list[str] = []
     segments: list[JudgedSegment] = []
     words: list[TimedWord] = []
     model: str = ""
@@ -168,7 +247,10 @@ _OPTIONS = {
     "explain": {"type": "string", "enum": ["true", "false"]},
     "abstain": {"type": "number", "minimum": 0, "maximum": 1},
     "model": {"type": "string", "maxLength": 100},
+    "channels": {"type": "string", "pattern": _CHANNELS},
+    "asr": {"type": "string", "enum": ["true", "false"]},
 }
+_SPEAKERS = {"type": "string", "contentMediaType": "application/json", "description": "Who speaks when."}
 _EXAMPLE = {"audio": "UklGRiQAAABXQVZF…", "text": "I can't believe it", "id": "clip-1", "abstain": 0.4}
 
 
@@ -203,7 +285,13 @@ def _body(
 PREDICT_BODY = _body(
     Request,
     _EXAMPLE,
-    {"file": _FILE, "text": {"type": "string"}, "id": {"type": "string", "maxLength": 200}, **_OPTIONS},
+    {
+        "file": _FILE,
+        "text": {"type": "string"},
+        "id": {"type": "string", "maxLength": 200},
+        "speakers": _SPEAKERS,
+        **_OPTIONS,
+    },
     raw=True,
 )
 JOB_BODY = {
@@ -212,6 +300,7 @@ JOB_BODY = {
         for name, schema in {
             "text": {"type": "string"},
             "id": {"type": "string", "maxLength": 200},
+            "speakers": _SPEAKERS,
             "webhook": {"type": "string", "maxLength": 2_000},
             **_OPTIONS,
         }.items()

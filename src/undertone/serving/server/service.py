@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from undertone.errors import AudioError, UndertoneError
 from undertone.judging.clip import Model, Transcript
-from undertone.judging.plan import Step, Steps, advance, plan
+from undertone.judging.conversation import Voice
+from undertone.judging.plan import Ended, Listen, Step, Steps, advance, plan
+from undertone.judging.speakers import voices_of
 from undertone.serving.server.batching import Batches
-from undertone.serving.server.body import Upload, Wanted
-from undertone.serving.server.decoding import Decoders
+from undertone.serving.server.body import Chosen, Upload, Wanted
+from undertone.serving.server.decoding import Decoded, Decoders
 from undertone.serving.server.examples import ExampleClip
 from undertone.serving.server.listening import Listening
 from undertone.serving.server.logs import Record
@@ -28,16 +30,23 @@ from undertone.types import Prediction
 
 if TYPE_CHECKING:
     from undertone.judging.asr import Recogniser
+    from undertone.judging.clip import Channels
     from undertone.judging.words import Words
     from undertone.types import Wave
 
-__all__ = ["Service"]
+__all__ = ["NoWords", "Service"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 HELD_SECONDS = 60.0
 """Of a batch, no more is decoded while more audio than this is in memory."""
+MOST_AT_ONCE = 4
+"""Given turns may last so many times as long as the recording, all together."""
+
+
+class NoWords(UndertoneError):
+    """Words are to be recognised, and the server has no recogniser."""
 
 
 class Service:
@@ -111,40 +120,45 @@ class Service:
         while self.open_streams:
             await asyncio.sleep(0.02)
 
-    async def predict(self, wanted: Wanted, record: Record) -> Prediction:
-        """The prediction for the one upload of a request; UndertoneError where it cannot be judged."""
-        served, (upload, *_) = self.models.pick(wanted.model), wanted.uploads
+    def pick(self, model: str | None, asr: bool) -> Served:
+        """The model that a request names; NoSuchModel, or NoWords where it needs a recogniser in vain."""
+        served = self.models.pick(model)
+        if asr and self.listening is None:
+            raise NoWords("asr: this server recognises no words (see --asr)")
+        return served
+
+    async def predict(self, wanted: Wanted, record: Record) -> dict[str, Any]:
+        """The answer for the one upload of a request; UndertoneError where it cannot be judged."""
+        chosen, (upload, *_) = wanted.chosen, wanted.uploads
+        served = self.pick(chosen.model, chosen.asr)
         with served.used():
             self._note(upload, record)
-            wave = await self._decoded(upload, self.settings.max_seconds, record)
-            return await self.judge(served, upload.id, wave, _given(upload), wanted.explain, wanted.abstain)
+            decoded = await self._decoded(upload, self.settings.max_seconds, chosen.channels, record)
+            return await self.answer(served, upload, decoded, chosen)
 
-    async def decoded(self, upload: Upload, record: Record) -> Wave:
-        """The samples of an upload that is sound."""
+    async def decoded(self, upload: Upload, record: Record) -> Decoded:
+        """The samples, mixed, of an upload that is sound."""
         self._note(upload, record)
-        wave = await self._decoded(upload, self.settings.max_seconds, record)
-        assert wave is not None
-        return wave
+        decoded = await self._decoded(upload, self.settings.max_seconds, "mix", record)
+        assert decoded is not None
+        return decoded
 
     async def predict_many(self, wanted: Wanted, record: Record) -> list[dict[str, object]]:
         """For each its prediction, or why there is none. They are decoded one after another, each when there
         is room in memory for it."""
-        uploads, served = wanted.uploads, self.models.pick(wanted.model)
+        uploads, chosen = wanted.uploads, wanted.chosen
+        served = self.pick(chosen.model, chosen.asr)
         answers: list[dict[str, object]] = [{}] * len(uploads)
         room = _Room(HELD_SECONDS)
         left = self.settings.max_total_seconds
 
-        async def judge(index: int, wave: Wave | None) -> None:
+        async def judge(index: int, decoded: Decoded | None) -> None:
             try:
-                one = uploads[index]
-                prediction = await self.judge(
-                    served, one.id, wave, _given(one), wanted.explain, wanted.abstain
-                )
-                answers[index] = prediction.plain()
+                answers[index] = await self.answer(served, uploads[index], decoded, chosen)
             except UndertoneError as error:
                 answers[index] = {"id": uploads[index].id, "error": str(error)}
             finally:
-                room.leave(_seconds(wave, self.model.rate))
+                room.leave(self._held(decoded))
 
         with served.used():
             async with asyncio.TaskGroup() as tasks:
@@ -159,14 +173,14 @@ class Service:
                             )
                         async with self._decoding_many:
                             most = min(self.settings.max_seconds, left)
-                            wave = await self._decoded(upload, most, record)
+                            decoded = await self._decoded(upload, most, chosen.channels, record)
                     except UndertoneError as error:
                         answers[index] = {"id": upload.id, "error": str(error)}
                         continue
-                    left -= _seconds(wave, self.model.rate)
-                    room.enter(_seconds(wave, self.model.rate))
-                    tasks.create_task(judge(index, wave))
-                    del wave
+                    left -= self._held(decoded)
+                    room.enter(self._held(decoded))
+                    tasks.create_task(judge(index, decoded))
+                    del decoded
         return answers
 
     def _note(self, upload: Upload, record: Record) -> None:
@@ -174,12 +188,40 @@ class Service:
         if self.settings.log_transcripts:
             record.transcript = upload.text
 
-    async def _decoded(self, upload: Upload, most: float, record: Record) -> Wave | None:
+    async def _decoded(
+        self, upload: Upload, most: float, channels: Channels, record: Record
+    ) -> Decoded | None:
         if upload.data is None:
             return None
-        wave = await self._decoders.decode(upload.data, upload.id, most)
-        record.audio += len(wave) / self.model.rate
-        return wave
+        decoded = await self._decoders.decode(upload.data, upload.id, most, channels)
+        record.audio += len(decoded.wave) / self.model.rate
+        return decoded
+
+    def _held(self, decoded: Decoded | None) -> float:
+        """Seconds in memory, those of every channel."""
+        return 0.0 if decoded is None else decoded.wave.size / self.model.rate
+
+    async def answer(
+        self,
+        served: Served,
+        upload: Upload,
+        decoded: Decoded | None,
+        chosen: Chosen,
+        progress: Callable[[float], None] | None = None,
+    ) -> dict[str, Any]:
+        """The prediction as clients get it, with what is wrong with the upload."""
+        prediction = await self.judge(
+            served,
+            upload.id,
+            None if decoded is None else decoded.wave,
+            Transcript(upload.text) if upload.text else None,
+            chosen.explain,
+            chosen.abstain,
+            voices=() if decoded is None else _voices(upload, decoded, self.model.rate),
+            listen=chosen.asr,
+            progress=progress,
+        )
+        return {**prediction.plain(), "warnings": [] if decoded is None else list(decoded.warnings)}
 
     async def judge(
         self,
@@ -189,20 +231,26 @@ class Service:
         words: Transcript | None,
         explain: bool,
         threshold: float | None,
+        *,
+        voices: Sequence[Voice] = (),
+        listen: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
-        """The prediction of samples at the model's rate; ``progress`` gets the share that was looked at."""
+        """The prediction of samples at the model's rate, with voices ``(N, C)``; ``listen``: words that are
+        not given are recognised; ``progress`` gets the share that was looked at."""
         abandoned = threading.Event()
         steps = plan(
             served.model,
             name,
             None if wave is None else in_turns(wave, self.model.rate, self._turns, abandoned, progress),
             words,
-            seconds=None if wave is None else _seconds(wave, self.model.rate),
+            seconds=None if wave is None else len(wave) / self.model.rate,
             settings=self.settings.segmenting,
             aligner=served.words,
             explain=explain,
             threshold=threshold,
+            voices=voices,
+            listen=listen,
         )
         try:
             return await self.follow(steps, served)
@@ -210,18 +258,22 @@ class Service:
             abandoned.set()
 
     async def follow(self, steps: Steps[T], served: Served) -> T:
-        """The result of a plan; its clips wait in the queue before the model."""
+        """The result of a plan; its clips wait in the queue before the model, its waves before the
+        recogniser."""
         step = await self.in_background(self._advance, steps)
-        while isinstance(step, Step):
-            predictions = await served.batcher.predict(step.clips, step.explain)
-            step = await self.in_background(self._advance, steps, predictions)
-        result: T = step.result
-        return result
+        while not isinstance(step, Ended):
+            answers: list[Any]
+            if isinstance(step, Listen):
+                assert self.listening is not None, "a plan that listens needs a recogniser"
+                answers = await self.listening.transcripts(step.waves)
+            else:
+                answers = await served.batcher.predict(step.clips, step.explain)
+            step = await self.in_background(self._advance, steps, answers)
+        return step.result
 
-    def _advance(self, steps: Steps[Any], predictions: list[Prediction] | None = None) -> Any:
-        """A ``Step``, or what has ``result``."""
+    def _advance(self, steps: Steps[T], answers: list[Any] | None = None) -> Step | Listen | Ended[T]:
         with self._turns:
-            return advance(steps, predictions)
+            return advance(steps, answers)
 
     async def in_background(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
@@ -254,9 +306,13 @@ class _Room:
         self._changed.set()
 
 
-def _given(upload: Upload) -> Transcript | None:
-    return Transcript(upload.text) if upload.text else None
-
-
-def _seconds(wave: Wave | None, rate: int) -> float:
-    return 0.0 if wave is None else len(wave) / rate
+def _voices(upload: Upload, decoded: Decoded, rate: int) -> Sequence[Voice]:
+    """Who speaks: each channel that is kept apart, or those who are given."""
+    if decoded.channels:
+        return [Voice(f"channel {number}", column) for column, number in enumerate(decoded.channels)]
+    seconds = len(decoded.wave) / rate
+    voices = voices_of(upload.speakers)
+    spoken = sum(min(t.end, seconds) - min(t.start, seconds) for v in voices for t in v.turns or ())
+    if spoken > MOST_AT_ONCE * seconds:  # each turn is held in memory while it lasts
+        raise AudioError(f"{upload.id}: too many speakers speak at once (over {MOST_AT_ONCE} on average)")
+    return voices

@@ -1,11 +1,15 @@
 """The WebSocket ``/v1/stream``: sound goes up while answers come down.
 
     ▲ text    {"token": …, "rate": 16000, "id": …}     first, within ten seconds; only ``rate`` has no default
+                                                       with "asr": true words are recognised
     ▼ text    {"type": "ready", "latency": 2.0, …}
     ▲ binary  16-bit little-endian mono samples, any number at a time; with ``"format": "f32"`` 32-bit floats
-    ▼ text    {"type": "update", "at": …, "segments": […], "now": … | null}
+    ▼ text    {"type": "update", "at": …, "segments": […], "now": … | null, "texts": […]}
     ▲ text    {"type": "end"}
     ▼ text    {"type": "final", "prediction": {…}}     then the socket is closed with 1000
+
+``texts`` are the words of stretches of speech that have ended, where words are recognised: the cells of a
+stretch then wait for its words, while ``now`` is by the sound alone.
 
 The token may come in an ``Authorization`` header instead. A server that stops sends ``final`` for what came
 by then and closes with 1001. A refusal is ``{"type": "error", "detail": …}`` and a close: 1008 not allowed,
@@ -25,10 +29,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from undertone.audio.streaming import Resampler
 from undertone.judging.plan import Course, Steps, Update
+from undertone.judging.regions import Region
 from undertone.judging.windows import RATE
 from undertone.serving.server.logs import Record
 from undertone.serving.server.models import NoSuchModel
-from undertone.serving.server.service import Service
+from undertone.serving.server.service import NoWords, Service
 from undertone.types import Prediction, TimelineSegment
 
 __all__ = ["router"]
@@ -50,6 +55,7 @@ class Hello(BaseModel):
     format: Literal["s16", "f32"] = "s16"
     model: str | None = Field(None, max_length=100)
     id: str = Field("stream", max_length=200)
+    asr: bool = False
 
 
 class _Closed(Exception):
@@ -122,22 +128,24 @@ class _Conversation:
         hello = await self._hello()
         self._count()
         try:
-            self._served = self._service.models.pick(hello.model)
-        except NoSuchModel as error:
+            self._served = self._service.pick(hello.model, hello.asr)
+        except (NoSuchModel, NoWords) as error:
             raise _Closed(1008, str(error)) from None
         with self._served.used():
             await self._converse(hello)
 
     async def _converse(self, hello: Hello) -> None:
         model = self._served.model
-        self._course = Course(model, self._settings.segmenting)
+        segmenting = self._settings.segmenting
+        listen = hello.asr and "text" in model.sides
+        self._course = Course(model, segmenting, listen=listen, explain=listen and self._settings.explain)
         resample = Resampler(hello.rate)
         await self._socket.send_json(
             {
                 "type": "ready",
                 "model": model.name,
                 "labels": list(model.labels),
-                "latency": self._settings.segmenting.latency,
+                "latency": segmenting.latency + (segmenting.region_up_to if listen else 0.0),
             }
         )
         while (samples := await self._samples(hello.format)) is not None:
@@ -222,8 +230,10 @@ class _Conversation:
 
     async def _update(self, steps: Steps[Update]) -> None:
         """Follow the plan and send what became known; silence is not reported."""
+        before = len(self._course.regions)
         update = await self._service.follow(steps, self._served)
-        if not update.segments and update.now is None:
+        spoken = [region for region in self._course.regions[before:] if region.excerpt is not None]
+        if not update.segments and update.now is None and not spoken:
             return
         await self._socket.send_json(
             {
@@ -231,6 +241,7 @@ class _Conversation:
                 "at": round(self._course.received / RATE, 3),
                 "segments": [_plain_cell(cell) for cell in update.segments],
                 "now": _plain_now(update.now) if update.now else None,
+                "texts": [_plain_text(region) for region in spoken],
             }
         )
 
@@ -246,6 +257,14 @@ def _plain_cell(cell: TimelineSegment) -> dict[str, Any]:
     shell = Prediction("", None, 0.0, {}, {}, segments=(cell,))
     cell_values: dict[str, Any] = shell.plain()["segments"][0]
     return cell_values
+
+
+def _plain_text(region: Region) -> dict[str, Any]:
+    return {
+        "start": round(region.start / RATE, 3),
+        "end": round(region.end / RATE, 3),
+        "text": region.excerpt.words.text if region.excerpt else "",
+    }
 
 
 def _plain_now(prediction: Prediction) -> dict[str, Any]:

@@ -40,7 +40,8 @@ async def transcribe(request: Request) -> Response:
         raise HTTPException(404, "this server recognises no words (see --asr)")
     wanted = await body.transcription(request, service.settings)
     try:
-        wave = await service.decoded(wanted.upload, request.state.record)
+        decoded = await service.decoded(wanted.upload, request.state.record)
+        wave = decoded.wave
         spoken, words = await service.listening.recognise(wave)
         served = _named(service, wanted.model)
         with served.used():
@@ -57,7 +58,7 @@ async def transcribe(request: Request) -> Response:
         return PlainTextResponse(_srt(parts))
     if wanted.form == "vtt":
         return Response(_vtt(parts), media_type="text/vtt")
-    answer: dict[str, Any] = {"text": text, "emotion": _emotion(whole)}
+    answer: dict[str, Any] = {"text": text, "emotion": _emotion(whole), "warnings": list(decoded.warnings)}
     if wanted.form == "verbose_json":
         answer |= {
             "task": "transcribe",

@@ -6,8 +6,11 @@ disk, and starts no program: its PATH is empty. Only with ``containers`` what so
 ffmpeg: the PATH is then its folder, it is under the same limits, and it reads the upload from memory.
 
     in   4 bytes: length of the head │ head, JSON: {"size", "name", "max_seconds", "rate", "cpu",
-                                         "containers"} │ size bytes
-    out  4 bytes: length of the head │ head, JSON: {"size"} or {"error"}                          │ float32
+                                         "containers", "channels"} │ size bytes
+    out  4 bytes: length of the head │ head, JSON: {"size", "channels", "warnings"} or {"error"}  │ float32
+
+``channels`` is what is wanted of them, and then the number of each column of the samples (N, C); none: they
+are (N,).
 """
 
 from __future__ import annotations
@@ -38,28 +41,39 @@ def main() -> None:
         data = incoming.read(job["size"])
         _limit_time(job["cpu"])
         try:
-            samples = _decode(data, job).tobytes()
+            head, samples = _decode(data, job)
         except MemoryError:
             _write(outgoing, {"error": "needs more memory to decode than is allowed"})
         except Exception as error:
             _write(outgoing, {"error": str(error) or type(error).__name__})
         else:
-            _write(outgoing, {"size": len(samples)}, samples)
+            _write(outgoing, head, samples)
+            del samples
         del data
 
 
-def _decode(data: bytes, job: dict[str, Any]) -> Any:
-    from undertone.audio import decode
+def _decode(data: bytes, job: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    from undertone.audio import receive
     from undertone.audio.native import Unreadable
     from undertone.errors import AudioError
 
     containers = bool(job.get("containers"))
     try:
-        return decode(data, job["name"], rate=job["rate"], longest=job["max_seconds"], containers=containers)
+        received = receive(
+            data,
+            job["name"],
+            job["channels"],
+            job["rate"],
+            longest=job["max_seconds"],
+            containers=containers,
+        )
     except Unreadable as error:
         if containers or error.known:
             raise
         raise AudioError(f"{error}; {REMEDY}") from None
+    samples = received.samples.tobytes()
+    warnings = [received.warning] if received.warning else []
+    return {"size": len(samples), "channels": received.channels, "warnings": warnings}, samples
 
 
 def _warm() -> None:
