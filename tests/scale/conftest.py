@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.trees.models import make_model
 from undertone import audio
 from undertone import manifest as manifests
 from undertone.types import Utterance
@@ -20,7 +20,6 @@ from undertone.types import Utterance
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)  # two threads on a busy machine wait for each other
 
-SERVING = Path(__file__).parents[1] / "serving" / "conftest.py"
 Made = Callable[..., Path]
 
 
@@ -77,13 +76,7 @@ def two_nodes() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model folder with random weights."""
-    spec = importlib.util.spec_from_file_location("serving_tests", SERVING)
-    assert spec is not None and spec.loader is not None
-    serving = importlib.util.module_from_spec(spec)
-    sys.modules["serving_tests"] = serving
-    spec.loader.exec_module(serving)
-    made: Path = serving.make_model(tmp_path_factory.mktemp("model"))
-    return made
+    return make_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
