@@ -53,7 +53,8 @@ def serve(
     asr: Annotated[
         str | None,
         typer.Option(
-            help="A recogniser (extra 'asr') for /v1/audio/transcriptions; a bare --asr: Whisper tiny."
+            help="A recogniser (extra 'asr') for requests with asr=true and /v1/audio/transcriptions; a bare"
+            " --asr: Whisper tiny."
         ),
     ] = None,
     align: Align = "auto",
@@ -70,6 +71,8 @@ def serve(
     """Serve a model: REST and a WebSocket under /v1, and a page for people.
 
     Example: undertone serve --model runs/demo/unison
+
+    Example: undertone serve --asr --jobs jobs/
 
     Example: UNDERTONE_TOKEN=… undertone serve --host 0.0.0.0 --allow-host emotions.example.org
 
