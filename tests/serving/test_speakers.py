@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -16,10 +17,11 @@ from fastapi.testclient import TestClient
 from tests.judging.test_pauses import RATE, Loudness, joined, silence, voice
 from tests.serving.fake_server import Speller
 from tests.trees.models import wav
-from undertone.judging.asr import Recogniser
+from undertone.judging.asr import Recognised, Recogniser
 from undertone.judging.clip import Clip
 from undertone.judging.conversation import GivenTurn, Voice
 from undertone.judging.fakes import FakeModel
+from undertone.judging.plan import Listen, Steps
 from undertone.judging.predictor import Predictor
 from undertone.serving.server.app import build
 from undertone.serving.server.settings import ServerSettings
@@ -289,3 +291,36 @@ def test_the_answer_is_what_the_document_describes(client: TestClient) -> None:
     from undertone.serving.server.schemas import Answer
 
     Answer.model_validate_json(json.dumps(answer), strict=True)
+
+
+class Slow:
+    """A recogniser that takes its time, and counts."""
+
+    def __init__(self) -> None:
+        self.waves: list[int] = []
+
+    def recognise(self, wave: np.ndarray) -> Recognised:
+        self.waves.append(len(wave))
+        time.sleep(0.1)
+        return Recognised(())
+
+
+def test_recognising_lets_others_between_and_ends_with_its_client() -> None:
+    engine = Slow()
+    service = build(FakeModel(), ServerSettings(), recogniser=Recogniser("slow", engine)).service
+
+    def listening(size: int, count: int) -> Steps[str]:
+        yield Listen([np.zeros(size, np.float32)] * count)
+        return "done"
+
+    async def both() -> str:
+        long = asyncio.ensure_future(service.follow(listening(1, 30), service.models.pick(None)))
+        await asyncio.sleep(0.15)
+        short = await service.follow(listening(2, 1), service.models.pick(None))
+        long.cancel()
+        await asyncio.wait({long})
+        await asyncio.sleep(0.3)
+        return short
+
+    assert asyncio.run(both()) == "done"
+    assert 2 in engine.waves and len(engine.waves) < 8
