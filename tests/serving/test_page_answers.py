@@ -206,6 +206,26 @@ def test_two_different_channels_are_a_question(page: Any) -> None:
     assert [wave.ndim for wave in waves] == [2, 1]
 
 
+def test_channels_that_only_the_server_knows_are_a_question_too(page: Any) -> None:
+    page.evaluate("import('/server.js').then(({ server }) => { server.form.add('channels'); })")
+    sent: list[bytes] = []
+
+    def refuse_once(route: Any) -> None:
+        sent.append(route.request.post_data_buffer)
+        if len(sent) == 1:
+            route.fulfill(status=422, json={"detail": "call.au: its channels hold different sounds"})
+        else:
+            route.fulfill(json=answers.short().plain())
+
+    page.route("**/v1/predict", refuse_once)
+    upload(page, "call.au", b"this browser cannot decode it")
+    page.wait_for_selector("#error:not([hidden])")
+    assert page.is_disabled("#judge")
+    page.click("#mix")
+    shown(page)
+    assert b"mix" in sent[1]
+
+
 def test_the_checkbox_for_words_is_there_if_the_server_reads_them(browser: Any, server: Any) -> None:
     def with_recogniser(route: Any) -> None:
         route.fulfill(json={**route.fetch().json(), "asr": True})

@@ -18,10 +18,10 @@ const timeline = new Timeline($("timeline"), $("readout"), { onPlay: play, onSee
 
 async function run(work) {
   const signal = tasks.begin();
-  await stopRecorder();
+  idle();
   clear();
-  refresh();
   try {
+    await stopRecorder();
     signal.throwIfAborted();
     await work(signal);
   } catch (error) {
@@ -143,9 +143,10 @@ function tryExample(example) {
 
 // ---- judging ---------------------------------------------------------------------------------------------
 
-function judgeAs(split) {
-  state.recording.split = split;
-  return run((signal) => judge(signal, state.recording));
+function judgeAgain(split = state.recording?.split ?? null) {
+  const { recording } = state;
+  if (recording) recording.split = split;
+  return run((signal) => judge(signal, recording));
 }
 
 async function judge(signal, recording) {
@@ -154,6 +155,7 @@ async function judge(signal, recording) {
   const text = $("text").value.trim();
   if (text) fields.text = text;
   if (split) fields.channels = "split";
+  else if (recording?.split === false && !recording.channels) fields.channels = "mix";     // the server mixes them
   if (!text && recording && $("asr").checked && server.canRead()) fields.asr = "true";
   const job = recording !== null && server.asJob(recording.seconds, fields);
   const name = recording?.name ?? "Words without a recording";
@@ -162,6 +164,10 @@ async function judge(signal, recording) {
   busy(name, sound ? `Sending ${wording.size(sound.size)}.` : "The server judges it.", sound ? 0 : null);
   const answer = await server.predict({ sound, name, fields, job }, signal, (progress) => {
     if (!signal.aborted) showProgress(name, progress);
+  }).catch((error) => {
+    if (recording && !recording.channels && /channels/.test(error.message)) recording.differ = true;
+    if (!signal.aborted) showChosen();
+    throw error;
   });
   signal.throwIfAborted();
   show(answer, recording, name);
@@ -345,14 +351,15 @@ $("file").addEventListener("change", ({ target }) => {
   target.value = "";
   if (file) choose(file);
 });
-$("judge").addEventListener("click", () => run((signal) => judge(signal, state.recording)));
-$("split").addEventListener("click", () => judgeAs(true));
-$("mix").addEventListener("click", () => judgeAs(false));
+$("judge").addEventListener("click", () => judgeAgain());
+$("split").addEventListener("click", () => judgeAgain(true));
+$("mix").addEventListener("click", () => judgeAgain(false));
 $("cancel").addEventListener("click", cancel);
 $("record").addEventListener("click", record);
 $("text").addEventListener("input", refresh);
 $("player").addEventListener("play", follow);
 $("player").addEventListener("seeked", follow);
+$("player").addEventListener("pause", () => timeline.describe());
 $("player").addEventListener("error", () => { $("player").hidden = true; });
 $("zoom-in").addEventListener("click", () => timeline.zoom(2));
 $("zoom-out").addEventListener("click", () => timeline.zoom(0.5));
