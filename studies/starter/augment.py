@@ -74,7 +74,8 @@ class AugmentConfig(Config):
         shares = ("speed", "room", "band", "microphone", "codec", "cut")
         colours = ("white", "white", "pink", "blue")
         values = {f"{name}_share": 0.0 for name in shares}
-        return cls(**values, noise_share=1.0, colours=colours, snr=(3.0, 20.0), gain=(0.0, 0.0))  # type: ignore[arg-type]
+        rest = {"noise_share": 1.0, "colours": colours, "snr": (3.0, 20.0), "gain": (0.0, 0.0)}
+        return cls.parse({**values, **rest})
 
 
 def vary(wave: Wave, config: AugmentConfig, rng: np.random.Generator) -> Wave:

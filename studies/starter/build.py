@@ -92,6 +92,7 @@ def card(
     }
     return {
         "labels": list(CLASSES),
+        "languages": ["en"],
         "asides": {"emotions": list(EIGHT)},
         "corpus": ", ".join(corpora),
         "licence": licence,

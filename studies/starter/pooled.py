@@ -43,7 +43,7 @@ class Hearing(Config):
     """What is made of a recording."""
 
     encoder: SpeechConfig = SpeechConfig(name="whisper-base", layer="2-3", level=-20.0)
-    """All regions at one level: Whisper's states say how loud a recording is, and no two corpora are equally loud."""
+    """All regions at one level: Whisper's states say how loud a recording is, and corpora differ in that."""
     variants: int = 2
     """Of each clip, the recording as it is not counted."""
     augment: AugmentConfig = AugmentConfig()

@@ -228,3 +228,21 @@ def test_a_model_of_conversations_gets_the_turns_so_far_and_never_later_ones(cal
     one = Recording("a", voice(2))
     labels = [Predictor(Counting()).judge(one, before=before).label for _ in range(3)]
     assert labels == ["angry", "happy", "sad"] and before == ["a", "a", "a"]
+
+
+def test_a_stream_too_judges_turns_by_those_before() -> None:
+    stream = Predictor(Counting()).stream()
+    for piece in np.array_split(joined(*(x for _ in range(3) for x in (voice(2), silence(2)))), 30):
+        stream.feed(piece)
+    stream.close()
+    assert [turn.label for turn in stream.prediction().turns] == ["angry", "happy", "sad"]
+
+
+def test_turns_lie_on_the_mix_or_on_one_channel(call: Path) -> None:
+    voices = [Voice("Ann", turns=(GivenTurn(0.4, 7.5),))]
+    judge = Predictor(FakeModel())
+    loud = judge.predict(call, channels=(0,), speakers=voices)
+    soft = judge.predict(call, channels=(1,), speakers=voices)
+    assert (loud.label, soft.label) == ("angry", "neutral")
+    with pytest.raises(AudioError, match="for the mix or for one channel"):
+        judge.predict(call, channels="split", speakers=voices)

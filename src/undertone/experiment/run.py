@@ -26,6 +26,7 @@ from undertone.experiment.material import Material, open_material
 from undertone.experiment.networks import warmed, wrapped
 from undertone.experiment.recipe import Recipe
 from undertone.files import whole, write_json, write_lines, write_whole
+from undertone.judging.reading import not_english
 from undertone.models import folder as models
 from undertone.models.calibration import calibrate
 from undertone.models.example import IGNORE, Dimensions
@@ -197,16 +198,23 @@ def predictions(system: System, outputs: Outputs, labels: Sequence[str], model: 
         best = max(posterior, key=posterior.__getitem__)
         perspectives = {k: dict(zip(labels, v[i].tolist(), strict=True)) for k, v in posteriors.items()}
         prediction = Prediction(name, best, posterior[best], posterior, perspectives, model=model)
-        rows.append({**prediction.plain(), "truth": labels[label]})
+        plain = {key: value for key, value in prediction.plain().items() if key not in OF_RECORDINGS}
+        rows.append({**plain, "truth": labels[label]})
     return rows
+
+
+OF_RECORDINGS = frozenset({"turns", "speakers", "moments", "change", "evidence", "withheld", "schema"})
+"""Fields of an answer to a recording that one utterance's prediction in a run has no use for."""
 
 
 def model_card(recipe: Recipe, material: Material, *, fold: str, seed: int) -> dict[str, Any]:
     """The card of a model folder: labels, encoders, where the model comes from."""
     import undertone
 
+    languages = _languages(recipe, material)
     return {
         "labels": list(material.corpus.labels),
+        **({"languages": languages} if languages else {}),
         "label_set": material.corpus.label_set,
         "corpus": material.corpus.name,
         "synthesised": material.corpus.name == "demo",
@@ -218,3 +226,17 @@ def model_card(recipe: Recipe, material: Material, *, fold: str, seed: int) -> d
         "undertone": undertone.__version__,
         "notes": list(recipe.notes),
     }
+
+
+def _languages(recipe: Recipe, material: Material) -> list[str]:
+    """The languages of the words that it learns from: as the manifest names them, or English where almost all
+    of them read so; none where that is not known."""
+    if not recipe.uses_text:
+        return []
+    spoken = [utterance for utterance in material.corpus.utterances if utterance.text]
+    named = {utterance.language for utterance in spoken}
+    if named and None not in named:
+        return sorted({str(language).lower()[:2] for language in named})
+    some = [str(utterance.text) for utterance in spoken[:: max(1, len(spoken) // 500)]]
+    english = sum(not_english(text) is None for text in some)
+    return ["en"] if some and english >= 0.95 * len(some) else []

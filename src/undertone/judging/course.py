@@ -115,7 +115,7 @@ class Course:
         self._threshold, self._speaker, self._origin = threshold, speaker, origin
         self._timeline: Timeline | None = None
         self._words = RegionWords(words, seconds) if words is not None else None
-        self._live, self._listen = live, listen and words is None
+        self._live, self._listen = live and not model.contextual, listen and words is None
         self._waiting: list[Window] = []  # those that wait for a timeline to be wanted, or for their words
         self._recognised: dict[int, Excerpt | None] = {}  # by a region's start, its words as recognised
         self._texts: list[Transcript] = []
@@ -166,7 +166,7 @@ class Course:
     @property
     def long(self) -> bool:
         """Whether it is long enough for a timeline."""
-        return self.received >= self._settings.timeline_from * RATE
+        return not self._model.contextual and self.received >= self._settings.timeline_from * RATE
 
     @property
     def transcript(self) -> Transcript | None:
@@ -188,7 +188,8 @@ class Course:
             self.loudness.add(region.wave, speech=True)
         if self._listen and ended:
             yield from self._recognise(ended)
-        self._waiting += windows
+        if not self._model.contextual:  # it judges turns, and no windows of them
+            self._waiting += windows
         now: Prediction | None = None
         single: dict[int, Prediction] = {}
         if self._live or self.long:

@@ -116,8 +116,6 @@ def plan(
     if words is not None and "speech" not in model.sides and not voices:
         blocks = None  # it judges by the words, wherever the pauses are
     listen = listen and "text" in model.sides
-    if model.contextual:  # a turn is judged once, and no window of it
-        settings = (settings or Segmenting()).model_copy(update={"timeline_from": float("inf")})
     options: dict[str, Any] = {"settings": settings, "explain": explain, "threshold": threshold}
     if before is not None and model.contextual:
         wave = None if blocks is None else _held(blocks, 2**62)[0]

@@ -29,7 +29,7 @@ from undertone.errors import ConfigError
 from undertone.judging import source
 from undertone.judging.clip import Audio, Channels, Model, Recording, Transcript, attached
 from undertone.judging.locate import locate
-from undertone.judging.plan import Course, Recognise, Steps, Update, follow, plan
+from undertone.judging.plan import Course, Recognise, Steps, Update, follow, plan, remembering
 from undertone.judging.settings import Segmenting
 from undertone.judging.speakers import speakers_of
 from undertone.types import Alignment, Prediction
@@ -141,6 +141,7 @@ class Stream:
         self._model, self._recognise = model, recognise
         self._resample = Resampler(rate)
         self._course = Course(model, settings, detect=detect, listen=recognise is not None)
+        self._before: list[Any] = []  # what a contextual model gave for the turns so far
 
     @property
     def seconds(self) -> float:
@@ -162,7 +163,7 @@ class Stream:
         return self._course.prediction(name)
 
     def _follow(self, steps: Steps[Update]) -> Update:
-        return follow(steps, self._model, self._recognise)
+        return follow(remembering(self._model, steps, self._before), self._model, self._recognise)
 
 
 def _name(audio: Audio | None) -> str:

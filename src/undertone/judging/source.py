@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,14 @@ def opened(recording: Recording, rate: int) -> Opened:
         )
     if isinstance(wanted, tuple) and len(wanted) == 1 and not voices:
         return _mono(recording, rate, wanted[0])
+    if voices and isinstance(wanted, tuple) and len(wanted) == 1:
+        by_channel(wanted, count, recording.id)
+        voices = [replace(voice, channel=wanted[0]) for voice in voices]
+    elif voices and (wanted == "split" or isinstance(wanted, tuple)):
+        raise AudioError(
+            f"{recording.id}: who speaks when is known for the mix or for one channel, not for several:"
+            " --channels mix, or one number"
+        )
     voices = voices or by_channel(wanted, count, recording.id)
     if not voices:
         return _mono(recording, rate, None)

@@ -28,7 +28,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from undertone.audio.streaming import Resampler
-from undertone.judging.plan import Course, Steps, Update
+from undertone.judging.plan import Course, Steps, Update, remembering
 from undertone.judging.regions import Region
 from undertone.judging.windows import RATE
 from undertone.serving.server.logs import Record
@@ -103,6 +103,7 @@ class _Conversation:
         self._record: Record = socket.state.record
         self._served = service.models.pick(None)
         self._course = Course(self._served.model, self._settings.segmenting)
+        self._before: list[Any] = []  # what a contextual model gave for the turns so far
         self._closing = asyncio.ensure_future(service.closing.wait())
         self._coming: asyncio.Future[Any] | None = None
         self._counted = self._evicted = False
@@ -231,6 +232,7 @@ class _Conversation:
     async def _update(self, steps: Steps[Update]) -> None:
         """Follow the plan and send what became known; silence is not reported."""
         before = len(self._course.regions)
+        steps = remembering(self._served.model, steps, self._before)
         update = await self._service.follow(steps, self._served)
         spoken = [region for region in self._course.regions[before:] if region.excerpt is not None]
         if not update.segments and update.now is None and not spoken:
