@@ -3,6 +3,7 @@
     UNDERTONE_DATA=… python benchmarks/transfer_accuracy.py SECTION … [--out DIR] [--seeds 3] [--folds 9]
 
 frozen       RAVDESS, EmoDB and nEMO in four classes: the probe, ``speech`` and acoustic features
+average      the same corpora: ``speech`` over the mean of the third state alone, beside the probe of 2-3
 layers       the probe on each hidden state, on several, and on frames of speech alone
 tuned        RAVDESS: the two upper blocks of Whisper base, or low-rank maps in all, beside frozen ones
 granularity  ``multilevel`` beside ``speech``, with the transcripts and with shuffled ones; its members apart
@@ -147,6 +148,14 @@ def frozen(bench: Bench) -> None:
         show("frozen", bench.run(f"{corpus}-acoustic-probe", "probe", corpus, *acoustic), probe)
 
 
+def average(bench: Bench) -> None:
+    mean = ("speech.layer=3", "model.pooling=average")
+    for corpus in ("emodb", "nemo", "ravdess"):
+        probe = bench.run(f"{corpus}-probe", "probe", corpus)
+        show("average", probe)
+        show("average", bench.run(f"{corpus}-average", "speech", corpus, *mean), probe)
+
+
 def layers(bench: Bench) -> None:
     for corpus in ("ravdess", "emodb"):
         last = bench.run(f"{corpus}-probe", "probe", corpus)
@@ -251,6 +260,7 @@ def worse(bench: Bench) -> None:
 
 SECTIONS = {
     "frozen": frozen,
+    "average": average,
     "layers": layers,
     "tuned": tuned,
     "granularity": granularity,
