@@ -157,7 +157,8 @@ def test_a_refused_microphone_has_its_own_sentence(browser: Any, server: Any) ->
 def test_a_bad_file_is_refused_in_words_and_the_page_goes_on(page: Any, clip: bytes) -> None:
     upload(page, "bad.wav", b"this is no sound")
     page.wait_for_selector("#error:not([hidden])")
-    assert "ad.wav" in page.inner_text("#error")
+    expected = "bad.wav is not a sound file that this browser or the server can read."
+    assert page.inner_text("#error") == expected
     assert page.is_hidden("#answer")
     upload(page, "clip.wav", clip)
     shown(page)

@@ -185,6 +185,18 @@ def test_the_strength_of_a_word_is_absolute(script: Script) -> None:
     assert text == "+0.69 nats: without this word the probability of sad falls to 50 % of what it is"
 
 
+def test_words_are_about_their_own_stretch_where_there_are_several(script: Script) -> None:
+    target = "return wording.wordsTarget(value);"
+    assert script(target, answers.with_words().plain()) == "angry"
+    assert script(target, {**answers.with_words().plain(), "turns": []}) == "angry"
+    assert script(target, answers.two_speakers().plain()) is None
+    with_pause = answers.with_words().plain()
+    with_pause["turns"][0]["speech"] -= 0.5
+    assert script(target, with_pause) is None
+    note = script("return wording.wordsNote([{ contribution: 0.5 }], null);")
+    assert "the most probable emotion of its stretch" in note
+
+
 # ---- stretches ---------------------------------------------------------------------------------------
 
 

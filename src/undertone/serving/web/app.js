@@ -167,7 +167,7 @@ async function judge(signal, recording) {
   }).catch((error) => {
     if (recording && !recording.channels && /channels/.test(error.message)) recording.differ = true;
     if (!signal.aborted) showChosen();
-    throw error;
+    throw recording && !recording.channels && /not a sound/.test(error.message) ? new Error(wording.unreadable(name)) : error;
   });
   signal.throwIfAborted();
   show(answer, recording, name);

@@ -3,7 +3,7 @@ import { $, button, element, hue, swatch } from "./elements.js";
 import { cells, merged, parts } from "./stretches.js";
 import * as wording from "./wording.js";
 
-const { capital, clock, percent, UNCLEAR } = wording;
+const { clock, percent, UNCLEAR } = wording;
 const SIDES = [["fused", "both"], ["speech", "speech"], ["text", "words"]];
 
 /** All of the answer but its sound; `play(start, end)` plays a stretch, and is null where there is no sound. */
@@ -78,12 +78,11 @@ function bar(side, name, share) {
 // ---- words -----------------------------------------------------------------------------------------
 
 export function showWords(answer, labels) {
-  const { text, words, label, probabilities } = answer;
+  const { text, words } = answer;
   $("words-block").hidden = !text;
   if (!text) return;
-  const [[likeliest]] = wording.ranked(probabilities);
-  const target = label ?? likeliest;
-  $("words").style.setProperty("--hue", hue(target, labels));
+  const target = wording.wordsTarget(answer);
+  $("words").style.setProperty("--hue", target === null ? "var(--focus)" : hue(target, labels));
   const spans = [];
   let [at, speaker] = [0, null];
   for (const word of words) {
@@ -96,11 +95,8 @@ export function showWords(answer, labels) {
     at = to;
   }
   $("words").replaceChildren(...spans, text.slice(at));
-  const none = wording.noWordMattered(words);
-  $("words-note").textContent = !words.length ? "" : none
-    ? `No word mattered: without any one of them the probability of ${target} changes by less than 10\u00a0%.`
-    : `Coloured words raise the probability of ${target}; underlined words lower it. Full colour: without the word it falls to about a third (1\u00a0nat or more). Words without a mark change it by less than 10\u00a0%.`;
-  $("words-scale").hidden = none || !words.length;
+  $("words-note").textContent = wording.wordsNote(words, target);
+  $("words-scale").hidden = wording.noWordMattered(words);
 }
 
 function wordSpan(word, text, target) {
@@ -164,7 +160,7 @@ function showSpeakers(answer, labels) {
     const turns = `${summary.turns} ${summary.turns === 1 ? "turn" : "turns"}`;
     item.append(
       element("h4", "", name), shares,
-      element("p", "", `${capital(wording.duration(summary.speech))} of speech in ${turns}. Over all of it ${most}.`),
+      element("p", "", `${wording.duration(summary.speech)} of speech in ${turns}. Over all of it ${most}.`),
       element("p", "", wording.change(summary.change)),
     );
     return item;

@@ -151,10 +151,25 @@ export const strength = (contribution) => (Math.abs(contribution) < LEAST ? 0 : 
 
 export const noWordMattered = (words) => words.every((word) => strength(word.contribution) === 0);
 
-export function effect(word, label) {
-  const factor = Math.exp(-word.contribution);
-  const without = factor <= 1 ? `falls to ${percent(factor)} of what it is` : `rises to ${percent(factor)} of what it is`;
-  return `${word.contribution > 0 ? "+" : "−"}${Math.abs(word.contribution).toFixed(2)} nats: without this word the probability of ${label} ${without}`;
+/** What the words' contributions are about: the most probable emotion of the stretch that was judged with them. */
+export function wordsTarget({ turns, probabilities }) {
+  const [turn] = turns;
+  const whole = turns.length === 0 || (turns.length === 1 && turn.end - turn.start - turn.speech < 0.01);
+  return whole ? ranked(turn?.probabilities ?? probabilities)[0][0] : null;    // null: each stretch has its own
+}
+
+const named = (target) => (target === null ? "the most probable emotion of its stretch" : target);
+
+export function effect({ contribution }, target) {
+  const factor = Math.exp(-contribution);
+  const without = `${factor <= 1 ? "falls" : "rises"} to ${percent(factor)} of what it is`;
+  return `${contribution > 0 ? "+" : "−"}${Math.abs(contribution).toFixed(2)} nats: without this word the probability of ${named(target)} ${without}`;
+}
+
+export function wordsNote(words, target) {
+  if (!words.length) return "";
+  if (noWordMattered(words)) return `No word mattered: without any one of them the probability of ${named(target)} changes by less than 10${SPACE}%.`;
+  return `Coloured words raise the probability of ${named(target)}; underlined words lower it. Full colour: without the word it falls to about a third (1${SPACE}nat or more). Words without a mark change it by less than 10${SPACE}%.`;
 }
 
 // ---- limits and refusals ---------------------------------------------------------------------------
@@ -175,7 +190,11 @@ export function refusal(status, detail, { hadToken = false, limits = null, retry
   if (status === 413) return limits ? `This is too much for the server: it takes up to ${size(limits.bytes)} and ${limits.text} characters of text.` : "This is too much for the server.";
   if (status === 429) return `This token was used too often. ${again}`;
   if (status === 503) return `The server is busy. ${again}`;
-  return detail ? capital(detail) : `The server answered with the error ${status}.`;
+  return detail || `The server answered with the error ${status}.`;
+}
+
+export function unreadable(name) {
+  return `${name} is not a sound file that this browser or the server can read.`;
 }
 
 const MICROPHONE = {
