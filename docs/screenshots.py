@@ -133,7 +133,6 @@ def busy(page: Page) -> None:
 
 
 def channels(page: Page) -> None:
-    page.evaluate("import('/server.js').then(({ server }) => server.form.add('channels'))")
     upload(page, "call.wav", sound(25, 2))
     page.wait_for_selector("#channels:not([hidden])")
 

@@ -22,13 +22,13 @@ HOSTILE = '<img src=x onerror="window.pwned=1"> I WILL <b>not</b>'
 EXAMPLES = Path(__file__).parents[2] / "packages/undertone-starter/src/undertone_starter"
 
 
-def speech(seconds: float, form: str = "WAV") -> bytes:
-    """Real speech, again and again."""
+def speech(seconds: float, form: str = "WAV", channels: int = 1) -> bytes:
+    """Real speech, again and again; each channel is another part of it."""
     clips = [soundfile.read(path, dtype="float32")[0] for path in sorted(EXAMPLES.glob("examples/*.flac"))]
+    one = np.resize(np.concatenate(clips), round(seconds * 16000))
+    columns = np.stack([np.roll(one, 20000 * channel) for channel in range(channels)], axis=1)
     file = io.BytesIO()
-    soundfile.write(
-        file, np.resize(np.concatenate(clips), round(seconds * 16000)), 16000, format=form, subtype="PCM_16"
-    )
+    soundfile.write(file, columns, 16000, format=form, subtype="PCM_16")
     return file.getvalue()
 
 

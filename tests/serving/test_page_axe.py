@@ -46,6 +46,9 @@ def test_axe_finds_nothing(browser: Any, server: Any, scheme: str, width: int) -
         page.wait_for_selector("#busy:not([hidden])")
         assert violations(page) == [], "busy"
         page.click("#cancel")
+        upload(page, "call.wav", speech(4, channels=2))
+        page.wait_for_selector("#channels:not([hidden])")
+        assert violations(page) == [], "channels"
         page.click("#record")
         page.wait_for_selector("#live:not([hidden])")
         page.wait_for_timeout(400)

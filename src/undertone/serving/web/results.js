@@ -95,7 +95,8 @@ export function showWords(answer, labels) {
     at = to;
   }
   $("words").replaceChildren(...spans, text.slice(at));
-  $("words-note").textContent = wording.wordsNote(words, target);
+  const unknown = answer.modalities.includes("text") ? "What each word changes was not computed." : "";
+  $("words-note").textContent = words.length ? wording.wordsNote(words, target) : unknown;
   $("words-scale").hidden = wording.noWordMattered(words);
 }
 

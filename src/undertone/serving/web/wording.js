@@ -167,7 +167,6 @@ export function effect({ contribution }, target) {
 }
 
 export function wordsNote(words, target) {
-  if (!words.length) return "";
   if (noWordMattered(words)) return `No word mattered: without any one of them the probability of ${named(target)} changes by less than 10${SPACE}%.`;
   return `Coloured words raise the probability of ${named(target)}; underlined words lower it. Full colour: without the word it falls to about a third (1${SPACE}nat or more). Words without a mark change it by less than 10${SPACE}%.`;
 }
