@@ -122,3 +122,18 @@ def test_help_shows_an_example(run: Any, command: str) -> None:
     done = run(command, "--help")
     assert done.exit_code == 0
     assert f"undertone {command}" in done.stdout
+
+
+def test_folders_and_files_of_the_server_are_taken_as_they_are_typed(
+    run: Any, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``serve --jobs`` and ``--token-file`` ended in a traceback."""
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        "undertone.serving.server.run.serve", lambda _model, settings, **_: seen.append(settings)
+    )
+    tokens = tmp_path / "tokens"
+    tokens.write_text("ann:first-token\nben:second-token\n", encoding="utf-8")
+    done = run("serve", "-m", model_folder, "--jobs", tmp_path / "jobs", "--token-file", tokens)
+    assert done.exit_code == 0, done.output
+    assert (seen[0].job_folder, seen[0].token_file) == (tmp_path / "jobs", tokens)

@@ -34,6 +34,11 @@ EXAMPLES = (
 )
 """Clips to try on the page, of what it learned from: place, words, label. Only in the package that is not for
 commercial use; ``examples/NOTICE`` says whose they are."""
+WHOSE = {
+    "ravdess": "RAVDESS, S. R. Livingstone and F. A. Russo, 2018, CC BY-NC-SA 4.0",
+    "emodb": "EmoDB, F. Burkhardt and others, 2005, CC BY 4.0",
+}
+"""In a line, for the page."""
 NOTICE = """\
 RAVDESS: S. R. Livingstone and F. A. Russo, 2018, https://doi.org/10.5281/zenodo.1188976, CC BY-NC-SA 4.0;
 resampled to 16 kHz: {ravdess}
@@ -88,7 +93,9 @@ def add_examples(package: Path, data: Path) -> None:
         name = Path(place).name
         shutil.copyfile(data / place, clips / name)
         corpus = place.partition("/")[0]
-        rows.append(Utterance(f"{corpus}-{label}", str(clips / name), speaker=corpus, text=text, label=label))
+        whose = {"attribution": WHOSE[corpus]}
+        named = f"{corpus}-{label}"
+        rows.append(Utterance(named, str(clips / name), speaker=corpus, text=text, label=label, extra=whose))
     manifests.write(folder / "examples.jsonl", rows, manifests.Meta("examples", None, CLASSES))
     names = {
         corpus: ", ".join(Path(place).name for place, *_ in EXAMPLES if place.startswith(corpus))

@@ -105,4 +105,5 @@ def test_example_clips_are_found_by_the_page_wherever_the_package_lies(
     moved = Path(shutil.move("undertone-starter", tmp_path / "elsewhere"))
     found = find_examples(moved / "src" / "undertone_starter" / "model")
     assert [example.label for example in found.values()] == ["angry", "sad", "happy"]
+    assert all("CC BY" in (example.attribution or "") for example in found.values())
     assert "CC BY-NC-SA" in (moved / "src/undertone_starter/examples/NOTICE").read_text(encoding="utf-8")

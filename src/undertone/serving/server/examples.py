@@ -27,13 +27,20 @@ class ExampleClip:
     path: Path
     text: str | None = None
     label: str | None = None
+    attribution: str | None = None
+    """Whose it is, and under which licence."""
 
     @property
     def kind(self) -> str:
         return KINDS[self.path.suffix.lower()]
 
     def plain(self) -> dict[str, Any]:
-        return {"name": self.name, "text": self.text, "label": self.label}
+        return {
+            "name": self.name,
+            "text": self.text,
+            "label": self.label,
+            "attribution": self.attribution,
+        }
 
 
 def find_examples(model_folder: Path) -> dict[str, ExampleClip]:
@@ -59,7 +66,6 @@ def _chosen(manifest: Path) -> list[ExampleClip]:
         if fits and labels[utterance.label] < EACH and utterance.text not in texts:
             labels[utterance.label] += 1
             texts.add(utterance.text)
-            chosen.append(
-                ExampleClip(f"{len(chosen) + 1}{path.suffix}", path, utterance.text, utterance.label)
-            )
+            name, whose = f"{len(chosen) + 1}{path.suffix}", utterance.extra.get("attribution")
+            chosen.append(ExampleClip(name, path, utterance.text, utterance.label, whose))
     return chosen

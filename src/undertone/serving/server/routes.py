@@ -102,12 +102,15 @@ async def model(request: Request) -> dict[str, Any]:
         "labels": list(service.model.labels),
         "card": dict(service.model.card),
         "asr": service.listening is not None,
+        "jobs": service.jobs is not None,
         "limits": {
             "bytes": settings.max_bytes,
             "seconds": settings.max_seconds,
             "total_seconds": settings.max_total_seconds,
             "text": settings.max_text,
             "files": settings.max_files,
+            "job_seconds": settings.max_job_seconds,
+            "job_bytes": settings.max_job_bytes,
         },
         "timeline": {**settings.segmenting.plain(), "latency": settings.segmenting.latency},
     }
