@@ -4,7 +4,7 @@
 
 calls     20 calls of two minutes of RAVDESS clips, a speaker a channel: turns, on which channel, how near
           in time; the same calls mixed, with who speaks when
-formats   twelve formats of real clips against the wav: label, largest difference of a posterior
+formats   thirteen formats of real clips against ffmpeg's decoding of them, and against the wav behind them
 hour      an hour of a call in mp3: memory and speed without words (opponent: real time), every output written
 words     the same with words by the recogniser in the box
 texts     200 texts in five scripts and noise, and GoEmotions' dev part: how many count as evidence
@@ -39,6 +39,7 @@ from undertone.alignment.sphinx.aligner import SphinxAligner
 from undertone.audio.noise import active_span
 from undertone.errors import UndertoneError
 from undertone.judging.predictor import Predictor, load
+from undertone.types import Prediction
 
 RATE = audio.RATE
 SECONDS = 120.0
@@ -189,21 +190,29 @@ def formats(data: Path, out: Path, quick: bool) -> None:
         wavs.append(wav)
     known = [judge.predict(wav, explain=False) for wav in wavs]
     for name, (*options, suffix) in FORMATS.items():
-        same, largest = 0, 0.0
+        read, coded = [], []
         for wav, wanted in zip(wavs, known, strict=True):
-            other = wav.with_suffix(f".x.{suffix}")
+            other, decoded = wav.with_suffix(f".x.{suffix}"), wav.with_suffix(".y.wav")
             subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", wav, *options, other], check=True)
-            found = judge.predict(other, explain=False)
-            same += found.label == wanted.label
-            largest = max(
-                largest, *(abs(found.probabilities[k] - p) for k, p in wanted.probabilities.items())
+            subprocess.run(
+                ["ffmpeg", "-v", "error", "-y", "-i", other, "-ar", str(RATE), "-c:a", "pcm_f32le", decoded],
+                check=True,
             )
+            found, theirs = (judge.predict(path, explain=False) for path in (other, decoded))
+            read.append((found.label == theirs.label, _apart(found, theirs)))
+            coded.append((found.label == wanted.label, _apart(found, wanted)))
         line(
-            f"recordings/formats/{name}",
-            same_label=same / len(wavs),
-            largest_difference=largest,
+            f"recordings/formats/{name}/ffmpeg's decoding",
+            same_label=np.mean([same for same, _ in read]),
+            largest_difference=max(apart for _, apart in read),
+            same_label_as_original=np.mean([same for same, _ in coded]),
+            difference_from_original=max(apart for _, apart in coded),
             clips=len(wavs),
         )
+
+
+def _apart(one: Prediction, other: Prediction) -> float:
+    return max(abs(one.probabilities[label] - p) for label, p in other.probabilities.items())
 
 
 def _hour(data: Path, out: Path, minutes: int) -> Path:
