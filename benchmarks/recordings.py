@@ -306,7 +306,7 @@ SCRIPTS = {
 def texts(data: Path, _out: Path, _quick: bool) -> None:
     """How many texts of other scripts and of noise are refused, and how many of English sentences."""
     from studies.starter import sentences
-    from undertone.judging.reading import not_english
+    from undertone.features.english import not_english
 
     drawn = np.random.default_rng(5)
     letters = list("abcdefghijklmnopqrstuvwxyz")

@@ -15,15 +15,16 @@ from typer.testing import CliRunner
 
 from undertone.cli.app import load
 from undertone.errors import ModelError
+from undertone.features.assemble import functionals
 from undertone.judging.clip import Recording
-from undertone.judging.dialogue import DialogueNetwork, as_turn, dialogue
+from undertone.judging.dialogue import DialogueNetwork
 from undertone.judging.encoders import Encoders
 from undertone.judging.model import TrainedModel
 from undertone.judging.networks import load_torch
 from undertone.judging.predictor import Predictor
 from undertone.models import folder
 from undertone.models.batch import collate
-from undertone.models.example import Dimensions, Example
+from undertone.models.example import Dimensions, Example, as_turn, dialogue
 from undertone.models.system import System
 from undertone.models.table import build
 
@@ -56,7 +57,9 @@ def waves() -> list[np.ndarray]:
 def test_each_turn_equals_its_place_in_the_whole_conversation(waves: list[np.ndarray]) -> None:
     encoders = Encoders(CARD, None)
     assert encoders.speech is not None
-    turns = [as_turn(Example(str(n), speech=x)) for n, x in enumerate(encoders.speech.encode(waves))]
+    turns = [
+        as_turn(Example(str(n), speech=x), functionals) for n, x in enumerate(encoders.speech.encode(waves))
+    ]
     assert turns[0].speech is not None
     network = system("past", turns[0].speech.shape[1])
     with torch.inference_mode():
@@ -113,5 +116,5 @@ def test_a_manifests_turns_are_judged_in_the_order_of_their_conversation(
 
 def test_a_turn_without_speech_is_missing_and_no_vector_of_zeros() -> None:
     speech = Example("a", speech=np.ones((5, 3), np.float32))
-    made = dialogue("d", [as_turn(speech), Example("b")], ["x", "y"])
+    made = dialogue("d", [as_turn(speech, functionals), Example("b")], ["x", "y"])
     assert made.turn_present is not None and made.turn_present.tolist() == [[True, False], [False, False]]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from undertone.features.english import not_english
 from undertone.judging.fakes import FakeModel
 from undertone.judging.predictor import Predictor
-from undertone.judging.reading import not_english
 
 OTHER = [
     "Ich hasse dich", "Das ist wirklich nicht schlecht", "Je te déteste", "Te quiero mucho", "Ti odio",

@@ -86,7 +86,10 @@ def test_a_cluster_without_room_says_what_it_has() -> None:
 def test_what_a_cluster_does_not_take_is_refused_before_it_is_asked(run: Any, make_corpus: Any) -> None:
     manifest = make_corpus(2)
     for words, said in (
-        (["predict", manifest, "--engine", "ray", "--text", "hello", "--out", "x"], "--text and --asr"),
+        (
+            ["predict", manifest, "--engine", "ray", "--text", "hello", "--out", "x"],
+            "--text, --asr, --channels",
+        ),
         (["predict", manifest, manifest, "--engine", "ray", "--out", "x"], "one manifest or folder"),
         (["predict", manifest, "--engine", "ray"], "--out FOLDER"),
         (["predict", manifest, "--engine", "ray", "--out", "x", "--format", "srt"], "--out FOLDER"),

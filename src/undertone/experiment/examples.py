@@ -15,10 +15,9 @@ from undertone.errors import ProtocolError, StoreError
 from undertone.experiment import networks
 from undertone.experiment.material import Features, Material
 from undertone.experiment.recipe import Recipe
-from undertone.features.assemble import assemble, two_frames
+from undertone.features.assemble import assemble, functionals, two_frames
 from undertone.features.subword import Subword
-from undertone.judging.dialogue import as_turn, dialogue
-from undertone.models.example import IGNORE, Dimensions, Example
+from undertone.models.example import IGNORE, Dimensions, Example, as_turn, dialogue
 from undertone.store import Store
 from undertone.training.dataset import Dataset
 from undertone.training.loop import Fitted
@@ -159,7 +158,7 @@ def example_of(
     parts = assemble(utterance, frames, clock, text)
     label = IGNORE if utterance.label is None else labels[utterance.label]
     whole = Example(id=utterance.id, label=label, **parts)
-    return as_turn(whole) if recipe.protocol.level == "dialogue" else whole
+    return as_turn(whole, functionals) if recipe.protocol.level == "dialogue" else whole
 
 
 @lru_cache(maxsize=4)

@@ -25,8 +25,8 @@ from undertone.experiment.examples import dimensions as sizes
 from undertone.experiment.material import Material, open_material
 from undertone.experiment.networks import warmed, wrapped
 from undertone.experiment.recipe import Recipe
+from undertone.features.english import not_english
 from undertone.files import whole, write_json, write_lines, write_whole
-from undertone.judging.reading import not_english
 from undertone.models import folder as models
 from undertone.models.calibration import calibrate
 from undertone.models.example import IGNORE, Dimensions

@@ -5,14 +5,14 @@ The legend of dimensions (B, T, L, S, K, D …) stands at the head of ``models/b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["IGNORE", "Dimensions", "Example", "filled", "padded"]
+__all__ = ["IGNORE", "Dimensions", "Example", "as_turn", "dialogue", "filled", "padded"]
 
 IGNORE = -1
 """The label of what is not scored: unlabelled turns and padding."""
@@ -60,6 +60,42 @@ class Example:
     """(U,) at dialogue level: who speaks, numbered within the dialogue."""
     turn_present: NDArray[np.bool_] | None = None
     """(U, 2) at dialogue level: does the turn have speech / text? None: as the dialogue has."""
+
+
+def as_turn(whole: Example, pool: Callable[[NDArray[Any]], NDArray[Any]]) -> Example:
+    """One utterance's example with one vector of each modality that it has; ``pool`` makes that of frames."""
+    if whole.speech is not None:
+        whole = replace(whole, speech=pool(whole.speech), segments={}, segment_word={})
+    if whole.text is not None and len(whole.text):
+        whole = replace(whole, text=whole.text.mean(0, keepdims=True), token_word=None)
+    return whole
+
+
+def dialogue(name: str, turns: Sequence[Example], speakers: Sequence[str | None]) -> Example:
+    """One example of the turns in their order, with who speaks each."""
+    people = {speaker: number for number, speaker in enumerate(dict.fromkeys(speakers))}
+    return Example(
+        id=name,
+        speech=_stack([turn.speech for turn in turns]),
+        text=_stack([turn.text for turn in turns]),
+        labels=np.array([turn.label for turn in turns], np.int64),
+        ids=tuple(turn.id for turn in turns),
+        speakers=np.array([people[speaker] for speaker in speakers], np.int64),
+        turn_present=np.array([[_given(turn.speech), _given(turn.text)] for turn in turns]),
+    )
+
+
+def _given(vectors: NDArray[Any] | None) -> bool:
+    return vectors is not None and len(vectors) > 0
+
+
+def _stack(turns: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """(U, D), zeros (masked) for a turn without the modality; None where no turn has it."""
+    first = next((x for x in turns if x is not None and len(x)), None)
+    if first is None:
+        return None
+    missing = np.zeros_like(first)
+    return np.concatenate([x if x is not None and len(x) else missing for x in turns])
 
 
 def padded(
