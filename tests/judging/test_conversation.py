@@ -246,3 +246,18 @@ def test_turns_lie_on_the_mix_or_on_one_channel(call: Path) -> None:
     assert (loud.label, soft.label) == ("angry", "neutral")
     with pytest.raises(AudioError, match="for the mix or for one channel"):
         judge.predict(call, channels="split", speakers=voices)
+
+
+def test_a_turns_words_too_are_judged_only_if_they_can_be_read(call: Path) -> None:
+    model = Recorded()
+    model.card = {**model.card, "languages": ["en"]}
+    turns = (GivenTurn(0.4, 2.6, "Ich HASSE dich"), GivenTurn(7.5, 10.2, "I HATE you"))
+    Predictor(model).predict(call, channels="mix", speakers=[Voice("Ann", turns=turns)])
+    assert [clip.text for clip in model.clips if clip.text] == ["I HATE you"]
+
+
+def test_turns_of_another_recording_are_named(call: Path, caplog: pytest.LogCaptureFixture) -> None:
+    turns = (GivenTurn(0.4, 2.6), GivenTurn(70.0, 72.0))
+    found = Predictor(FakeModel()).predict(call, channels="mix", speakers=[Voice("Ann", turns=turns)])
+    assert len(found.turns) == 1
+    assert "1 turns begin after its end (12.0 s)" in caplog.text

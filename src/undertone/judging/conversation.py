@@ -8,6 +8,7 @@ Everyone is judged apart, on the recording's own times:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from undertone.errors import DataError
 from undertone.judging import summary
 from undertone.judging.clip import Clip, Excerpt, Model, Transcript, excerpt, least_of
 from undertone.judging.course import NOTHING, Course, Loudness, Step, Steps
+from undertone.judging.reading import unread
 from undertone.judging.regions import Region, pooled
 from undertone.judging.settings import Segmenting
 from undertone.judging.windows import RATE
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation", "GivenTurn", "Voice"]
 
+log = logging.getLogger(__name__)
 PIECE = 60 * RATE
 """Samples that are given to a channel's course at once."""
 
@@ -105,6 +108,9 @@ class Conversation:
             for first in range(0, len(block), PIECE):
                 piece = block[first : first + PIECE]
                 yield from self._feed(piece[:, None] if piece.ndim == 1 else piece)
+        if self._coming:
+            seconds = self._at / RATE
+            log.warning("%s: %d turns begin after its end (%.1f s)", name, len(self._coming), seconds)
         yield from self._judge_turns(self._open)
         for _, course in self._channels:
             yield from course.close()
@@ -164,6 +170,8 @@ class Conversation:
         """The turn's own words, or those of the recording within it; times are of the recording."""
         if turn.text:
             words = Transcript(turn.text)
+            if unread(self._model, words):
+                return None
             if self._aligner is not None:
                 words = self._aligner.align(wave, words)
             return _moved(words, turn.start)

@@ -14,7 +14,7 @@ from undertone.errors import ConfigError, UsageError, no_such
 from undertone.judging.timeline import merged
 from undertone.types import Prediction, TimelineSegment
 
-__all__ = ["FORMATS", "OF_ONE", "SUFFIXES", "UNSURE", "places", "stretches", "write"]
+__all__ = ["FORMATS", "OF_ONE", "SUFFIXES", "UNSURE", "clock", "escaped", "places", "stretches", "write"]
 
 UNSURE = "unsure"
 """In place of a label where there is none."""
@@ -140,7 +140,7 @@ def _srt(predictions: Iterable[Prediction]) -> Iterator[str]:
     for number, (cell, words) in enumerate(captions, 1):
         speaker = f"{cell.speaker}: " if cell.speaker else ""
         text = f"{speaker}{cell.label or UNSURE} ({cell.confidence:.0%})" + (f"\n{words}" if words else "")
-        yield f"{number}\n{_clock(cell.start, ',')} --> {_clock(cell.end, ',')}\n{text}\n\n"
+        yield f"{number}\n{clock(cell.start, ',')} --> {clock(cell.end, ',')}\n{text}\n\n"
 
 
 def _vtt(predictions: Iterable[Prediction]) -> Iterator[str]:
@@ -150,17 +150,22 @@ def _vtt(predictions: Iterable[Prediction]) -> Iterator[str]:
     runs = stretches(prediction)
     for cell, words in zip(runs, _words(prediction, runs), strict=True):
         label = cell.label or UNSURE
-        text = f"{label} ({cell.confidence:.0%})" + (f"\n{_escaped(words)}" if words else "")
-        speaker = _escaped(cell.speaker or "").replace("\n", " ")
+        text = f"{label} ({cell.confidence:.0%})" + (f"\n{escaped(words)}" if words else "")
+        speaker = escaped(cell.speaker or "").replace("\n", " ")
         voiced = f"<v.{label} {speaker}>{text}" if speaker else f"<c.{label}>{text}</c>"
-        yield f"{_clock(cell.start, '.')} --> {_clock(cell.end, '.')}\n{voiced}\n\n"
+        yield f"{clock(cell.start, '.')} --> {clock(cell.end, '.')}\n{voiced}\n\n"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """The text as a cue of WebVTT holds it."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _clock(seconds: float, point: str) -> str:
+def clock(seconds: float, point: str) -> str:
+    """
+    >>> clock(3661.5, ",")
+    '01:01:01,500'
+    """
     milliseconds = round(1000 * seconds)
     minutes, rest = divmod(milliseconds, 60_000)
     return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{point}{rest % 1000:03}"

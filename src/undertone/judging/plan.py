@@ -119,7 +119,8 @@ def plan(
     options: dict[str, Any] = {"settings": settings, "explain": explain, "threshold": threshold}
     if before is not None and model.contextual:
         wave = None if blocks is None else _held(blocks, 2**62)[0]
-        turn = _one_turn(name, Clip(name, wave, words), explain)
+        read = words if words is not None and not unread(model, words) else None
+        turn = _one_turn(name, Clip(name, wave, read), explain)
         return abstain((yield from remembering(model, turn, before)), threshold)
     if blocks is not None and words is not None and (why := unread(model, words)):
         steps = plan(model, name, blocks, None, voices=voices, **options)

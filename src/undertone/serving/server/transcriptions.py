@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from undertone.errors import UndertoneError
 from undertone.judging.clip import Clip, Transcript
+from undertone.judging.outputs import clock, escaped
 from undertone.serving.server import body
 from undertone.serving.server.decoding import Overloaded
 from undertone.serving.server.listening import Sentence
@@ -108,7 +109,7 @@ def _times(start: float, end: float) -> dict[str, float]:
 def _srt(parts: Sequence[tuple[Sentence, Prediction]]) -> str:
     """Captions, each with its label in front."""
     cues = (
-        f"{index}\n{_clock(one.start, ',')} --> {_clock(one.end, ',')}\n"
+        f"{index}\n{clock(one.start, ',')} --> {clock(one.end, ',')}\n"
         f"{f'[{prediction.label}] ' if prediction.label else ''}{one.text}\n\n"
         for index, (one, prediction) in enumerate(parts, 1)
     )
@@ -118,8 +119,8 @@ def _srt(parts: Sequence[tuple[Sentence, Prediction]]) -> str:
 def _vtt(parts: Sequence[tuple[Sentence, Prediction]]) -> str:
     """Captions whose class is the label, which a style sheet may colour."""
     cues = "".join(
-        f"{_clock(one.start, '.')} --> {_clock(one.end, '.')}\n"
-        f"{_spanned(_escaped(one.text), prediction.label)}\n\n"
+        f"{clock(one.start, '.')} --> {clock(one.end, '.')}\n"
+        f"{_spanned(escaped(one.text), prediction.label)}\n\n"
         for one, prediction in parts
     )
     return f"WEBVTT\n\n{cues}"
@@ -128,18 +129,3 @@ def _vtt(parts: Sequence[tuple[Sentence, Prediction]]) -> str:
 def _spanned(text: str, label: str | None) -> str:
     name = "".join(c if c.isalnum() else "-" for c in label or "")
     return f"<c.{name}>{text}</c>" if name else text
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _clock(seconds: float, point: str) -> str:
-    """
-    >>> _clock(3661.5, ",")
-    '01:01:01,500'
-    """
-    whole = round(seconds * 1000)
-    return (
-        f"{whole // 3_600_000:02}:{whole // 60_000 % 60:02}:{whole // 1000 % 60:02}{point}{whole % 1000:03}"
-    )
