@@ -127,7 +127,7 @@ def crossval(
             runner=runner,
             over=over,
         )
-    _table([evaluate(folder) for folder in done.whole])
+    show_scores([evaluate(folder) for folder in done.whole])
     if done.failures:
         raise TrainingError(f"{len(done.failures)} jobs failed; the same command does only those again")
     return None
@@ -162,7 +162,7 @@ def report(
     if as_json:
         print(json.dumps([result.plain() for result in results]))
     else:
-        _table(results)
+        show_scores(results)
         print(f"report: {out}")
 
 
@@ -268,7 +268,7 @@ def demo(
             start=bar.start,
             watch=bar.ended,
         )
-    _table(done.results)
+    show_scores(done.results)
     print(
         "Sizes are small so that this takes minutes on two cores; what differs from the published settings:"
     )
@@ -317,7 +317,7 @@ def _describe(recipes: Sequence[Recipe]) -> None:
         print(dump_toml(recipe.plain()))
 
 
-def _table(results: Sequence[Result]) -> None:
+def show_scores(results: Sequence[Result]) -> None:
     """Print a table of scores, all in points, with intervals and stamps."""
     from rich.console import Console
     from rich.markup import escape

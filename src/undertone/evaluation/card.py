@@ -51,9 +51,9 @@ class Card:
     stamps: tuple[str, ...] = ()
     """Those of the split: ``speaker-dependent``, ``leaking: …``."""
     level: Literal["utterance", "dialogue"] = "utterance"
-    selection: Literal["validation", "test"] = "validation"
-    """What chose the epoch; ``test`` is optimistic."""
-    calibration: Literal["validation", "test"] = "validation"
+    selection: Literal["validation", "test", "unknown"] = "validation"
+    """What chose the epoch; ``test`` is optimistic, ``unknown`` are predictions made elsewhere."""
+    calibration: Literal["validation", "test", "unknown"] = "validation"
     """What the temperature and the weights of members were fitted on."""
     search: str = ""
     """Where settings were searched once for all folds: on what; its numbers are optimistic."""

@@ -138,7 +138,8 @@ def ece_floor(probabilities: Floats, bins: int = 15, draws: int = 200, seed: int
 def summary(truth: Ints, probabilities: Floats, labels: Sequence[str]) -> dict[str, Any]:
     """The content of ``metrics.json`` for one set of predictions; plain JSON values.
 
-    A row of nan in ``probabilities (N, C)`` is an abstention: wrong, and left out of the calibration.
+    A row of nan in ``probabilities (N, C)`` is an abstention: wrong, and left out of the calibration. Where
+    all are 0 or 1, labels alone are known, and there is no calibration.
     """
     decided: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities).all(axis=1))
     predicted = np.where(decided, np.nan_to_num(probabilities).argmax(axis=1), -1)
@@ -153,7 +154,7 @@ def summary(truth: Ints, probabilities: Floats, labels: Sequence[str]) -> dict[s
             "brier": brier(known, posterior),
             "nll": nll(known, posterior),
         }
-        if decided.any()
+        if decided.any() and not np.isin(posterior, (0.0, 1.0)).all()
         else {}
     )
     return {

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studies.starter import clips as recordings
-from studies.starter import sentences
+from studies.starter import pooled, sentences
 from studies.starter.assess import judged, rivals
 from studies.starter.assess.judged import Answer, folds_of, posteriors
 from studies.starter.assess.worse import CONDITIONS, drawn
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["Figure", "figures"]
 
 TITLES = {"ravdess": "RAVDESS-4", "emodb": "EmoDB-4", "nemo": "nEMO-4"}
+LANGUAGES = {"ravdess": "English", "emodb": "German", "nemo": "Polish"}
 PAIRINGS, RECOGNISED = 10, 300
 BINS = 10
+DURATIONS = ((0.0, 1.5, "under 1.5 s"), (1.5, 2.5, "1.5 to 2.5 s"), (2.5, 60.0, "2.5 s and more"))
+"""From, to, in words."""
 Tell = Callable[[str], None]
 
 
@@ -106,7 +109,7 @@ class _Bench:
             for k, fold in enumerate(folds_of(self.known, self.of("ravdess", "emodb", classed=True))):
                 name = f"fold-{k}"
                 waiting.append(workers.submit(judged.of_joined, self.place, name, self.known, fold))
-                for condition in CONDITIONS:
+                for condition in (*CONDITIONS, judged.VOICES):
                     for corpus in ("ravdess", "emodb"):
                         own = [i for i in fold if self.known[i].corpus == corpus]
                         waiting.append(
@@ -201,6 +204,9 @@ class _Bench:
     def worsened(self) -> list[Figure]:
         titles: dict[str, tuple[str, float | None]] = {
             "noise": ("white noise at 10 dB", 5.0),
+            "noise-20": ("white noise at 20 dB", None),
+            "noise-0": ("white noise at 0 dB", None),
+            judged.VOICES: ("two voices that read in the background, at 10 dB", None),
             "telephone": ("a telephone's band", 4.0),
             "opus": ("Opus at 16 kbit/s", 2.0),
             "mp3-32": ("MP3 at 32 kbit/s or less", 2.0),
@@ -380,7 +386,22 @@ class _Bench:
                 own = [i for i in self.of(corpus, classed=True) if self.known[i].sex[:1] == sex]
                 if own:
                     found = self.ua(own, posteriors([self.clean[i] for i in own]).argmax(1))
-                    lines.append(Figure("groups", f"{TITLES[corpus]}: {title}, UA", **found))
+                    lines.append(
+                        Figure("groups", f"{TITLES[corpus]} ({LANGUAGES[corpus]}): {title}, UA", **found)
+                    )
+        return [*lines, *self._by_duration()]
+
+    def _by_duration(self) -> list[Figure]:
+        """Over all three corpora, by seconds of speech."""
+        heard = pooled.clips(self.known, self.place.recipe.hearing, self.place.heard)
+        clean = heard.variant == 0
+        seconds = np.bincount(heard.clip[clean], heard.samples[clean], len(self.known)) / audio.RATE
+        lines = []
+        for least, most, title in DURATIONS:
+            own = [i for i in self.of(*ACTED, classed=True) if least <= seconds[i] < most]
+            if own:
+                found = self.ua(own, posteriors([self.clean[i] for i in own]).argmax(1))
+                lines.append(Figure("groups", f"{title} of speech, UA", **found))
         return lines
 
 

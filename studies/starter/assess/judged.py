@@ -36,6 +36,8 @@ __all__ = ["Answer", "folds_of", "of_clips", "of_joined", "of_sounds", "of_texts
 
 VERSION = 1
 """Raised with every change of what is asked."""
+VOICES = "voices"
+"""The condition in which two people of the TIMIT sample, who read, talk in the background."""
 SOUNDS, JOINED = 40, 100
 """Sounds of each kind; recordings joined with another in each fold."""
 
@@ -98,10 +100,13 @@ def _clean(place: Place, part: str, known: Sequence[Spoken], chosen: Sequence[in
 def of_worse(
     place: Place, part: str, condition: str, known: Sequence[Spoken], chosen: Sequence[int]
 ) -> list[Answer]:
-    """The answers to recordings after a condition of ``worse.CONDITIONS``."""
+    """The answers to recordings after a condition of ``worse.CONDITIONS``, or beside ``VOICES``."""
 
     def ask() -> list[dict[str, Any]]:
-        change = worse.CONDITIONS[condition]
+        if condition == VOICES:
+            change = worse.beside_voices([audio.load(c.path) for c in known if c.corpus == "timit"])
+        else:
+            change = worse.CONDITIONS[condition]
         waves = ((known[i].id, change(audio.load(known[i].path), known[i].id, RATE)) for i in chosen)
         return [
             _answer(name, _opened(place.part(part) / "model").predict(wave, explain=False))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from undertone.audio.noise import active_span, mixed, telephone
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["CONDITIONS", "drawn", "gained", "joined", "noisy", "one_second"]
+__all__ = ["CONDITIONS", "beside_voices", "drawn", "gained", "joined", "noisy", "one_second"]
 
 
 def drawn(*names: object) -> np.random.Generator:
@@ -36,6 +36,19 @@ def gained(wave: Wave, name: str, most: float = 12.0) -> Wave:
 def noisy(wave: Wave, name: str, rate: int, decibels: float = 10.0) -> Wave:
     """With white noise ``decibels`` below the active speech."""
     return mixed(wave, drawn("noise", name).standard_normal(len(wave)), decibels, rate)
+
+
+def beside_voices(others: Sequence[Wave], decibels: float = 10.0) -> Callable[[Wave, str, int], Wave]:
+    """Puts two of the other recordings, repeated as long as a wave lasts, ``decibels`` below its speech."""
+
+    def change(wave: Wave, name: str, rate: int) -> Wave:
+        dice = drawn("voices", name)
+        background = np.zeros(len(wave))
+        for index in dice.choice(len(others), 2, replace=False):
+            background += np.roll(np.resize(others[index], len(wave)), int(dice.integers(len(wave))))
+        return mixed(wave, background, decibels, rate)
+
+    return change
 
 
 def joined(first: Wave, second: Wave, name: str, rate: int) -> Wave:
@@ -76,6 +89,8 @@ def one_second(wave: Wave, name: str, draw: int, rate: int) -> Wave:
 
 CONDITIONS: dict[str, Callable[[Wave, str, int], Wave]] = {
     "noise": noisy,
+    "noise-20": lambda wave, name, rate: noisy(wave, name, rate, 20.0),
+    "noise-0": lambda wave, name, rate: noisy(wave, name, rate, 0.0),
     "telephone": lambda wave, _name, rate: telephone(wave, rate),
     "opus": opus,
     "mp3-32": mp3,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from studies.starter.assess.worse import (
     CONDITIONS,
+    beside_voices,
     drawn,
     gained,
     joined,
@@ -52,6 +53,16 @@ def test_what_is_drawn_depends_on_the_name_alone() -> None:
     assert np.array_equal(noisy(wave, "a", RATE), noisy(wave, "a", RATE))
     assert not np.array_equal(noisy(wave, "a", RATE), noisy(wave, "b", RATE))
     assert drawn("a", 1).random() != drawn("a1").random()
+
+
+def test_voices_in_the_background_are_ten_decibels_below_the_speech() -> None:
+    wave = spoken()
+    change = beside_voices([spoken(0.0, n / 10, 0.0) for n in range(5, 10)])
+    voices = change(wave, "a", RATE) - wave
+    speech = power(spoken(0.0, 2.0, 0.0))
+    assert 10 * np.log10(speech / power(voices)) == pytest.approx(10.0, abs=0.3)
+    assert np.array_equal(change(wave, "a", RATE), change(wave, "a", RATE))
+    assert not np.array_equal(change(wave, "a", RATE), change(wave, "b", RATE))
 
 
 def test_gain_stays_within_its_bounds_and_the_files_range() -> None:
