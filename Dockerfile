@@ -13,7 +13,7 @@ RUN if [ -n "$TORCH_INDEX" ]; then pip install --no-cache-dir --index-url "$TORC
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src ./src
 COPY recipes ./recipes
-RUN pip install --no-cache-dir -e ".[align,demo,report,serve,vad]"
+RUN pip install --no-cache-dir ".[align,demo,report,serve,vad]"
 
 USER undertone
 ENV HF_HUB_OFFLINE=1 ORT_DISABLE_TELEMETRY=1 PYTHONUNBUFFERED=1 UNDERTONE_CACHE=/tmp/undertone

@@ -8,13 +8,13 @@ BROWSER_STAMP := $(VENV)/.installed-browser
 STARTER := packages/undertone-starter
 OPEN := packages/undertone-starter-open
 ENCODERS := packages/undertone-encoders
-EXTRAS := dev,align,asr,demo,report,vad,serve,parquet,search,scale,export,smile
+EXTRAS := dev,docs,align,asr,demo,report,vad,serve,parquet,search,scale,export,smile
 QUICK ?=
 RUNS ?= runs
 
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test test-slow test-browser coverage screenshots system-deps check bench serve docs clean
+.PHONY: setup demo test test-slow test-browser coverage screenshots system-deps check bench dist serve docs site clean
 
 setup: $(STAMP)
 
@@ -66,6 +66,11 @@ system-deps:
 bench: $(STAMP)
 	@for b in benchmarks/[a-z]*.py; do $(BIN)/python $$b $(if $(QUICK),--quick) || exit 1; done
 
+# wheels and sdists of undertone and of the weights, in dist/
+dist: $(STAMP)
+	@rm -rf dist
+	@for place in . $(ENCODERS) $(STARTER) $(OPEN); do $(BIN)/python -m build --no-isolation --outdir dist $$place || exit 1; done
+
 serve: $(STAMP)
 	$(BIN)/undertone serve
 
@@ -73,5 +78,10 @@ serve: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python docs/write_reference.py
 
+# the site, in site/: open site/index.html; a page left out or a broken link ends it (FAST=1: notebooks without outputs)
+site: $(STAMP)
+	$(if $(FAST),,$(BIN)/python docs/run_notebooks.py build/notebooks)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 clean:
-	rm -rf $(VENV) build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,13 +1,15 @@
 """Pictures of the page in every state, wide and narrow, light and dark, in ``screenshots/``.
 
-``make screenshots``. The server has the fake model; the answers are those of ``tests/serving/answers.py`` and
-do not come from a model.
+``make screenshots``. The server has the fake model; the answers are those of ``tests/serving/answers.py``
+and do not come from a model. ``make screenshots STATES=readme`` makes the README's instead, in ``docs/img``:
+what the starter makes of a call put together from its examples, and the report of ``undertone demo --quick``.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +32,8 @@ from tests.serving import answers  # noqa: E402
 STARTER = ROOT / "packages/undertone-starter/src/undertone_starter"
 WIDTHS = (1280, 380)
 SCHEMES = ("light", "dark")
+TALL = 1240
+"""Pixels of the README's pictures, which are 1000 wide."""
 SWITCHES = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
@@ -71,6 +76,65 @@ def fake_server(seconds: float) -> Iterator[str]:
     finally:
         process.kill()  # an answer may be under way that nobody waits for
         process.wait()
+
+
+@contextmanager
+def real_server() -> Iterator[str]:
+    """The address of a server with the starter."""
+    command = [sys.executable, "-m", "undertone", "serve", "--port", "0"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        found = (re.search(r"http://[\w.:]+\d", line) for line in process.stderr)
+        address = next(match.group() for match in found if match)
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def readme(folder: Path) -> None:
+    """The README's two pictures, small: few colours are enough for pages."""
+    report = ROOT / "runs" / "demo-quick" / "report.html"
+    if not report.exists():
+        subprocess.run([sys.executable, "-m", "undertone", "demo", "--quick"], cwd=ROOT, check=True)
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    folder.mkdir(exist_ok=True)
+    with real_server() as url, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=SWITCHES)
+        page = browser.new_page(viewport={"width": 1000, "height": 1000})
+        page.goto(url)
+        upload(page, "call.flac", call())
+        page.click("#split")
+        page.wait_for_selector("#answer:not([hidden])", timeout=600_000)
+        page.wait_for_timeout(400)
+        small(page.screenshot(full_page=True), folder / "page.png")
+        page.goto(report.as_uri())
+        page.wait_for_timeout(400)
+        small(page.screenshot(full_page=True), folder / "report.png")
+        browser.close()
+
+
+def small(picture: bytes, path: Path) -> None:
+    """The picture's upper part as PNG of 64 colours."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image = image.crop((0, 0, image.width, min(image.height, TALL)))
+    image.quantize(64).save(path, optimize=True)
+
+
+def call() -> bytes:
+    """Two speakers, a channel each: the starter's examples in turn, with pauses."""
+    paths = sorted((STARTER / "examples").glob("*.flac"))
+    clips = [soundfile.read(path, dtype="float32")[0] for path in paths]
+    pieces = []
+    for number in (1, 0, 1, 2, 0):
+        clip = np.concatenate([clips[number], np.zeros(12_000, np.float32)])
+        silent = np.zeros_like(clip)
+        pieces.append(np.stack([clip, silent] if number == 1 else [silent, clip], axis=1))
+    file = io.BytesIO()
+    soundfile.write(file, np.concatenate(pieces), 16000, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
 
 
 def take(
@@ -180,4 +244,7 @@ STATES: dict[str, Callable[[Page], None]] = {
 
 
 if __name__ == "__main__":
-    main(ROOT / "screenshots", set(sys.argv[1:]))
+    if sys.argv[1:] == ["readme"]:
+        readme(ROOT / "docs" / "img")
+    else:
+        main(ROOT / "screenshots", set(sys.argv[1:]))

@@ -144,7 +144,7 @@ def test_every_module_has_a_docstring(path: Path) -> None:
 
 
 def test_every_extra_is_known_to_doctor() -> None:
-    declared = set(PYPROJECT["project"]["optional-dependencies"]) - {"dev", "browser", "all"}
+    declared = set(PYPROJECT["project"]["optional-dependencies"]) - {"dev", "browser", "docs", "all"}
     assert declared == set(EXTRAS)
 
 
@@ -163,7 +163,7 @@ def test_constraints_pin_every_direct_dependency() -> None:
     tested = [r for name, rs in extras.items() if name not in {"track", "all"} for r in rs]
     for requirement in PYPROJECT["project"]["dependencies"] + tested:
         name = re.split(r"[\[<>=~ ]", requirement)[0].lower()
-        assert name in pinned | {"undertone"}, f"{requirement} has no exact version in constraints.txt"
+        assert name in pinned or name.startswith("undertone"), f"no exact version of {requirement}"
     assert not any("+" in line.split("#")[0] or "://" in line for line in lines)
 
 

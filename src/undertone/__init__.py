@@ -6,7 +6,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _OPT_OUT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",

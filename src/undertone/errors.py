@@ -173,7 +173,12 @@ def install_line(extra: str) -> str:
     packages: list[str] = []
     for name in of_extra:  # an extra may name another one: undertone[espeak]
         inner = re.fullmatch(r"undertone\[(.+)\]", name)
-        packages += install_line(inner[1]).split()[2:] if inner else [f"'{name}'"]
+        if inner:
+            packages += install_line(inner[1]).split()[2:]
+        elif own := re.match(r"undertone-[a-z-]+", name):  # weights: a folder in undertone's checkout
+            packages.append(f"./packages/{own[0]}")
+        else:
+            packages.append(f"'{name}'")
     return f"pip install {' '.join(packages)}" if packages else f"pip install -e '.[{extra}]'"
 
 

@@ -15,7 +15,7 @@ COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 
 def install_lines(text: str) -> set[str]:
     """What is installed of undertone, whatever pip's own switches."""
-    return set(re.findall(r"pip install (?:--no-cache-dir )?(-e \S+|\S*undertone\S*)", text))
+    return set(re.findall(r'pip install (?:--no-cache-dir )?("\.\[[^"]*\]")', text))
 
 
 def test_the_container_installs_what_the_readme_installs() -> None:

@@ -21,8 +21,9 @@ def silence(path: Path, seconds: float, rate: int = 16_000) -> None:
         file.truncate(len(head) + size)
 
 
-def noise(path: Path, seconds: float = 0.5, rate: int = 16_000, seed: int = 0) -> None:
-    """Quiet noise in the format of the suffix."""
-    wave = 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * rate))
+def noise(path: Path, seconds: float = 0.5, rate: int = 16_000, seed: int = 0, channels: int = 1) -> None:
+    """Quiet noise in the format of the suffix, another one in each channel."""
+    shape = (round(seconds * rate), channels) if channels > 1 else round(seconds * rate)
+    wave = 0.1 * np.random.default_rng(seed).standard_normal(shape)
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, wave.astype(np.float32), rate)

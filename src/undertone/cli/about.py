@@ -18,6 +18,9 @@ from undertone.cli.progress import say
 from undertone.errors import UsageError, install_line, no_such
 
 EXTRAS: dict[str, tuple[str, ...]] = {
+    "starter": ("undertone_starter", "undertone_encoders"),
+    "starter-open": ("undertone_starter_open", "undertone_encoders"),
+    "encoders": ("undertone_encoders",),
     "espeak": ("espeakng_loader",),
     "align": ("pocketsphinx", "espeakng_loader"),
     "demo": ("espeakng_loader",),
@@ -33,6 +36,25 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "smile": ("opensmile",),
 }
 """The modules that each extra installs, as they are imported."""
+PURPOSES = {
+    "starter": "the model in the box; its weights are not for commercial use",
+    "starter-open": "the model in the box that may be used in products",
+    "encoders": "pretrained encoders and a recogniser of English, without a download",
+    "espeak": "pronunciations of words that no dictionary has",
+    "align": "boundaries of English words, syllables and phones",
+    "demo": "the synthesised corpus of `undertone demo`",
+    "report": "reports of runs as one page",
+    "asr": "recognised words, four times faster",
+    "vad": "speech and pauses separated by silero-vad",
+    "serve": "the server and its page",
+    "parquet": "manifests and tables in Parquet",
+    "search": "search for settings inside each fold",
+    "scale": "the same work on a Ray cluster",
+    "export": "models as ONNX and OpenVINO, faster engines",
+    "track": "TensorBoard, MLflow, Weights & Biases",
+    "smile": "openSMILE's functionals; non-commercial",
+}
+"""What each extra is for, in a few words."""
 
 CORE = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy", "soundfile", "soxr")
 
@@ -212,7 +234,7 @@ def doctor(
     console.print(f"models: {', '.join(facts['models']) or 'none: `undertone demo` makes some'}")
     console.print(f"encoders in the box: {', '.join(facts['encoders']) or 'none: `undertone list encoders`'}")
     for extra, installed in facts["extras"].items():
-        hint = "" if installed else f"   {escape(install_line(extra))}"
+        hint = "" if installed else f" · {PURPOSES[extra]}   {escape(install_line(extra))}"
         console.print(f"  {'[green]✓[/]' if installed else '[dim]–[/]'} {extra}{hint}")
     if any(version is None for version in facts["packages"].values()):
         say("a required package is missing; reinstall undertone")

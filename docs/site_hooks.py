@@ -1,0 +1,69 @@
+"""What `make site` adds to the pages in docs: those beside the code, and the notebooks.
+
+Links of pages beside the code are made to fit. A notebook's page has its outputs where it was executed: see
+``run_notebooks``; without, it has its text and code.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+EXECUTED = ROOT / "build" / "notebooks"
+BESIDE = {
+    "README.md": "index.md",
+    "ARCHITECTURE.md": "architecture.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
+"""Pages at the root of the repository, and where they are on the site."""
+LINK = re.compile(r"(\]\(|src=\"|srcset=\"|href=\")([^)\"#\s]+)")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """The pages of the docs, those beside the code, and the notebooks with their pictures."""
+    for name, place in BESIDE.items():
+        text = LINK.sub(_inside, (ROOT / name).read_text(encoding="utf-8"))
+        files.append(File.generated(config, place, content=text))
+    for script in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
+        executed = EXECUTED / f"{script.stem}.ipynb"
+        notebook = nbformat.read(executed, 4) if executed.exists() else jupytext.read(script)
+        pictures: list[bytes] = []
+        text = "\n\n".join(_parts(notebook.cells, script.stem, pictures)) + "\n"
+        files.append(File.generated(config, f"notebooks/{script.stem}.md", content=text))
+        for number, picture in enumerate(pictures):
+            files.append(File.generated(config, f"notebooks/{script.stem}-{number}.png", content=picture))
+    return files
+
+
+def _inside(link: re.Match[str]) -> str:
+    """A link from the root of the repository, as it is within the docs."""
+    start, target = link.groups()
+    return start + BESIDE.get(target, target.removeprefix("docs/"))
+
+
+def _parts(cells: list[Any], name: str, pictures: list[bytes]) -> Iterator[str]:
+    """Markdown of the cells and their outputs; pictures are added to the list."""
+    about = "A picture"
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            yield LINK.sub(lambda link: link[1] + re.sub(r"\.(py|ipynb)$", ".md", link[2]), cell.source)
+            about = cell.source.lstrip("# ").partition("\n")[0]
+        elif cell.cell_type == "code":
+            yield f"```python\n{cell.source}\n```"
+            for output in cell.get("outputs", ()):
+                data = output.get("data", {})
+                if "image/png" in data:
+                    yield f"![{about}]({name}-{len(pictures)}.png)"
+                    pictures.append(base64.b64decode(data["image/png"]))
+                elif text := output.get("text") or data.get("text/plain"):
+                    yield f"```text\n{COLOUR.sub('', text).rstrip()}\n```"

@@ -1,0 +1,151 @@
+"""What people install: wheels build, hold what they should, and work in an environment of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+import undertone
+from trees.served import answering
+
+ROOT = Path(__file__).parents[1]
+WEIGHTS = sorted(path.parent for path in (ROOT / "packages").glob("*/pyproject.toml"))
+PLACES = [ROOT, *WEIGHTS]
+LARGEST_CORE = 1.3e9
+"""Bytes of an environment with undertone alone and PyTorch's CPU build."""
+
+
+def about(place: Path) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((place / "pyproject.toml").read_text("utf-8"))["project"]
+    return project
+
+
+def call(*words: str | Path, folder: Path, **environment: str) -> str:
+    """What a command prints; its error where it fails. Nothing of this checkout is on its path."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=folder,
+        env={**kept, **environment},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def build(place: Path, out: Path, *kinds: str) -> list[Path]:
+    """Its wheel, with ``--sdist`` its source too, made by the hatchling that is installed here."""
+    call(sys.executable, "-m", "build", "--no-isolation", *kinds, "--outdir", out, place, folder=out)
+    return sorted(out.iterdir())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """undertone's wheel."""
+    out = tmp_path_factory.mktemp("dist")
+    return build(ROOT, out, "--wheel")[0]
+
+
+def test_the_wheel_has_code_recipes_page_and_no_weights(wheel: Path) -> None:
+    assert wheel.name == f"undertone-{undertone.__version__}-py3-none-any.whl"
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"undertone/py.typed", "undertone/recipes/demo/unison.toml"} <= set(names)
+    assert any(name.startswith("undertone/serving/web/") for name in names)
+    assert any(name.startswith("undertone/evaluation/templates/") for name in names)
+    assert not [name for name in names if name.endswith(".safetensors") or name.startswith(("tests", "docs"))]
+
+
+def test_the_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    """With the libraries of this environment, and undertone from the wheel alone."""
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import undertone; print(undertone.__file__);"
+        "sys.argv[0] = 'undertone'; from undertone.cli import main; main()"
+    )
+
+    def printed(*words: str) -> list[str]:
+        return call(sys.executable, "-c", code, tmp_path / "site", *words, folder=tmp_path).splitlines()
+
+    place, *helped = printed("--help")
+    assert Path(place).is_relative_to(tmp_path)
+    assert "predict" in " ".join(helped)
+    assert printed("--version")[-1] == f"undertone {undertone.__version__}"
+    assert "demo/unison" in " ".join(printed("list", "recipes"))
+
+
+def test_the_version_stands_in_one_place() -> None:
+    assert about(ROOT)["dynamic"] == ["version"]
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0]
+    assert newest == undertone.__version__, "the changelog's newest section is this version's"
+
+
+def test_extras_bring_the_weights_that_stand_here() -> None:
+    """What undertone and the weights require of each other fits the versions in this checkout."""
+    versions = {about(place)["name"]: about(place)["version"] for place in WEIGHTS}
+    assert set(versions) == {"undertone-encoders", "undertone-starter", "undertone-starter-open"}
+    extras = about(ROOT)["optional-dependencies"]
+    lines = [line for lines in extras.values() for line in lines]
+    lines += [line for place in WEIGHTS for line in about(place).get("dependencies", [])]
+    own = [one for line in lines if (one := Requirement(line)).name in versions]
+    assert {one.name for one in own} == set(versions)
+    assert all(one.specifier.contains(versions[one.name]) for one in own)
+    for name in ("starter", "starter-open", "encoders"):
+        assert f"undertone-{name}" in {Requirement(line).name for line in extras[name]}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda p: p.name)
+def test_a_workflow_fits_the_schema_of_workflows(path: Path) -> None:
+    """Syntax alone: whether it passes is known only where it runs."""
+    checker = Path(sys.executable).with_name("check-jsonschema")
+    call(checker, "--builtin-schema", "vendor.github-workflows", path, folder=ROOT)
+
+
+@pytest.mark.slow  # installs PyTorch into two new environments, runs the demo, predicts, serves: minutes
+def test_everything_installs_and_works_in_a_new_environment(tmp_path: Path) -> None:
+    """Wheels made of the sdists, as an index would have them, installed by pip with the tested versions."""
+    dist = tmp_path / "dist"
+    dist.mkdir()
+    for place in PLACES:
+        build(place, dist)
+    assert len(list(dist.glob("*.whl"))) == len(list(dist.glob("*.tar.gz"))) == len(PLACES)
+
+    venv.create(tmp_path / "env", with_pip=True)
+    scripts = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
+    work = tmp_path / "work"
+    work.mkdir()
+    pip = [scripts / "python", "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt"]
+    call(*pip, "--find-links", dist, "undertone", folder=work)
+    size = sum(file.lstat().st_size for file in (tmp_path / "env").rglob("*"))
+    print(f"core install: {size / 1e6:.0f} MB")
+    assert size <= LARGEST_CORE
+    call(*pip, "--find-links", dist, "undertone[starter,starter-open,demo,report,serve,vad]", folder=work)
+
+    def command(*words: str | Path) -> str:
+        cache = str(tmp_path / "cache")
+        return call(scripts / "undertone", *words, folder=work, UNDERTONE_CACHE=cache, HF_HUB_OFFLINE="1")
+
+    models = {row["name"] for row in json.loads(command("list", "models", "--json"))}
+    assert models == {"starter", "starter-open"}
+    command("demo", "--quick")
+    assert (work / "runs" / "demo-quick" / "report.html").stat().st_size > 50_000
+    clip = next(iter(sorted((work / "runs" / "demo-quick").rglob("*.flac"))))
+    answer = json.loads(command("predict", clip, "--text", "so glad you came", "--format", "json"))
+    assert set(answer["probabilities"]) == {"angry", "happy", "sad", "neutral"}
+    assert answer["modalities"] == ["speech", "text"]
+    with answering([str(scripts / "undertone"), "serve"], work, HF_HUB_OFFLINE="1") as ask:
+        assert ask("/readyz").status == 200
+        card = json.loads(ask("/v1/model").read())["card"]
+        assert card["licence"] == "CC-BY-NC-SA-4.0"
