@@ -45,6 +45,25 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Links out of the docs: notebooks are scripts in the repository, and pages on the site."""
+    return LINK.sub(_page, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """An empty head of a column is a cell, so that no reader announces a nameless column."""
+    return re.sub(r"<th([^>]*)></th>", r"<td\1></td>", html)
+
+
+def _page(link: re.Match[str]) -> str:
+    """A link to a notebook's script or to a page beside the code, as one to its page."""
+    start, target = link.groups()
+    up, _, name = target.rpartition("../")
+    if up + _ and name in BESIDE:
+        return start + up + BESIDE[name]
+    return start + re.sub(r"^((?:\.\./)?(?:notebooks/)?[\w-]+)\.py$", r"\1.md", target)
+
+
 def _inside(link: re.Match[str]) -> str:
     """A link from the root of the repository, as it is within the docs."""
     start, target = link.groups()
@@ -56,7 +75,7 @@ def _parts(cells: list[Any], name: str, pictures: list[bytes]) -> Iterator[str]:
     about = "A picture"
     for cell in cells:
         if cell.cell_type == "markdown":
-            yield LINK.sub(lambda link: link[1] + re.sub(r"\.(py|ipynb)$", ".md", link[2]), cell.source)
+            yield cell.source
             about = cell.source.lstrip("# ").partition("\n")[0]
         elif cell.cell_type == "code":
             yield f"```python\n{cell.source}\n```"

@@ -10,12 +10,16 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.serving.browsing import browser as browser
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "docs" / "notebooks").glob("*.py"))
+SEEN = ("index", "quickstart", "guides/engineer", "reference/python", "notebooks/first-recording")
 LOADED = {("link", "href"), ("script", "src"), ("img", "src"), ("source", "srcset")}
 """What a browser fetches by itself."""
 
@@ -132,3 +136,38 @@ def test_a_notebook_runs_and_draws(name: str, tmp_path: Path) -> None:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
     assert not [output for output in outputs if output.output_type == "error"]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 380])
+def test_axe_finds_nothing_on_five_pages(browser: Any, site: Path, width: int, scheme: str) -> None:
+    """From disk, in both schemes, wide and narrow; nothing is fetched from elsewhere."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe: the extra browser has it")
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
+    for name in SEEN:
+        page.goto((site / f"{name}.html").as_uri())
+        page.wait_for_timeout(300)
+        dark = page.evaluate("document.body.getAttribute('data-md-color-scheme')") == "slate"
+        assert dark == (scheme == "dark")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is too wide"
+        found = axe.Axe().run(page).response["violations"]
+        assert not [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]], name
+    assert all(one.startswith(("file:", "data:", "blob:")) for one in fetched)
+    context.close()
+
+
+@pytest.mark.browser
+def test_the_search_works_from_disk(browser: Any, site: Path) -> None:
+    page = browser.new_page()
+    page.goto((site / "index.html").as_uri())
+    page.click("label[for=__search]")
+    page.keyboard.type("perspective loss")
+    page.wait_for_selector(".md-search-result__item", timeout=30_000)
+    assert "papers" in " ".join(
+        page.locator(".md-search-result__link").evaluate_all("a => a.map(x => x.href)")
+    )
+    page.close()

@@ -118,4 +118,4 @@ answer.label, answer.withheld
 
 # %% [markdown]
 # On: [recordings](../guides/recordings.md), [what the model reaches](../model-card.md), or a model of [your
-# own data](own-data.md).
+# own data](own-data.py).

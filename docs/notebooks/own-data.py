@@ -114,4 +114,4 @@ axis.set(
 
 # %% [markdown]
 # `undertone serve --model runs/concat` serves it. On: [own data or language](../guides/own-data.md), or
-# [compare systems](compare-systems.md).
+# [compare systems](compare-systems.py).

@@ -1,0 +1,11 @@
+// what the theme leaves without a name or out of reach: copy buttons, folded navigation, tables wider than the screen
+const reachable = () => {
+  document.querySelectorAll("nav.md-code__nav").forEach((nav) => nav.setAttribute("role", "group"));
+  document.querySelectorAll("nav.md-nav[aria-labelledby]").forEach((nav) => {
+    const label = document.getElementById(nav.getAttribute("aria-labelledby"));
+    nav.removeAttribute("aria-labelledby");
+    if (label) nav.setAttribute("aria-label", label.textContent.trim());
+  });
+  document.querySelectorAll(".md-typeset__scrollwrap").forEach((table) => table.setAttribute("tabindex", "0"));
+};
+new MutationObserver(reachable).observe(document.documentElement, { childList: true, subtree: true });
