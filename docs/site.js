@@ -1,6 +1,6 @@
 // what the theme leaves without a name or out of reach: copy buttons, folded navigation, tables wider than the screen
 const reachable = () => {
-  document.querySelectorAll("nav.md-code__nav").forEach((nav) => nav.setAttribute("role", "group"));
+  document.querySelectorAll("nav.md-code__nav").forEach((nav, index) => nav.setAttribute("aria-label", `Block ${index + 1}`));
   document.querySelectorAll("nav.md-nav[aria-labelledby]").forEach((nav) => {
     const label = document.getElementById(nav.getAttribute("aria-labelledby"));
     nav.removeAttribute("aria-labelledby");

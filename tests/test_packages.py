@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from packaging.requirements import Requirement
 
 import undertone
 from trees.served import answering
+from undertone.cli.about import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = sorted(path.parent for path in (ROOT / "packages").glob("*/pyproject.toml"))
@@ -104,6 +106,27 @@ def test_extras_bring_the_weights_that_stand_here() -> None:
     assert all(one.specifier.contains(versions[one.name]) for one in own)
     for name in ("starter", "starter-open", "encoders"):
         assert f"undertone-{name}" in {Requirement(line).name for line in extras[name]}
+
+
+UNDER = {"h11", "starlette", "ctranslate2", "pyannote"}
+"""Parts of what is declared: of uvicorn, fastapi and faster-whisper; pyannote is for those who have it."""
+
+
+def test_everything_that_is_imported_is_declared() -> None:
+    """By an extra or the core: a wheel brings what its code imports."""
+    imported = set()
+    for path in (ROOT / "src" / "undertone").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.partition(".")[0])
+    extras = {name: lines for name, lines in about(ROOT)["optional-dependencies"].items() if name in EXTRAS}
+    lines = [*about(ROOT)["dependencies"], *(line for lines in extras.values() for line in lines)]
+    declared = {Requirement(line).name.replace("-", "_") for line in lines} | {
+        module for modules in EXTRAS.values() for module in modules
+    }
+    assert imported - set(sys.stdlib_module_names) - UNDER <= declared
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda p: p.name)
