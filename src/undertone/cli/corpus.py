@@ -1,4 +1,4 @@
-"""``prepare`` and ``show``: from a corpus on disk to a manifest, and what a manifest holds."""
+"""``prepare``, ``show``, ``export-manifest``: from data on disk to a manifest, what it holds, and back."""
 
 from __future__ import annotations
 
@@ -104,6 +104,25 @@ def show(
             print("valid")
     if problems:
         raise ManifestError(f"{manifest}: {len(problems)} problems")
+
+
+@app.command("export-manifest")
+def export_manifest(
+    manifest: Annotated[Path, typer.Argument(help="M.jsonl or M.parquet")],
+    out: Annotated[Path, typer.Argument(help="A new folder; of huggingface and speechbrain a file.")],
+    to: Annotated[
+        str, typer.Option(help="audiofolder, huggingface, audformat, lhotse, speechbrain or kaldi.")
+    ],
+) -> None:
+    """Write a manifest as other tools keep their data; `prepare` reads all of these.
+
+    Example: undertone export-manifest data/clips.jsonl data/clips-hf/train.parquet --to huggingface
+    """
+    from undertone import manifest as manifests
+    from undertone.manifest.exchange import export
+
+    held = manifests.read(manifest)
+    print(f"{export(held, to, out)}: {len(held.utterances)} utterances")
 
 
 def _pairs(flag: str, words: Iterable[str]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 __all__ = ["CORPORA"]
 
+EXCHANGE = "undertone.corpora.exchange"
+
 CORPORA: dict[str, tuple[str, str]] = {
     "iemocap": ("undertone.corpora.iemocap:Iemocap", "acted dyads, English, 10 speakers, 5 sessions"),
     "meld": ("undertone.corpora.meld:Meld", "scenes of a TV series, English, several speakers a dialogue"),
@@ -19,6 +21,12 @@ CORPORA: dict[str, tuple[str, str]] = {
     "emodb": ("undertone.corpora.emodb:Emodb", "10 actors, 7 emotions, ten German sentences"),
     "cremad": ("undertone.corpora.cremad:Cremad", "91 actors, 6 emotions, twelve English sentences"),
     "table": ("undertone.corpora.table:Table", "your own clips, listed in a csv, jsonl or parquet file"),
+    "audiofolder": (f"{EXCHANGE}:AudioFolder", "recordings beside metadata.csv, or in a folder a label"),
+    "huggingface": (f"{EXCHANGE}:HuggingFace", "Parquet shards of Hugging Face datasets, audio inside"),
+    "audformat": (f"{EXCHANGE}:Audformat", "a database with db.yaml and its tables"),
+    "lhotse": (f"{EXCHANGE}:Lhotse", "recordings and supervisions as lhotse keeps them"),
+    "speechbrain": (f"{EXCHANGE}:SpeechBrain", "SpeechBrain's json of utterances"),
+    "kaldi": (f"{EXCHANGE}:Kaldi", "a Kaldi folder: wav.scp, segments, text, utt2spk, utt2emo"),
     "demo": (
         "undertone.corpora.demo.corpus:Demo",
         "synthesised speech, planted emotion, made on the spot",

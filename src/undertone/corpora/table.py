@@ -17,12 +17,14 @@ from undertone.corpora.files import read_csv, read_lines
 from undertone.errors import ConfigError, CorpusError, LabelError, MissingExtra, no_such
 from undertone.types import Utterance
 
-__all__ = ["Table"]
+__all__ = ["ALIASES", "READERS", "Row", "Table"]
 
 ALIASES = {"path": "audio", "transcript": "text"}
 TEXTS = ("id", "audio", "speaker", "session", "dialogue", "text", "text_source", "label", "language")
 FIELDS = (*TEXTS, "start", "end", "turn", "votes")
 SEPARATORS = ",;\t"
+PIECE = 256
+"""Rows of a Parquet table that are in memory at a time."""
 
 Row = dict[str, Any]
 
@@ -32,6 +34,8 @@ class Table:
 
     name = "table"
     labels: str | None = None
+    aliases: Mapping[str, str] = ALIASES
+    """Columns that are taken for a field by their name."""
 
     def __init__(
         self,
@@ -40,22 +44,31 @@ class Table:
         label_map: Mapping[str, str | None] | None = None,
         audio_root: str | None = None,
     ) -> None:
-        if not root.is_file():
-            raise CorpusError(f"{root}: no such table (a csv, tsv, jsonl or parquet file)")
-        if root.suffix.lower() not in READERS:
-            raise CorpusError(f"{root}: a table is a file of {', '.join(READERS)}")
+        self._check(root)
         self.path = root.absolute()
         self.columns = _checked(columns or {})
         self.label_map = label_map
-        self.folder = Path(audio_root).absolute() if audio_root else self.path.parent
+        beside = self.path if self.path.is_dir() else self.path.parent
+        self.folder = Path(audio_root).absolute() if audio_root else beside
         self.notes: list[str] = []
         self._free: list[str] = []
         """The columns of the last row that are no field."""
 
+    def _check(self, root: Path) -> None:
+        """Refuse what is no such table."""
+        if not root.is_file():
+            raise CorpusError(f"{root}: no such table (a csv, tsv, jsonl or parquet file)")
+        if root.suffix.lower() not in READERS:
+            raise CorpusError(f"{root}: a table is a file of {', '.join(READERS)}")
+
+    def _rows(self) -> Iterator[tuple[str, Row]]:
+        """Each row and where it stands."""
+        return READERS[self.path.suffix.lower()](self.path)
+
     def read(self) -> Iterator[Utterance]:
         """Every row, in the order of the file."""
         self.notes, labelled = [], False
-        for place, row in READERS[self.path.suffix.lower()](self.path):
+        for place, row in self._rows():
             try:
                 utterance = self._utterance(row)
             except ValueError as error:
@@ -74,9 +87,9 @@ class Table:
                 raise ValueError(no_such("column", column, row))
         values: Row = {}
         extra: Row = {}
-        self._free = [c for c in row if c not in self.columns and ALIASES.get(c, c) not in FIELDS]
+        self._free = [c for c in row if c not in self.columns and self.aliases.get(c, c) not in FIELDS]
         for column, value in row.items():
-            field = self.columns.get(column, ALIASES.get(column, column))
+            field = self.columns.get(column, self.aliases.get(column, column))
             if value is None or value == "":
                 continue
             if field in values:
@@ -182,7 +195,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
         raise MissingExtra("a Parquet table", "parquet") from None
     try:
         with pq.ParquetFile(path) as file:
-            rows: Iterable[Row] = (row for batch in file.iter_batches() for row in batch.to_pylist())
+            batches = file.iter_batches(batch_size=PIECE)  # rows may hold whole recordings
+            rows: Iterable[Row] = (row for batch in batches for row in batch.to_pylist())
             for number, row in enumerate(rows, 1):
                 yield f"row {number}", row
     except pyarrow.ArrowInvalid as error:

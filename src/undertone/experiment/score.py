@@ -156,19 +156,19 @@ def read_predictions(
     files = sorted(path.glob("*/*/predictions.jsonl")) if path.is_dir() else [path]
     if not files:
         raise DataError(f"{path}: holds no <fold>/<seed>/predictions.jsonl")
-    found: dict[int, dict[str, dict[str, float]]] = defaultdict(dict)
+    read: dict[int, dict[str, dict[str, float]]] = defaultdict(dict)
     for file in files:
         for number, row in _rows(file):
             where = f"{file}:{number}"
             name = _field(row, IDS, where)
             seed = int(row.get("seed") or 0)
-            if name in found[seed]:
+            if name in read[seed]:
                 raise DataError(f"{where}: '{name}' is predicted twice")
             if (posterior := _posterior(row, labels, renamed, where)) is not None:
-                found[seed][name] = posterior
-    if not any(found.values()):
+                read[seed][name] = posterior
+    if not any(read.values()):
         raise DataError(f"{path}: holds no predictions")
-    return dict(found)
+    return dict(read)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -215,13 +215,13 @@ def _posterior(
     )
     if given and not any(row.get(name) is None and name in row for name in LABELS):
         return _normalised(given, labels, renamed, where)
-    said = next((row[name] for name in LABELS if row.get(name)), None)
-    if said is None:
+    stated = next((row[name] for name in LABELS if row.get(name)), None)
+    if stated is None:
         return None
-    label = _class(str(said), labels, renamed)
+    label = _class(str(stated), labels, renamed)
     if label is None:
         raise ManifestError(
-            f"{where}: {no_such('class', str(said), labels)}; --map '{said}=CLASS' names the class that it is"
+            f"{where}: {no_such('class', str(stated), labels)}; --map '{stated}=CLASS' says which it is"
         )
     return {name: float(name == label) for name in labels}
 
