@@ -26,6 +26,7 @@ BESIDE = {
 }
 """Pages at the root of the repository, and where they are on the site."""
 LINK = re.compile(r"(\]\(|src=\"|srcset=\"|href=\")([^)\"#\s]+)")
+BLOCK = re.compile(r"\n(```.*?\n```)(?=\n)", re.DOTALL)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -46,8 +47,11 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Links out of the docs: notebooks are scripts in the repository, and pages on the site."""
-    return LINK.sub(_page, markdown)
+    """Links out of the docs as they are on the site, and blocks as paragraphs of their own.
+
+    Notebooks are scripts in the repository, and pages on the site.
+    """
+    return BLOCK.sub(r"\n\n\1\n\n", LINK.sub(_page, markdown))
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -79,10 +83,11 @@ def _parts(cells: list[Any], name: str, pictures: list[bytes]) -> Iterator[str]:
             about = cell.source.lstrip("# ").partition("\n")[0]
         elif cell.cell_type == "code":
             yield f"```python\n{cell.source}\n```"
+            drawn = any("image/png" in output.get("data", {}) for output in cell.get("outputs", ()))
             for output in cell.get("outputs", ()):
                 data = output.get("data", {})
                 if "image/png" in data:
                     yield f"![{about}]({name}-{len(pictures)}.png)"
                     pictures.append(base64.b64decode(data["image/png"]))
-                elif text := output.get("text") or data.get("text/plain"):
+                elif text := output.get("text") or (not drawn and data.get("text/plain")):
                     yield f"```text\n{COLOUR.sub('', text).rstrip()}\n```"

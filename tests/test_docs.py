@@ -174,6 +174,7 @@ def test_the_researchers_names_fit_the_recipe(
     assert "# 50 utterances, 5 folds" in capsys.readouterr().out
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.slow  # trains the page's recipe, five networks in each of five folds: minutes
 def test_the_researchers_blocks_run_in_order(tmp_path: Path) -> None:
     """As they stand, with small encoders under the hub names that the recipe gives."""
@@ -200,6 +201,7 @@ def test_the_researchers_blocks_run_in_order(tmp_path: Path) -> None:
             run(call, folder, **environment)
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.slow  # two systems trained over the encoders in the box, and the starter served: minutes
 def test_the_readmes_blocks_run_in_order(tmp_path: Path) -> None:
     """As they stand: a call of two channels, and a table of clips with speakers and labels."""

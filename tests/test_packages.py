@@ -136,7 +136,8 @@ def test_a_workflow_fits_the_schema_of_workflows(path: Path) -> None:
     call(checker, "--builtin-schema", "vendor.github-workflows", path, folder=ROOT)
 
 
-@pytest.mark.slow  # installs PyTorch into two new environments, runs the demo, predicts, serves: minutes
+@pytest.mark.timeout(7200)
+@pytest.mark.slow  # installs PyTorch into a new environment, runs the demo, predicts, serves: minutes
 def test_everything_installs_and_works_in_a_new_environment(tmp_path: Path) -> None:
     """Wheels made of the sdists, as an index would have them, installed by pip with the tested versions."""
     dist = tmp_path / "dist"

@@ -119,6 +119,7 @@ def test_no_notebook_with_outputs_is_in_git() -> None:
     assert tracked.returncode == 0 and not tracked.stdout
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.filterwarnings("default")  # of the kernel's making
 @pytest.mark.parametrize(
     "name",
