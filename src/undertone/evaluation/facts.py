@@ -4,7 +4,7 @@
 corpus::
 
     {"id", "speaker", "session", "dialogue", "scripted", "seen_text", "duration", "snr", "kind",
-     "text_source"}
+     "text_source", "votes"}
 
 A field that the corpus does not know is null. ``seen_text``: whether the same words occur in the training
 part of the fold that tests the utterance; ``kind`` is the corpus' own (of a synthesised utterance: what
@@ -57,6 +57,7 @@ def _facts(utterance: Utterance) -> dict[str, Any]:
         "snr": utterance.extra.get("snr"),
         "kind": utterance.extra.get("kind"),
         "text_source": utterance.text_source,
+        **({"votes": dict(utterance.votes)} if utterance.votes else {}),
     }
 
 

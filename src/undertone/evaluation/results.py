@@ -16,6 +16,7 @@ import numpy as np
 from undertone.errors import ConfigError, nearest
 from undertone.evaluation import facts, metrics, runs, significance
 from undertone.evaluation.card import differences
+from undertone.evaluation.raters import Raters, against_raters
 from undertone.evaluation.runs import Predictions, Run
 from undertone.evaluation.significance import Interval, Paired, Tallies
 
@@ -60,6 +61,8 @@ class Result:
     calibration: dict[str, float | None]
     """``ece``, ``ece_floor``, ``brier``, ``nll``: means over seeds."""
     reliability: list[dict[str, float]]
+    raters: Raters | None = None
+    """Against the raters' votes, where the corpus has them."""
 
     @property
     def name(self) -> str:
@@ -98,6 +101,7 @@ class Result:
             "perspectives": self.perspectives,
             "confusion": self.confusion,
             "per_class": self.per_class,
+            "raters": self.raters.plain() if self.raters else None,
             "seconds": self.run.seconds,
             "card": asdict(self.run.card),
         }
@@ -145,6 +149,7 @@ def evaluate_run(run: Run, unit: str = "") -> Result:
             name: _mean([s[name] for s in summaries]) for name in ("ece", "ece_floor", "brier", "nll")
         },
         reliability=metrics.reliability(*_all_seeds(run)),
+        raters=against_raters(run, units),
     )
 
 

@@ -31,6 +31,7 @@ def sections(findings: Findings) -> dict[str, Any]:
         "folds": _folds(findings),
         "learning": _learning(findings),
         "calibration": _calibration(findings),
+        "raters": [r for r in findings.results if r.raters],
         "ablation": _ablation(findings),
         "map": _map(findings),
         "example": _examples(findings),
