@@ -25,6 +25,7 @@ CLASSES = (
     "disgusted",
     "surprised",
     "bored",
+    "contemptuous",
 )
 """Every class that a shipped label set uses, in the order in which all sets list them."""
 
@@ -102,6 +103,16 @@ CREMAD = {
     "FEA": "fearful",
     "DIS": "disgusted",
 }
+MSPPODCAST = {
+    "A": "angry",
+    "H": "happy",
+    "S": "sad",
+    "N": "neutral",
+    "F": "fearful",
+    "D": "disgusted",
+    "U": "surprised",
+    "C": "contemptuous",
+}
 
 
 def _own(*classes: str) -> dict[str, str]:
@@ -131,6 +142,8 @@ _SETS = (
     _set("emodb4", _four(EMODB), (127, 71, 62, 79), EMODB),
     _set("cremad6", CREMAD, (1271, 1271, 1271, 1087, 1271, 1271)),
     _set("cremad4", _four(CREMAD), (1271, 1271, 1271, 1087), CREMAD),
+    _set("msppodcast8", MSPPODCAST, None, ("O", "X")),
+    _set("msppodcast4", _four(MSPPODCAST), None, (*MSPPODCAST, "O", "X")),
     _set("demo4", _own(*FOUR)),
 )
 

@@ -68,6 +68,15 @@ def test_cremad_takes_what_listeners_voted_where_they_agreed(tmp_path: Path) -> 
     assert "labels are those voted" in corpus.notes
 
 
+def test_cremad_has_the_votes_of_those_who_did_not_see_the_face(tmp_path: Path) -> None:
+    root = named.write_cremad(tmp_path)
+    table = root / "processedResults" / "tabulatedVotes.csv"
+    table.write_text(table.read_text().replace('"200001",1', '"200001",9'))  # who saw the face
+    read = {u.id: dict(u.votes) for u in Cremad(root).read()}
+    assert read["1001_DFA_ANG_XX"] == {"ANG": 1.0, "HAP": 1.0, "SAD": 2.0}
+    assert read["1002_TIE_NEU_XX"] == {"ANG": 3.0, "HAP": 1.0, "SAD": 2.0}
+
+
 def test_cremad_without_votes_or_with_another_source_says_what_it_needs(tmp_path: Path) -> None:
     root = named.write_cremad(tmp_path, votes=False)
     with pytest.raises(CorpusError, match=r"need processedResults/summaryTable\.csv"):

@@ -53,6 +53,13 @@ def write_cremad(root: Path, votes: bool = True) -> Path:
             '"","FileName","VoiceVote","VoiceLevel","FaceVote","FaceLevel","MultiModalVote","MultiModalLevel"'
         )
         (root / "processedResults" / "summaryTable.csv").write_text("\n".join([head, *table, ""]))
+        counted = [
+            f'"{kind}{n:05}",{n},0,0,1,0,2,"{name}",3,0.5,"A"'
+            for kind in "123"
+            for n, name in enumerate(CREMAD, 1)
+        ]
+        head = '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote"'
+        (root / "processedResults" / "tabulatedVotes.csv").write_text("\n".join([head, *counted, ""]))
     return root
 
 

@@ -20,6 +20,10 @@ CORPORA: dict[str, tuple[str, str]] = {
     "ravdess": ("undertone.corpora.ravdess:Ravdess", "24 actors, 8 emotions, two English sentences"),
     "emodb": ("undertone.corpora.emodb:Emodb", "10 actors, 7 emotions, ten German sentences"),
     "cremad": ("undertone.corpora.cremad:Cremad", "91 actors, 6 emotions, twelve English sentences"),
+    "msppodcast": (
+        "undertone.corpora.msppodcast:MspPodcast",
+        "podcasts, 8 emotions, rated by several people, with arousal, valence and dominance",
+    ),
     "table": ("undertone.corpora.table:Table", "your own clips, listed in a csv, jsonl or parquet file"),
     "audiofolder": (f"{EXCHANGE}:AudioFolder", "recordings beside metadata.csv, or in a folder a label"),
     "huggingface": (f"{EXCHANGE}:HuggingFace", "Parquet shards of Hugging Face datasets, audio inside"),

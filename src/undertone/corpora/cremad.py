@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -36,6 +37,8 @@ SENTENCES = {
     "TSI": "The surface is slick.",
     "WSI": "We'll stop in a couple of minutes.",
 }
+SOUND_ALONE = "1"
+"""How the numbers of rows begin in ``tabulatedVotes.csv`` for those who did not see the face."""
 SILENT = frozenset({"1076_MTI_NEU_XX", "1076_MTI_SAD_XX"})
 """Clips that have no sound in the release."""
 
@@ -58,10 +61,10 @@ class Cremad:
         self.notes = [f"labels are those {self.source}"]
         chosen = self._clips()
         actors = {row["actorid"]: row for row in self._table("VideoDemographics.csv")}
-        votes = self._votes()
+        votes, counts = self._votes(), self._counts()
         self._compare(chosen, actors)
         for path in chosen.values():
-            yield self._utterance(path, actors, votes)
+            yield replace(self._utterance(path, actors, votes), votes=counts.get(path.stem, {}))
 
     def _clips(self) -> dict[str, Path]:
         """One recording a name: the release has mp3 as well."""
@@ -89,6 +92,16 @@ class Cremad:
         if not rows:
             raise CorpusError(f"{self.root}: labels as voted need processedResults/summaryTable.csv in it")
         return {row["filename"]: row["voicevote"].strip() for row in rows}
+
+    def _counts(self) -> dict[str, dict[str, float]]:
+        """By clip: how many listeners to the sound alone named each emotion."""
+        counts = {}
+        for row in self._table("tabulatedVotes.csv"):
+            number = row.get("") or row.get("x") or ""
+            if len(number) == 6 and number.startswith(SOUND_ALONE):
+                named = {code: float(row.get(letter.lower()) or 0) for letter, code in EMOTIONS.items()}
+                counts[row["filename"]] = {code: n for code, n in named.items() if n}
+        return counts
 
     def _table(self, name: str) -> list[dict[str, str]]:
         """Rows of a csv anywhere below the root, column names in lower case; no rows where it is missing."""
