@@ -144,7 +144,13 @@ def test_every_module_has_a_docstring(path: Path) -> None:
 
 
 def test_every_extra_is_known_to_doctor() -> None:
-    declared = set(PYPROJECT["project"]["optional-dependencies"]) - {"dev", "browser", "docs", "oracles", "all"}
+    declared = set(PYPROJECT["project"]["optional-dependencies"]) - {
+        "dev",
+        "browser",
+        "docs",
+        "oracles",
+        "all",
+    }
     assert declared == set(EXTRAS)
 
 

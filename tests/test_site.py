@@ -147,6 +147,7 @@ def test_axe_finds_nothing_on_five_pages(browser: Any, site: Path, width: int, s
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe: the extra browser has it")
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
+    page.set_default_timeout(120_000)
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url))
     for name in SEEN:
@@ -164,10 +165,11 @@ def test_axe_finds_nothing_on_five_pages(browser: Any, site: Path, width: int, s
 @pytest.mark.browser
 def test_the_search_works_from_disk(browser: Any, site: Path) -> None:
     page = browser.new_page()
+    page.set_default_timeout(120_000)
     page.goto((site / "index.html").as_uri())
     page.click("label[for=__search]")
     page.keyboard.type("perspective loss")
-    page.wait_for_selector(".md-search-result__item", timeout=30_000)
+    page.wait_for_selector(".md-search-result__item")
     assert "papers" in " ".join(
         page.locator(".md-search-result__link").evaluate_all("a => a.map(x => x.href)")
     )
