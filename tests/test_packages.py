@@ -165,7 +165,7 @@ def test_everything_installs_and_works_in_a_new_environment(tmp_path: Path) -> N
     assert models == {"starter", "starter-open"}
     command("demo", "--quick")
     assert (work / "runs" / "demo-quick" / "report.html").stat().st_size > 50_000
-    clip = next(iter(sorted((work / "runs" / "demo-quick").rglob("*.flac"))))
+    clip = min((work / "runs" / "demo-quick" / "corpus").rglob("*.wav"))
     answer = json.loads(command("predict", clip, "--text", "so glad you came", "--format", "json"))
     assert set(answer["probabilities"]) == {"angry", "happy", "sad", "neutral"}
     assert answer["modalities"] == ["speech", "text"]
