@@ -96,6 +96,18 @@ def test_the_seed_of_loso_moves_the_validation_session() -> None:
     assert set(one.validation).isdisjoint(two.validation)
 
 
+def test_emo_superbs_folds_test_and_validate_on_the_published_sessions() -> None:
+    split = splits.make(dyads(), "emosuperb", seed=3)
+    sessions = {u.id: u.session for u in dyads()}
+    parts = [{p: {sessions[i] for i in fold.part(p)} for p in PARTS} for fold in split.folds]
+    assert [p["test"] for p in parts] == [{"4"}, {"3"}, {"2"}, {"1"}, {"5"}]
+    assert [p["validation"] for p in parts] == [{"5"}, {"4"}, {"3"}, {"2"}, {"1"}]
+    assert all(len(p["train"]) == 3 for p in parts)
+    assert not shared(dyads(), split, "speaker")
+    with pytest.raises(ProtocolError, match="sessions 1 to 5, here are 1, 2, 3, 4"):
+        splits.make(dyads(4), "emosuperb")
+
+
 def test_the_partner_of_the_test_speaker_validates_and_that_is_stamped() -> None:
     people = dyads()
     split = splits.make(people, "lospo")
@@ -172,7 +184,7 @@ def test_a_random_split_must_be_asked_for_by_name_and_is_stamped() -> None:
     split = splits.make(alone(), "leaky-random-utterance")
     assert set(split.stamps) == {splits.LEAKING, splits.SPEAKERS}
     assert sorted(i for fold in split.folds for i in fold.test) == sorted(u.id for u in alone())
-    with pytest.raises(UsageError, match="there are: loso, lospo"):
+    with pytest.raises(UsageError, match="there are: loso, emosuperb, lospo"):
         splits.make(alone(), "random")
 
 

@@ -36,6 +36,8 @@ DIALOGUES = "dialogues in several parts"
 RECORDINGS = "recordings in several parts"
 UNKNOWN = "speakers unknown"
 LEAKING = "leaking: utterances split at random"
+EMOSUPERB = (4, 3, 2, 1, 5)
+"""The session that is tested in each of its five folds."""
 SHARE = 0.1
 """Least share of the training utterances that becomes validation where no session does."""
 
@@ -114,7 +116,7 @@ def make(
     """
     if protocol not in PROTOCOLS:
         raise UsageError(no_such("protocol", protocol, PROTOCOLS))
-    if level == "dialogue" and protocol not in ("loso", "fixed"):
+    if level == "dialogue" and protocol not in ("loso", "emosuperb", "fixed"):
         raise ProtocolError(f"at the dialogue level '{protocol}' would cut conversations; use 'loso'")
     ordered = sorted(utterances, key=lambda u: u.id)
     for one, two in pairwise(ordered):
@@ -153,6 +155,19 @@ def _loso(utterances: Group, options: _Options) -> Made:
         train = [u for other in names if other not in (name, chosen) for u in sessions[other]]
         folds.append(_fold(f"session-{name}", train, sessions[chosen], sessions[name]))
     return folds, set()
+
+
+def _emosuperb(utterances: Group, options: _Options) -> Made:
+    """EMO-SUPERB's folds of IEMOCAP (Wu et al. 2024): the session after the tested one validates."""
+    sessions = _by(utterances, "session", "emosuperb")
+    if sorted(sessions) != ["1", "2", "3", "4", "5"]:
+        raise ProtocolError(
+            f"emosuperb names IEMOCAP's sessions 1 to 5, here are {', '.join(sorted(sessions))}"
+        )
+    made, stamps = _loso(utterances, replace(options, seed=0))
+    by_name = {fold.name: fold for fold in made}
+    order = enumerate(EMOSUPERB, 1)
+    return [replace(by_name[f"session-{test}"], name=f"fold-{number}") for number, test in order], stamps
 
 
 def _lospo(utterances: Group, options: _Options) -> Made:
@@ -227,6 +242,7 @@ def _leaky(utterances: Group, options: _Options) -> Made:
 
 PROTOCOLS: dict[str, Callable[[Group, _Options], Made]] = {
     "loso": _loso,
+    "emosuperb": _emosuperb,
     "lospo": _lospo,
     "kfold-speaker": _kfold_speaker,
     "fixed": _fixed,

@@ -26,7 +26,9 @@ def audit(
     manifest: Annotated[Path, typer.Argument(help="The manifest: .jsonl or .parquet.")],
     protocol: Annotated[
         str | None,
-        typer.Option(help="Folds to look across: loso, lospo, kfold-speaker, fixed, leaky-random-utterance."),
+        typer.Option(
+            help="Folds to look across: loso, emosuperb, lospo, kfold-speaker, fixed, leaky-random-utterance."
+        ),
     ] = None,
     split: Annotated[Path | None, typer.Option(help="A file of folds instead of a protocol.")] = None,
     folds: Annotated[int, typer.Option(help="How many folds, for kfold-speaker.")] = 5,
