@@ -298,12 +298,12 @@ def test_an_envelope_holds_every_peak() -> None:
 def test_people_read_points_everywhere_and_json_holds_fractions(
     runs: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from undertone.cli.experiments import _table
+    from undertone.cli.experiments import show_scores
 
     results = render([runs("unison")], tmp_path / "r.html")
     ece = results[0].calibration["ece"]
     assert ece and 0 < ece < 1 and results[0].plain()["ece"] == pytest.approx(ece)
-    _table(results)
+    show_scores(results)
     printed = capsys.readouterr().out
     places = [(tmp_path / f"r.{end}").read_text(encoding="utf-8") for end in ("html", "md")]
     assert all(f"{100 * ece:.1f}" in text and f"{ece:.3f}" not in text for text in (printed, *places))
