@@ -8,6 +8,8 @@ import pytest
 
 from undertone.errors import LabelError
 from undertone.labels import CLASSES, LABEL_SETS, LabelSet, in_order, label_set
+from undertone.labels.published import PUBLISHED, corpus_name, recalled, trained_on
+from undertone.labels.synonyms import SYNONYMS, meaning
 
 TOTALS = {
     "iemocap4": 5531,
@@ -86,3 +88,66 @@ def test_the_guide_tells_every_set_and_its_size(name: str) -> None:
     (size,) = [cells[3] for cells in rows if len(cells) == 5 and f"`{name}`" in cells[1]]
     expected = LABEL_SETS[name].expected
     assert expected is None or f"{sum(expected.values()):,}" in size
+
+
+# ---- other people's classes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("ang", "angry"),
+        ("ANGER", "angry"),
+        ("Wut", "angry"),
+        ("wütend", "angry"),
+        ("WUETEND", "angry"),
+        ("злость", "angry"),
+        ("愤怒", "angry"),
+        ("joy", "happy"),
+        ("Radość", "happy"),
+        ("alegría", "happy"),
+        ("alegria", "happy"),
+        ("tristesse", "sad"),
+        ("neutrality", "neutral"),
+        ("06_fearful", "fearful"),
+        ("female_disgust", "disgusted"),
+        ("pleasant_surprise", "surprised"),
+        ("Langeweile", "bored"),
+        ("others", "other"),
+        ("LABEL_2", None),
+        ("annoyance", None),
+        ("happy_sad", None),
+    ],
+)
+def test_a_class_is_known_in_many_spellings(name: str, ours: str | None) -> None:
+    assert meaning(name) == ours
+
+
+def test_the_table_gives_no_word_two_meanings() -> None:
+    from undertone.labels.synonyms import _plain
+
+    words: dict[str, str] = {}
+    for ours, names in SYNONYMS.items():
+        assert ours in (*CLASSES, "other")
+        for name in names.split():
+            assert words.setdefault(_plain(name), ours) == ours, name
+    assert len(words) > 300
+
+
+def test_every_public_model_states_its_side_licence_classes_and_corpora() -> None:
+    assert len(PUBLISHED) > 15
+    for name, one in PUBLISHED.items():
+        assert name.count("/") == 1
+        assert one.licence
+        assert one.classes
+        assert one.trained == tuple(corpus_name(corpus) for corpus in one.trained)
+        assert one.usable or one.note, f"{name}: why it cannot be used is stated"
+
+
+def test_a_corpus_is_known_however_it_is_spelled() -> None:
+    assert recalled({"x": ("goemotions",)}, "go_emotions") == [
+        "x was trained on goemotions, so its scores on go_emotions show recall, not recognition"
+    ]
+    assert recalled({"x": ("meld",)}, "EmoryNLP")
+    assert recalled({"x": ("ravdess",)}, "emodb") == []
+    assert trained_on("superb/hubert-base-superb-er", ["narad/ravdess"]) == ("iemocap", "ravdess")

@@ -120,6 +120,28 @@ def _models() -> list[dict[str, Any]]:
     return rows
 
 
+def _public() -> list[dict[str, Any]]:
+    """Published classifiers by what their pages state; none of them was run here."""
+    from undertone.labels.published import PUBLISHED
+
+    rows = []
+    for name, one in PUBLISHED.items():
+        trained = ", ".join(one.trained)
+        notes = [f"never score it on {trained}", *([one.note] if one.note else []), "not run here"]
+        rows.append(
+            {
+                "name": name,
+                "about": f"{one.side}: {one.classes}",
+                "where": "; ".join(notes),
+                "licence": one.licence,
+                "side": one.side,
+                "trained_on": list(one.trained),
+                "usable": one.usable,
+            }
+        )
+    return rows
+
+
 def _recipes() -> list[dict[str, Any]]:
     from undertone.config import load_toml
     from undertone.experiment.recipe import recipes_folder, shipped_recipes
@@ -143,15 +165,23 @@ LISTS = {
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="corpora | encoders | systems | recipes | models")],
+    public: Annotated[
+        bool,
+        typer.Option("--public", help="Of models: well-known published classifiers, for `undertone fuse`."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
     """List what there is to choose from.
 
     Example: undertone list systems
+
+    Example: undertone list models --public
     """
     if what not in LISTS:
         raise UsageError(no_such("list", what, LISTS))
-    rows = LISTS[what]()
+    if public and what != "models":
+        raise UsageError("--public is for models")
+    rows = _public() if public else LISTS[what]()
     if as_json:
         print(json.dumps(rows, indent=2))
         return

@@ -20,7 +20,7 @@ from undertone.files import log_plainly, refusal
 __all__ = ["app", "load", "main"]
 
 SUBJECTS = (
-    "corpus", "audit", "alignment", "features", "experiments", "score",
+    "corpus", "audit", "alignment", "features", "experiments", "score", "fuse",
     "prediction", "serving", "scale", "about",
 )  # fmt: skip
 

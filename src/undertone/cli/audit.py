@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,18 +39,28 @@ def audit(
     ] = None,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave the recordings unopened.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Recordings read at once; default: one a core.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "-m", help="A model folder or a public model's name: was it trained on this?"
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Status 1 when anything leaks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
     """Look for leaks: speakers, dialogues, recordings, equal audio and equal words across folds.
 
     Example: undertone audit data/iemocap.jsonl --protocol loso
+
+    Example: undertone audit data/iemocap.jsonl --no-audio --model hf:superb/hubert-base-superb-er
     """
     from undertone import splits
-    from undertone.audit import examine
+    from undertone.audit import Finding, examine
+    from undertone.labels.published import recalled
     from undertone.manifest import read
 
-    utterances = read(manifest).resolved()
+    listed = read(manifest)
+    utterances = listed.resolved()
     made = splits.read(split) if split else None
     if made is None and protocol:
         made = splits.make(utterances, protocol, seed=seed, folds=folds, refuse=False)
@@ -64,12 +75,26 @@ def audit(
             jobs=jobs or os.cpu_count() or 1,
             watch=(lambda: watch(next(done), len(utterances))) if watch else None,
         )
+    leaks = [
+        Finding("model", "leak", line)
+        for name in models or ()
+        for line in recalled(trained_of(name), listed.meta.corpus or manifest.stem)
+    ]
+    result = replace(result, findings=(*leaks, *result.findings))
     if as_json:
         print(json.dumps({"manifest": str(manifest), **result.plain()}, ensure_ascii=False))
     else:
         _show(result, made)
     if strict and result.leaks:
         raise typer.Exit(1)
+
+
+def trained_of(name: str) -> dict[str, tuple[str, ...]]:
+    """The corpora of a model folder's parts, or of a public model."""
+    from undertone.judging.locate import locate, read
+    from undertone.labels.published import corpora_of, trained_by
+
+    return trained_by(name) or corpora_of(read(locate(name).path))
 
 
 def _show(result: Audit, split: Split | None) -> None:

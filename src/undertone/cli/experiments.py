@@ -217,7 +217,10 @@ def search(
 
 @app.command()
 def stress(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or with --manifest of a model.")],
+    manifest: Annotated[
+        Path | None, typer.Option(help="Labelled clips for a model folder that has no folds of its own.")
+    ] = None,
     transcripts: Annotated[
         Path | None, typer.Option(help="A manifest with other transcripts, such as a recogniser's.")
     ] = None,
@@ -226,13 +229,19 @@ def stress(
     """Measure a run's models under noise, word errors and a missing modality.
 
     Example: undertone stress runs/demo/unison
+
+    Example: undertone stress models/fused --manifest mine.jsonl
     """
     import json
 
     from undertone.evaluation.findings import points
     from undertone.experiment.stress import stress as sweep
+    from undertone.experiment.stress import stress_model
 
-    sweeps = sweep(run, transcripts=transcripts, watch=say)
+    if manifest is not None:
+        sweeps = stress_model(run, manifest, transcripts=transcripts, watch=say)
+    else:
+        sweeps = sweep(run, transcripts=transcripts, watch=say)
     if as_json:
         print(json.dumps({"sweeps": sweeps}))
         return

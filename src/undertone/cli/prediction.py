@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -162,12 +162,25 @@ def predict(
         _write(answers, form or _form_of(file), file, [recording.id for recording in recordings])
     if counted.total:
         say(counted.line())
+        for line in _recalled(paths, judge.card):
+            say(f"stamped: {line}")
     if failures:
         if len(recordings) > 1:
             say(f"{len(failures)} of {len(recordings)} recordings not judged")
         if not skip_bad:
             raise typer.Exit(1)
     return None
+
+
+def _recalled(paths: Sequence[str], card: Mapping[str, Any]) -> list[str]:
+    """Why the accuracy on some manifests says little: the model was trained on their corpus."""
+    from undertone.judging.inputs import MANIFESTS
+    from undertone.labels.published import corpora_of, recalled
+    from undertone.manifest import read
+
+    listed = [read(path) for path in paths if Path(path).suffix.lower() in MANIFESTS]
+    corpora = dict.fromkeys(one.meta.corpus for one in listed if one.meta.corpus)
+    return [line for corpus in corpora for line in recalled(corpora_of(card), corpus)]
 
 
 def _on_cluster(

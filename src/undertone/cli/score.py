@@ -34,6 +34,13 @@ def score(
     name: Annotated[str, typer.Option(help="Of the run; default: the file's name.")] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the runs.")] = Path("runs"),
     over: Over = False,
+    model: Annotated[
+        str | None,
+        typer.Option(help="What made them, a public model's name or a model folder: was it trained on this?"),
+    ] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Score on a corpus that it was trained on; stamped.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The metrics, on stdout.")] = False,
 ) -> None:
     """Measure predictions that were made elsewhere, as a run beside others; they are stamped.
@@ -43,6 +50,7 @@ def score(
     Example: undertone score cloud.jsonl data/clips.jsonl --like runs/unison && undertone report runs/unison
     runs/cloud
     """
+    from undertone.cli.audit import trained_of
     from undertone.evaluation.results import evaluate
     from undertone.experiment.score import score as made
 
@@ -55,7 +63,7 @@ def score(
     folder = out / (name or predictions.stem)
     made(
         predictions, manifest, folder, split=split, folds=folds, like=like, renamed=renamed, missing=missing,
-        over=over,
+        over=over, trained=trained_of(model) if model else None, allow_overlap=allow_overlap,
     )  # fmt: skip
     results = [evaluate(one) for one in ([like] if like is not None else []) + [folder]]
     if as_json:

@@ -24,8 +24,9 @@ from undertone.evaluation import card as cards
 from undertone.evaluation import facts, metrics, runs
 from undertone.experiment.material import LabelledCorpus, read_corpus
 from undertone.files import locked, write_json, write_lines
+from undertone.labels.published import recalled
 
-__all__ = ["ALL", "ELSEWHERE", "read_predictions", "score"]
+__all__ = ["ALL", "ELSEWHERE", "overlap_stamps", "read_predictions", "score"]
 
 ALL = "all"
 """The protocol in which every labelled utterance is tested."""
@@ -45,14 +46,18 @@ def score(
     renamed: Mapping[str, str] | None = None,
     missing: bool = False,
     over: bool = False,
+    trained: Mapping[str, Iterable[str]] | None = None,
+    allow_overlap: bool = False,
 ) -> Path:
     """Write ``predictions`` into ``folder`` as a run, which ``evaluate`` and ``report`` read like any other.
 
     ``split``: ``all``, a protocol, or the ``split.json`` of a run; ``like`` takes that run's split and card.
     ``renamed``: labels of the predictions → classes of the manifest. With ``missing``, tested utterances that
-    have no prediction count as wrong; without, they are an error.
+    have no prediction count as wrong; without, they are an error. ``trained``: the corpora that each part of
+    the model was trained on; this manifest's own is refused, or with ``allow_overlap`` stamped.
     """
     corpus = read_corpus(str(manifest))
+    stamps = overlap_stamps(trained or {}, corpus.name, allow_overlap)
     other = cards.read(like) if like is not None else None
     made = splits.read(like / "split.json") if like is not None else _split(split, folds, corpus)
     tested = {i for fold in made.folds for i in fold.test}
@@ -80,13 +85,21 @@ def score(
                     f"{folder}: there is a run of that name: --name makes another, --over replaces this one"
                 )
             runs.clear(folder)
-        cards.write(folder, _card(corpus, made, tuple(sorted(by_seed)), other))
+        cards.write(folder, _card(corpus, made, tuple(sorted(by_seed)), other, stamps))
         splits.write(folder / "split.json", made)
         facts.write(folder, facts.facts(corpus.utterances, made))
         for fold in made.folds:
             for seed, rows in by_seed.items():
                 _write(folder / fold.name / str(seed), fold, seed, rows, corpus)
     return folder
+
+
+def overlap_stamps(trained: Mapping[str, Iterable[str]], corpus: str, allowed: bool) -> list[str]:
+    """Stamps for what was trained on the corpus it is scored on; refused unless ``allowed``."""
+    lines = recalled(trained, corpus)
+    if lines and not allowed:
+        raise ProtocolError(f"{lines[0]}: --allow-overlap scores it all the same and stamps every number")
+    return [f"overlap: {line}" for line in lines]
 
 
 def _split(name: str, folds: int, corpus: LabelledCorpus) -> splits.Split:
@@ -101,7 +114,11 @@ def _split(name: str, folds: int, corpus: LabelledCorpus) -> splits.Split:
 
 
 def _card(
-    corpus: LabelledCorpus, split: splits.Split, seeds: tuple[int, ...], like: cards.Card | None
+    corpus: LabelledCorpus,
+    split: splits.Split,
+    seeds: tuple[int, ...],
+    like: cards.Card | None,
+    stamps: Sequence[str] = (),
 ) -> cards.Card:
     labelled = [u.label for u in corpus.utterances if u.label is not None]
     own = cards.Card(
@@ -113,7 +130,7 @@ def _card(
         data=corpus.mark,
         split=split.hash,
         folds=len(split.folds),
-        stamps=(*split.stamps, ELSEWHERE),
+        stamps=(*split.stamps, ELSEWHERE, *stamps),
         selection="unknown",
         calibration="unknown",
         code=cards.code_version(),

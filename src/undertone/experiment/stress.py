@@ -1,6 +1,7 @@
 """How robust a run's models are: noise, a missing modality, transcripts with errors. Nothing is trained.
 
-Every fold's model sees its own test part only, each time with one thing made worse.
+Every fold's model sees its own test part only, each time with one thing made worse; a model folder without
+folds, such as ``undertone fuse`` makes, all labelled clips of a manifest.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from undertone.features import speech as speech_encoders
 from undertone.features import text as text_encoders
 from undertone.features.subword import Subword
 from undertone.files import write_json
+from undertone.judging.clip import Clip
+from undertone.judging.inputs import recording_of
+from undertone.judging.predictor import load_model
 from undertone.models import folder as models
 from undertone.models.example import Example
 from undertone.training.dataset import Dataset
@@ -36,7 +40,7 @@ from undertone.types import Alignment, Segment, SpeechEncoder, TextEncoder, Utte
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["Condition", "noisy", "stress", "with_word_errors"]
+__all__ = ["Condition", "noisy", "stress", "stress_model", "with_word_errors"]
 
 log = logging.getLogger(__name__)
 
@@ -95,21 +99,25 @@ class _Encoders:
 
 def conditions(recipe: Recipe, transcripts: Path | None = None) -> list[Condition]:
     """What makes sense for the recipe's system, sweep by sweep, each from nothing worse on."""
+    return _conditions(recipe.uses_speech, recipe.uses_text, recipe.protocol.transcripts, transcripts)
+
+
+def _conditions(speech: bool, text: bool, source: str, transcripts: Path | None) -> list[Condition]:
     wanted = []
-    if recipe.uses_speech:
+    if speech:
         wanted += [
             Condition("added noise", "none"),
             *(Condition("added noise", f"{x:g} dB", snr=x) for x in SNRS),
             Condition("band", "whole"),
             Condition("band", "telephone", narrow=True),
         ]
-    if recipe.uses_speech and recipe.uses_text:
+    if speech and text:
         wanted += [Condition("missing", "nothing")]
         wanted += [Condition("missing", "speech", speech=False), Condition("missing", "text", text=False)]
-    if recipe.uses_text:
-        wanted += [Condition("transcript", recipe.protocol.transcripts)]
+    if text:
+        wanted += [Condition("transcript", source)]
         wanted += [Condition("transcript", f"{100 * x:g} % word errors", errors=x) for x in ERRORS]
-    if transcripts is not None and recipe.uses_text:
+    if transcripts is not None and text:
         wanted += [Condition("transcript", transcripts.stem, transcripts=transcripts)]
     return wanted
 
@@ -136,6 +144,68 @@ def stress(run: Path, *, transcripts: Path | None = None, watch: Callable[[str],
         sweeps.setdefault(condition.sweep, []).append({"at": condition.at, **known[what]})
     write_json(run / FILE, {"sweeps": sweeps}, indent=1)
     return sweeps
+
+
+def stress_model(
+    folder: Path,
+    manifest: Path,
+    *,
+    transcripts: Path | None = None,
+    watch: Callable[[str], None] = log.info,
+) -> Sweeps:
+    """Each condition's metrics of one model folder over a manifest's labelled clips, by sweep."""
+    model = load_model(folder)
+    labels = {name: index for index, name in enumerate(model.labels)}
+    tested = [u for u in manifests.read(manifest).resolved() if u.label in labels]
+    if not tested:
+        raise ManifestError(f"{manifest}: no clip is labelled as one of {', '.join(model.labels)}")
+    vocabulary = sorted({word for u in tested for word in (u.text or "").split()})
+    other = _other_texts(transcripts) if transcripts else {}
+    sides = ("speech" in model.sides, "text" in model.sides and bool(vocabulary))
+    sweeps: Sweeps = {}
+    known: dict[Condition, dict[str, Any]] = {}
+    for condition in _conditions(*sides, tested[0].text_source or "gold", transcripts):
+        what = replace(condition, sweep="", at="")
+        if what not in known:
+            watch(f"{condition.sweep}: {condition.at}")
+            rows = [
+                (labels[str(u.label)], _clip_of(u, condition, vocabulary, other, model.rate)) for u in tested
+            ]
+            rows = [(label, clip) for label, clip in rows if clip.wave is not None or clip.text]
+            answers = model.predict([clip for _, clip in rows])
+            shares = np.array([[one.probabilities[name] for name in labels] for one in answers])
+            values = metrics.summary(np.array([label for label, _ in rows]), shares, list(labels))
+            known[what] = {key: values[key] for key in ("n", "wa", "ua", "macro_f1", "ece")}
+        sweeps.setdefault(condition.sweep, []).append({"at": condition.at, **known[what]})
+    return sweeps
+
+
+def _clip_of(
+    utterance: Utterance,
+    condition: Condition,
+    vocabulary: Sequence[str],
+    other: dict[str, Utterance],
+    rate: int,
+) -> Clip:
+    """An utterance as the condition makes it."""
+    changed = utterance
+    if condition.errors:
+        changed = with_word_errors(utterance, condition.errors, vocabulary)
+    elif condition.transcripts:
+        changed = _with_other_text(utterance, other)
+    wave = None
+    if condition.speech:
+        wave = _worse(
+            audio.load(utterance.audio, utterance.start, utterance.end, rate), utterance.id, condition, rate
+        )
+    return Clip(utterance.id, wave, recording_of(changed).transcript() if condition.text else None)
+
+
+def _worse(wave: Wave, name: str, condition: Condition, rate: int) -> Wave:
+    """The wave in the condition's band and noise."""
+    if condition.narrow:
+        wave = telephone(wave, rate)
+    return wave if condition.snr is None else noisy(wave, condition.snr, name, rate)
 
 
 def _metrics(
@@ -206,11 +276,9 @@ def _frames(bench: _Bench, utterance: Utterance, condition: Condition) -> Any:
         return None
     if utterance.id not in bench.encoded:
         rate = bench.encoders.speech.rate
-        wave = audio.load(utterance.audio, utterance.start, utterance.end, rate)
-        if condition.narrow:
-            wave = telephone(wave, rate)
-        if condition.snr is not None:
-            wave = noisy(wave, condition.snr, utterance.id, rate)
+        wave = _worse(
+            audio.load(utterance.audio, utterance.start, utterance.end, rate), utterance.id, condition, rate
+        )
         bench.encoded[utterance.id] = bench.encoders.speech.encode([wave])[0]
     return bench.encoded[utterance.id]
 

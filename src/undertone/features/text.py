@@ -19,7 +19,7 @@ from undertone.features.config import CODE, TextConfig, check_device, choose_pre
 from undertone.pretrained import load_text
 from undertone.types import EncodedText, TextEncoder
 
-__all__ = ["PretrainedText", "build", "text_encoder", "token_limit"]
+__all__ = ["PretrainedText", "build", "special", "text_encoder", "token_limit"]
 
 BATCH_TOKENS = 16_384
 """On a GPU: tokens, padding included, that share a batch."""
@@ -110,7 +110,7 @@ class PretrainedText:
             text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
         )
         ids, chars = list(coded["input_ids"]), np.array(coded["offset_mapping"], np.int32).reshape(-1, 2)
-        before, after = self._special()
+        before, after = special(self.tokenizer)
         size = self.limit - len(before) - len(after)
         spans = windows(len(ids), size, min(OVERLAP, size // 4))
         parts = []
@@ -121,13 +121,6 @@ class PretrainedText:
             parts.append(_Window([*before, *ids[span.start : span.stop], *after], slice(first, last)))
         none = np.zeros((1, 2), np.int32)
         return _Plan(parts, np.concatenate([none.repeat(len(before), 0), chars, none.repeat(len(after), 0)]))
-
-    def _special(self) -> tuple[list[int], list[int]]:
-        """Ids that the tokenizer puts before and after a text."""
-        coded = self.tokenizer("a", return_special_tokens_mask=True)
-        ids, added = list(coded["input_ids"]), list(coded["special_tokens_mask"])
-        first, last = added.index(0), len(added) - added[::-1].index(0)
-        return ids[:first], ids[last:]
 
     def _states(self, rows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
         """Hidden states of each row of ids: one at a time on a CPU, padded and masked on a GPU."""
@@ -153,6 +146,14 @@ class PretrainedText:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PretrainedText, (self.config,)
+
+
+def special(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Ids that a tokenizer puts before and after a text."""
+    coded = tokenizer("a", return_special_tokens_mask=True)
+    ids, added = list(coded["input_ids"]), list(coded["special_tokens_mask"])
+    first, last = added.index(0), len(added) - added[::-1].index(0)
+    return ids[:first], ids[last:]
 
 
 def token_limit(tokenizer: Any, settings: Any) -> int:

@@ -23,7 +23,7 @@ from undertone.types import Alignment, EncodedText, FrameClock, Segment, SpeechE
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["ClipFeatures", "Encoders"]
+__all__ = ["ClipFeatures", "Encoders", "check_identity"]
 
 Tokens = EncodedText | tuple[NDArray[np.int64], NDArray[np.int32]]
 
@@ -120,6 +120,14 @@ class Encoders:
     def rate(self) -> int:
         return self.speech.rate if self.speech else 16_000
 
+    def without_each_word(self, one: ClipFeatures) -> list[ClipFeatures]:
+        """For each word of the transcript the clip without it."""
+        if getattr(self.speech or self.text, "members", None):
+            from undertone.judging.deletion import without_each_word
+
+            return without_each_word(self, one)
+        return one.without_each_word()
+
     def encode(self, clips: Sequence[Clip]) -> list[ClipFeatures]:
         """Each clip's features; encoders promise that they do not depend on the other clips.
 
@@ -168,18 +176,26 @@ def _words(text: str | None) -> tuple[Segment, ...]:
 def _speech(described: Mapping[str, Any] | None) -> SpeechEncoder | None:
     if described is None:
         return None
+    if "members" in described:
+        from undertone.judging.sides import side_encoder
+
+        return side_encoder("speech", described)  # type: ignore[return-value]
     from undertone.features.config import SpeechConfig
     from undertone.features.speech import build
 
     settings = described.get("settings", {"name": described["name"]})
     encoder = build(SpeechConfig.parse({**settings, "device": "cpu"}, "card.json"))
-    _check_identity(described, encoder)
+    check_identity(described, encoder)
     return encoder
 
 
 def _text(described: Mapping[str, Any] | None, tokenizer: Path | None) -> TextEncoder | Subword | None:
     if described is None:
         return None
+    if "members" in described:
+        from undertone.judging.sides import side_encoder
+
+        return side_encoder("text", described)  # type: ignore[return-value]
     if described["name"] == "subword" or "tuning" in described:
         if tokenizer is None:
             raise ModelError("the model folder holds no tokenizer.json for the ids that its network takes")
@@ -188,11 +204,11 @@ def _text(described: Mapping[str, Any] | None, tokenizer: Path | None) -> TextEn
     from undertone.features.text import build
 
     encoder = build(TextConfig.parse({**described["settings"], "device": "cpu"}, "card.json"))
-    _check_identity(described, encoder)
+    check_identity(described, encoder)
     return encoder
 
 
-def _check_identity(described: Mapping[str, Any], encoder: SpeechEncoder | TextEncoder) -> None:
+def check_identity(described: Mapping[str, Any], encoder: SpeechEncoder | TextEncoder) -> None:
     """A model needs the features it was trained on: other weights, layers or code are another encoder."""
     known = described.get("identity")
     if known and known != encoder.identity:

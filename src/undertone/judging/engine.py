@@ -46,6 +46,8 @@ def load_in(path: Path, runtime: str | None = None, precision: str | None = None
     """The model in a folder, its speech encoder in that engine and precision; None: the card's, but ``auto``
     in another engine. ModelError where the model would decide otherwise; ``auto`` tries fp32 before that."""
     described = read_card(path).get("encoders", {}).get("speech", {"name": "acoustic"})
+    if "members" in described:
+        raise ConfigError(f"{path}: made by `undertone fuse`, whose own --precision states how its sides run")
     given = described.get("settings", {"name": described["name"]})
     settings = SpeechConfig.parse({**given, "device": "cpu"}, "card.json")
     if settings.name in ("acoustic", "egemaps"):

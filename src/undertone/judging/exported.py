@@ -12,17 +12,27 @@ from numpy.typing import NDArray
 
 from undertone.errors import ModelError
 from undertone.features.assemble import checked_frames, checked_wave
-from undertone.features.batching import at_level, of_lengths
+from undertone.features.batching import at_level, of_lengths, windows
+from undertone.features.joined import CLOCK, RATE, SpeechSides, TextSides, one_vector
 from undertone.judging.encoders import ClipFeatures, Encoders
 from undertone.judging.model import TrainedModel
 from undertone.judging.tensors import SIDES, arrays_of, output_name
 from undertone.runtimes import open_graph
-from undertone.types import EncodedText, FrameClock
+from undertone.types import EncodedText, FrameClock, SpeechEncoder, TextEncoder
 
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["FILES", "ExportedNetwork", "ExportedSpeech", "ExportedText", "load_exported", "normalised"]
+__all__ = [
+    "FILES",
+    "ExportedClassifier",
+    "ExportedNetwork",
+    "ExportedSpeech",
+    "ExportedText",
+    "ExportedTextClassifier",
+    "load_exported",
+    "normalised",
+]
 
 FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
 
@@ -57,10 +67,22 @@ def load_exported(path: Path) -> TrainedModel:
     encoders = Encoders(
         card,
         tokenizer if tokenizer.is_file() else None,
-        speech=ExportedSpeech(path, made["speech"]) if "speech" in made else None,
-        text=ExportedText(path, made["text"]) if "text" in made else None,
+        speech=_speech(path, made["speech"]) if "speech" in made else None,
+        text=_text(path, made["text"]) if "text" in made else None,
     )
     return TrainedModel(name, card, encoders, ExportedNetwork(graph, sizes, sides), tuple(about["tiers"]))
+
+
+def _speech(path: Path, made: Mapping[str, Any]) -> SpeechEncoder:
+    if "members" in made:
+        return SpeechSides([ExportedClassifier(path, one) for one in made["members"]])
+    return ExportedSpeech(path, made)
+
+
+def _text(path: Path, made: Mapping[str, Any]) -> TextEncoder:
+    if "members" in made:
+        return TextSides([ExportedTextClassifier(path, one) for one in made["members"]])
+    return ExportedText(path, made)
 
 
 # ---- pretrained encoders exported with the model -------------------------------------------------------
@@ -123,7 +145,7 @@ class ExportedText:
         self._before, self._after = list(about["before"]), list(about["after"])
         self._limit = int(about["limit"])
         self._tokenizer = Tokenizer.from_file(str(folder / about["tokenizer"]))
-        self._run = open_graph(folder / about["file"], ["vectors"])
+        self._run = open_graph(folder / about["file"], [str(about.get("gives", "vectors"))])
         self._run({"ids": np.zeros((1, min(self._limit, 16)), np.int64)})  # as of speech, above
 
     def encode(self, texts: Sequence[str]) -> list[EncodedText]:
@@ -133,13 +155,52 @@ class ExportedText:
     def _one(self, text: str) -> EncodedText:
         if not text.strip():
             return EncodedText(np.zeros((0, self.dim), np.float32), np.zeros((0, 2), np.int32))
+        ids, chars = self._ids(text)
+        (vectors,) = self._run({"ids": np.array([ids], np.int64)})
+        return EncodedText(np.array(vectors[0], np.float32), np.array(chars, np.int32).reshape(-1, 2))
+
+    def _ids(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of a text and the characters of each."""
         coded = self._tokenizer.encode(text, add_special_tokens=False)
         room = self._limit - len(self._before) - len(self._after)
         kept = slice(room if self._tokenizer.truncation else None)  # cut as in training, else refused
         ids = [*self._before, *coded.ids[kept], *self._after]
         if len(ids) > self._limit:
             raise ModelError(f"a text of {len(ids)} tokens: the exported encoder takes {self._limit}")
-        (vectors,) = self._run({"ids": np.array([ids], np.int64)})
         none = (0, 0)
-        chars = [*([none] * len(self._before)), *coded.offsets[kept], *([none] * len(self._after))]
-        return EncodedText(np.array(vectors[0], np.float32), np.array(chars, np.int32).reshape(-1, 2))
+        return ids, [*([none] * len(self._before)), *coded.offsets[kept], *([none] * len(self._after))]
+
+
+class ExportedTextClassifier(ExportedText):
+    """A published classifier of text, over a graph from ids (1, L) to logits (1, 1, K)."""
+
+    def _one(self, text: str) -> EncodedText:
+        if not text.strip():
+            return one_vector(np.zeros((0, self.dim), np.float32))
+        (logits,) = self._run({"ids": np.array([self._ids(text)[0]], np.int64)})
+        return one_vector(np.array(logits[0], np.float32))
+
+
+class ExportedClassifier:
+    """``SpeechEncoder``: a published classifier over a graph from samples (1, N) to logits (1, 1, K)."""
+
+    rate, layers, clock = RATE, 0, CLOCK
+
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        self.name, self.identity, self.dim = str(about["name"]), str(about["identity"]), int(about["dim"])
+        self._least, self._normalise = int(about["least"]), bool(about["normalise"])
+        self._whole = about.get("whole")
+        self._run = open_graph(folder / about["file"], ["logits"])
+        self._run({"samples": np.zeros((1, self._whole or self._least + self.rate), np.float32)})  # as above
+
+    def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
+        """The logits of each wave; of one that is longer than the network takes, the mean of its windows'."""
+        return [self._one(checked_wave(wave)) for wave in waves]
+
+    def _one(self, wave: Wave) -> NDArray[np.float32]:
+        size = self._whole or max(len(wave), self._least)
+        parts = [wave[w.start : w.stop] for w, _ in windows(max(1, len(wave)), size, size // 6)]
+        padded = [np.pad(p, (0, max(0, (self._whole or self._least) - len(p)))) for p in parts]
+        given = [normalised(p) if self._normalise else p for p in padded]
+        logits = [self._run({"samples": p[None]})[0][0] for p in given]
+        return checked_frames(np.mean(logits, axis=0, dtype=np.float32), self.name)

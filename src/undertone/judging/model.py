@@ -58,7 +58,7 @@ class TrainedModel:
         for one in features:
             if not one.sides:
                 raise ModelError(f"{one.clip.id}: holds nothing that this model judges by ({self.name})")
-        deleted = [_without_words(one) if explain and not self.contextual else [] for one in features]
+        deleted = [self._without_words(one) if explain and not self.contextual else [] for one in features]
         # a clip stands beside its variants: a system may notice that and compute what they share once
         rows = [row for one, variants in zip(features, deleted, strict=True) for row in (one, *variants)]
         first = np.cumsum([0, *(1 + len(variants) for variants in deleted)])
@@ -76,6 +76,11 @@ class TrainedModel:
                 extra["turn"] = self._turn(one)
             predictions.append(abstain(replace(prediction, extra=extra), self._threshold))
         return predictions
+
+    def _without_words(self, one: ClipFeatures) -> list[ClipFeatures]:
+        """The clip without each of its words, where it has words and not too many."""
+        few = one.words and len(one.words) <= MOST_WORDS
+        return self.encoders.without_each_word(one) if few else []
 
     def _run(self, rows: Sequence[ClipFeatures]) -> dict[str, NDArray[np.float32]]:
         parts = [self.network.run(rows[at : at + MOST_ROWS]) for at in range(0, len(rows), MOST_ROWS)]
@@ -144,11 +149,6 @@ class TrainedModel:
 
     def _named(self, values: NDArray[np.float32], labels: Sequence[str] | None = None) -> dict[str, float]:
         return {label: float(p) for label, p in zip(labels or self.labels, values, strict=True)}
-
-
-def _without_words(one: ClipFeatures) -> list[ClipFeatures]:
-    """The clip without each of its words, where it has words and not too many."""
-    return one.without_each_word() if one.words and len(one.words) <= MOST_WORDS else []
 
 
 def _contributions(

@@ -26,7 +26,7 @@ from undertone.errors import ModelError
 from undertone.files import whole, write_json, write_whole
 from undertone.models.example import Dimensions
 from undertone.models.system import System, SystemConfig
-from undertone.models.table import SYSTEMS, build
+from undertone.models.table import ASSEMBLED, SYSTEMS, build
 from undertone.models.tuned import Tuned
 
 __all__ = ["FILES", "SCHEMA", "LoadedModel", "Tokenizer", "load", "name_of", "read_card", "save"]
@@ -86,7 +86,7 @@ def name_of(system: System) -> str:
     """The system's name in ``SYSTEMS``; of a tuned one, its head's."""
     if isinstance(system, Tuned):
         system = system.head
-    return next(name for name, (kind, _) in SYSTEMS.items() if kind is type(system))
+    return next(name for name, (kind, _) in (SYSTEMS | ASSEMBLED).items() if kind is type(system))
 
 
 def save(path: Path, system: System, card: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> None:

@@ -13,10 +13,11 @@ from undertone.models.mgcma import Mgcma, MgcmaConfig
 from undertone.models.multilevel import Multilevel, MultilevelConfig
 from undertone.models.perspective import Perspective, PerspectiveConfig
 from undertone.models.probe import Probe, ProbeConfig
+from undertone.models.sides import Sides, SidesConfig
 from undertone.models.system import System, SystemConfig
 from undertone.models.unison import Unison, UnisonConfig
 
-__all__ = ["SYSTEMS", "build", "preferred"]
+__all__ = ["ASSEMBLED", "SYSTEMS", "build", "preferred"]
 
 SYSTEMS: dict[str, tuple[type[System], type[SystemConfig]]] = {
     "probe": (Probe, ProbeConfig),
@@ -32,6 +33,9 @@ SYSTEMS: dict[str, tuple[type[System], type[SystemConfig]]] = {
 }
 """In the order of the report's table: one modality, simple fusion, the published systems, ours."""
 
+ASSEMBLED: dict[str, tuple[type[System], type[SystemConfig]]] = {"sides": (Sides, SidesConfig)}
+"""Systems that are put together by ``undertone fuse``, not trained from a recipe."""
+
 
 def preferred() -> str:
     """The name of the system that ranks highest: others are compared with it by default."""
@@ -40,8 +44,9 @@ def preferred() -> str:
 
 def build(name: str, settings: Mapping[str, Any], dimensions: Dimensions, where: str = "") -> System:
     """A system with fresh weights; ``where`` (a recipe's name) goes in front of messages."""
-    if name not in SYSTEMS:
+    known = SYSTEMS | ASSEMBLED
+    if name not in known:
         prefix = f"{where}: " if where else ""
         raise ConfigError(prefix + no_such("system", name, SYSTEMS))
-    system, config = SYSTEMS[name]
+    system, config = known[name]
     return system(config.parse(settings, where), dimensions)

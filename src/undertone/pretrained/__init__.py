@@ -32,7 +32,9 @@ __all__ = [
     "load_speech",
     "load_text",
     "locate",
+    "one_line",
     "ordinary",
+    "with_weights",
     "without_messages",
 ]
 
@@ -193,9 +195,9 @@ def _why_not_fetched(name: str, revision: str | None, error: Exception) -> str:
         why = "HF_HUB_OFFLINE=1 forbids fetching: unset it"
         return f"no folder here, not in the hub's cache on this machine, and {why}, or {elsewhere}"
     if isinstance(error, errors.LocalEntryNotFoundError):
-        why = f"the hub cannot be reached ({_line(error.__cause__ or error)})"
+        why = f"the hub cannot be reached ({one_line(error.__cause__ or error)})"
         return f"no folder here, not in the hub's cache on this machine, and {why}: {elsewhere}"
-    return f"cannot be fetched from the hub: {_line(error)}"
+    return f"cannot be fetched from the hub: {one_line(error)}"
 
 
 def fresh(settings: Mapping[str, Any]) -> Any:
@@ -206,7 +208,7 @@ def fresh(settings: Mapping[str, Any]) -> Any:
     try:
         model = AutoModel.from_config(AutoConfig.for_model(str(settings["model_type"]), **values))
     except (KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"the settings of an encoder make no network: {_line(error)}") from error
+        raise ModelError(f"the settings of an encoder make no network: {one_line(error)}") from error
     return _cut(model)
 
 
@@ -251,18 +253,18 @@ def _hash_of(values: Mapping[str, Any]) -> str:
 
 
 def _load(name: str, revision: str | None, make_processor: Any, files: Sequence[str]) -> Pretrained:
-    folder, commit = _with_weights(name, revision)
+    folder, commit = with_weights(name, revision)
     with without_messages():
         try:
             processor = make_processor(folder, **OPTIONS)
             model = _network(folder)
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            raise ModelError(f"{name}: cannot be loaded ({_line(error)})") from error
+            raise ModelError(f"{name}: cannot be loaded ({one_line(error)})") from error
     model.eval().requires_grad_(False)
     return Pretrained(name, commit, determining(folder, files), model, processor)
 
 
-def _with_weights(name: str, revision: str | None) -> tuple[Path, str | None]:
+def with_weights(name: str, revision: str | None) -> tuple[Path, str | None]:
     folder, commit = locate(name, revision)
     if not list(folder.glob("*.safetensors")):
         raise ModelError(f"{name}: no safetensors weights (pickled weights are never loaded; convert them)")
@@ -297,7 +299,7 @@ def _cut(model: Any) -> Any:
 @contextmanager
 def ordinary(name: str, revision: str | None = None) -> Iterator[Path]:
     """A folder as transformers reads it: the model's own, or a copy of a packed one while the block runs."""
-    folder, _ = _with_weights(name, revision)
+    folder, _ = with_weights(name, revision)
     if not packed.is_packed(folder):
         yield folder
         return
@@ -310,7 +312,7 @@ def ordinary(name: str, revision: str | None = None) -> Iterator[Path]:
         yield Path(place)
 
 
-def _line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """The whole message of another library in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -347,4 +349,4 @@ def load_recogniser(name: str, revision: str | None = None) -> Any:
                 model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            raise ModelError(f"{name}: cannot be loaded as a recogniser ({_line(error)})") from error
+            raise ModelError(f"{name}: cannot be loaded as a recogniser ({one_line(error)})") from error

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from undertone.errors import ConfigError, MissingExtra, ModelError, UsageError, no_such
+from undertone.features.joined import SpeechSides, TextSides
 from undertone.files import refuse_place, whole, writing
 from undertone.judging.clip import Clip, Transcript
 from undertone.judging.encoders import ClipFeatures, Encoders
@@ -103,7 +104,8 @@ def _writer(folder: Path, to: str, layered: bool = False) -> Any:
 
     def write(module: Any, example: Any, stem: str, given: str, made: str, free: Mapping[int, str]) -> str:
         path = folder / f"{stem}.onnx"
-        axes = {given: dict(free), made: {example.ndim if stem == "speech" and layered else 1: "T"}}
+        long = {} if made == "logits" else {example.ndim if stem == "speech" and layered else 1: "T"}
+        axes = {given: dict(free), made: long}
         _trace(module.eval(), (example,), path, [given], [made], axes)
         return _converted(path, to).name
 
@@ -114,9 +116,26 @@ def _write_encoders(encoders: Encoders, folder: Path, to: str) -> dict[str, Any]
     """The graphs of those encoders that have weights; those that need none run without torch as they are."""
     from undertone.features.neural import PretrainedSpeech
     from undertone.features.text import PretrainedText
-    from undertone.serving.export_encoders import export_speech, export_text
+    from undertone.serving.export_encoders import (
+        export_speech,
+        export_speech_side,
+        export_text,
+        export_text_side,
+    )
 
-    written = {}
+    written: dict[str, Any] = {}
+    if isinstance(encoders.speech, SpeechSides):
+        made = [
+            export_speech_side(one, folder, f"speech-{i}", _writer(folder, to))
+            for i, one in enumerate(encoders.speech.members)
+        ]
+        written["speech"] = {"members": made}
+    if isinstance(encoders.text, TextSides):
+        made = [
+            export_text_side(one, folder, f"text-{i}", _writer(folder, to))
+            for i, one in enumerate(encoders.text.members)
+        ]
+        written["text"] = {"members": made}
     if isinstance(encoders.speech, PretrainedSpeech):
         write = _writer(folder, to, layered=encoders.speech.layers > 0)
         written["speech"] = export_speech(encoders.speech, folder, write)
