@@ -208,7 +208,7 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
-def undertone(model: Path, *more: str) -> Server:
+def undertone(model: Path | str, *more: str) -> Server:
     port = free_port()
     words = ["-m", "undertone", "serve", "--model", str(model), "--port", str(port), "--align", "none"]
     return Server([sys.executable, *words, *more], port)

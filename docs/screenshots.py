@@ -145,6 +145,7 @@ def take(
     )
     page = context.new_page()
     page.route("**/v1/model", with_threshold)
+    page.route("**/v1/models", two_models if show is models else one_model)
     page.goto(url)
     page.wait_for_selector("#model-note:not(:empty)")
     show(page)
@@ -157,6 +158,17 @@ def with_threshold(route: Route) -> None:
     about = route.fetch().json()
     about["card"] |= {"synthesised": False, "abstain": {"threshold": answers.THRESHOLD}}
     route.fulfill(json={**about, "asr": True})
+
+
+def one_model(route: Route) -> None:
+    (default,) = route.fetch().json()["data"]
+    route.fulfill(json={"data": [{**default, "threshold": answers.THRESHOLD}]})
+
+
+def two_models(route: Route) -> None:
+    (default,) = route.fetch().json()["data"]
+    other = {"id": "calls", "model": "unison@1a2b3c4d5e6f (calls, loso)", "labels": default["labels"]}
+    route.fulfill(json={"data": [{**default, "threshold": answers.THRESHOLD}, {**other, "threshold": None}]})
 
 
 def sound(seconds: float, channels: int = 1, form: str = "FLAC") -> bytes:
@@ -188,6 +200,10 @@ def answered(name: str, seconds: float, answer: dict[str, Any], channels: int = 
 
 def empty(page: Page) -> None:
     """As it opens."""
+
+
+def models(page: Page) -> None:
+    page.select_option("#model", "calls")
 
 
 def busy(page: Page) -> None:
@@ -240,6 +256,7 @@ STATES: dict[str, Callable[[Page], None]] = {
     "error": error,
     "token": token,
     "live": live,
+    "models": models,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,3 +109,37 @@ def test_without_containers_ffmpeg_gets_nothing(monkeypatch: pytest.MonkeyPatch)
     ]:
         with pytest.raises(AudioError, match=why):
             audio.receive(data, longest=9.0, containers=False)
+
+
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+@pytest.mark.parametrize("channels", ["mix", "split", (1,)])
+def test_a_file_in_pieces_is_what_it_is_whole(tmp_path: Path, rate: int, channels: object) -> None:
+    data = noise(2.5, channels=2, rate=rate)
+    path = tmp_path / "sound"
+    path.write_bytes(data)
+    whole = audio.receive(data, "clip", channels, longest=9.0)  # type: ignore[arg-type]
+    about = audio.survey(path, "clip", channels, longest=9.0)  # type: ignore[arg-type]
+    assert (about.seconds, about.channels, about.warning) == (2.5, whole.channels, None)
+    parts = list(audio.pieces(path, "clip", channels, seconds=0.4))  # type: ignore[arg-type]
+    assert len(parts) > 6
+    together = np.concatenate(parts)
+    assert together.shape == whole.samples.shape
+    assert np.allclose(together, whole.samples, atol=1e-6 if rate == RATE else 1e-3)
+
+
+def test_what_is_wrong_with_a_file_is_known_before_its_first_piece(tmp_path: Path) -> None:
+    path = tmp_path / "sound"
+    for data, options, why in [
+        (noise(3.0), {"longest": 2.0}, "clip: 3 s is longer than the 2 s allowed"),
+        (noise(channels=2), {}, "its 2 channels hold different sounds"),
+        (noise(channels=4), {"channels": "split", "longest": 1.2}, "1 s is longer than the 0.6 s"),
+        (b"nonsense", {"containers": False}, "not a sound format that soundfile reads"),
+        (written(np.full((RATE, 1), np.nan), subtype="FLOAT"), {}, "samples that are not numbers"),
+        (noise()[:1000], {}, "too little"),
+    ]:
+        path.write_bytes(data)
+        with pytest.raises(AudioError, match=why):
+            audio.survey(path, "clip", **{"longest": 9.0, **options})
+    path.write_bytes(noise()[:20_000])
+    about = audio.survey(path, "clip", longest=9.0)
+    assert about.warning == f"clip: cut short: {about.seconds:.1f} of 1.0 s are there"

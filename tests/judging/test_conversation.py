@@ -173,8 +173,8 @@ def test_the_level_of_the_speech_over_what_is_between(
     noise: float, decibels: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Loud:
-        def __call__(self, step: np.ndarray) -> float:
-            return 0.9 if np.abs(step).max() > 0.45 else 0.0
+        def __call__(self, steps: np.ndarray) -> np.ndarray:
+            return np.where(np.abs(steps).max(1) > 0.45, 0.9, 0.0)
 
     monkeypatch.setattr("undertone.judging.windows.detector", Loud)
     wave = joined(silence(2), voice(3, 0.3), silence(2)) + 0.0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from undertone.judging.engine import signals
 from undertone.judging.fakes import FakeModel
 from undertone.judging.predictor import Stream
 from undertone.judging.settings import Segmenting
 from undertone.judging.timeline import Timeline, merged, overall
-from undertone.judging.windows import RATE, STEP, Segmenter, Window
+from undertone.judging.windows import RATE, STEP, Segmenter, Silero, Window
+from undertone.runtimes import open_onnx
 from undertone.types import TimelineSegment
 
 SETTINGS = Segmenting()
@@ -30,9 +34,10 @@ class Planned:
     probabilities: Sequence[float]
     at: int = 0
 
-    def __call__(self, _step: np.ndarray) -> float:
-        self.at += 1
-        return self.probabilities[self.at - 1] if self.at <= len(self.probabilities) else 0.0
+    def __call__(self, steps: np.ndarray) -> list[float]:
+        first, self.at = self.at, self.at + len(steps)
+        planned = list(self.probabilities[first : self.at])
+        return planned + [0.0] * (len(steps) - len(planned))
 
 
 def regions_at_leisure(
@@ -219,3 +224,27 @@ def test_neighbours_of_one_label_merge_unless_silence_parts_them() -> None:
 def test_settings_that_contradict_each_other_are_refused(changed: dict[str, float], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         Segmenting(**changed)
+
+
+def test_the_detector_gives_a_step_the_same_whatever_comes_with_it() -> None:
+    """Many steps in one call, as against one at a time by the network that takes single steps."""
+    data = importlib.util.find_spec("silero_vad")
+    if data is None or not data.submodule_search_locations:
+        pytest.skip("silero-vad is not installed")
+    single = open_onnx(Path(data.submodule_search_locations[0]) / "data" / "silero_vad.onnx", threads=1)
+    drawn = np.random.default_rng(0)
+    speech = np.concatenate(signals()[:4])
+    steps = (speech + 0.001 * drawn.standard_normal(len(speech)))[: len(speech) // STEP * STEP]
+    steps = steps.astype(np.float32).reshape(-1, STEP)
+    state, before, alone = np.zeros((2, 1, 128), np.float32), np.zeros(64, np.float32), []
+    for step in steps:
+        samples = np.concatenate([before, step])[None]
+        probability, state = single({"input": samples, "state": state, "sr": np.array(RATE, np.int64)})
+        alone.append(float(probability[0, 0]))
+        before = step[-64:]
+    detect, crumbs, at = Silero(), [], 0
+    for size in (1, 7, 64, 3, len(steps)):
+        crumbs.append(detect(steps[at : at + size]))
+        at += size
+    assert max(alone) > 0.9 and min(alone) < 0.1
+    np.testing.assert_allclose(np.concatenate(crumbs), alone, atol=1e-5)

@@ -42,9 +42,9 @@ def loaded(file: str) -> tuple[FakeModel, None]:
     """A model as a file describes it now: its name, and what it takes."""
     values = json.loads(Path(file).read_text())
     time.sleep(values.pop("loading", 0.0))
-    name = values.pop("name")
+    name, card = values.pop("name"), values.pop("card", {})
     model = FakeModel(**values)
-    model.name = name
+    model.name, model.card = name, {**model.card, **card}
     return model, None
 
 

@@ -83,6 +83,73 @@ def test_a_job_gives_what_a_request_gives(started: Start, tmp_path: Path, long: 
     assert CLIENT.get(f"{server.url}/v1/jobs/none").status_code == 404
 
 
+def test_a_caller_lists_its_own_jobs_the_newest_first(started: Start, tmp_path: Path, clip: bytes) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("anna:word\nben:other\n")
+    server = started(job_folder=str(tmp_path / "jobs"), token_file=str(tokens))
+    anna, ben = ({"authorization": f"Bearer {word}"} for word in ("word", "other"))
+
+    def listed(caller: dict[str, str], **query: Any) -> httpx.Response:
+        return CLIENT.get(f"{server.url}/v1/jobs", headers=caller, params=query)
+
+    assert listed(anna).json() == {"object": "list", "data": [], "more": False}
+    for name, caller in (("a", anna), ("b", ben), ("c", anna)):
+        sent = {"content": clip, "headers": {**WAV, **caller}, "params": {"id": name}}
+        assert CLIENT.post(f"{server.url}/v1/jobs", **sent).status_code == 202
+    assert [one["name"] for one in listed(anna).json()["data"]] == ["c", "a"]
+    assert [one["name"] for one in listed(ben).json()["data"]] == ["b"]
+    newest = listed(anna, limit=1).json()
+    assert [one["name"] for one in newest["data"]] == ["c"] and newest["more"]
+    assert newest["data"][0]["status"] in ("waiting", "running", "done")
+    for limit in ("0", "1001", "x", "-1"):
+        assert listed(anna, limit=limit).status_code == 422
+    assert listed({}).status_code == 401
+
+
+def test_a_job_is_never_whole_in_memory(
+    started: Start, tmp_path: Path, clip: bytes, make_tone: Callable[..., np.ndarray]
+) -> None:
+    """A quarter of an hour is 58 MB at 16 kHz; two channels kept apart are twice that."""
+    import soundfile
+
+    sound = tmp_path / "long.flac"
+    wave = np.zeros((60 * 16000, 2), np.float32)
+    wave[:32000] = make_tone(2.0)[:, None] * [1.0, -0.5]
+    with soundfile.SoundFile(sound, "w", 16000, 2, format="FLAC", subtype="PCM_16") as file:
+        for _ in range(15):
+            file.write(wave)
+    server = started(job_folder=str(tmp_path / "jobs"))
+    until_over(server, hand_in(server, clip)["id"])
+    before, most = server.memory, 0
+    for channels in ("mix", "split"):
+        job = hand_in(server, sound.read_bytes(), channels=channels)["id"]
+        deadline = time.monotonic() + 200
+        while (state := CLIENT.get(f"{server.url}/v1/jobs/{job}").json())["status"] in ("waiting", "running"):
+            most = max(most, server.memory)
+            assert time.monotonic() < deadline, state
+            time.sleep(0.02)
+        assert state["status"] == "done", state
+        answer = CLIENT.get(f"{server.url}/v1/jobs/{job}/result").json()
+        assert answer["evidence"]["seconds"] == pytest.approx(900)
+        assert len(answer["turns"]) >= 10
+    print(f"{(most - before) / 2**20:.0f} MB more")
+    assert most - before < 40 * 2**20
+
+
+def test_a_decoder_that_is_killed_in_a_job_is_replaced(started: Start, tmp_path: Path, long: bytes) -> None:
+    import psutil
+
+    server = started(job_folder=str(tmp_path), model={"seconds": 0.3}, decoders=1)
+    job = hand_in(server, long, id="call")["id"]
+    deadline = time.monotonic() + 20
+    while CLIENT.get(f"{server.url}/v1/jobs/{job}").json()["status"] != "running":
+        assert time.monotonic() < deadline
+    for child in psutil.Process(server.process.pid).children():
+        child.kill()
+    assert until_over(server, job)["status"] == "done"
+    assert CLIENT.get(f"{server.url}/v1/jobs/{job}/result").json()["id"] == "call"
+
+
 def test_delete_cancels_what_runs_and_what_waits(started: Start, tmp_path: Path, long: bytes) -> None:
     server = started(job_folder=str(tmp_path), model={"seconds": 60.0})
     running, waiting = hand_in(server, long)["id"], hand_in(server, long)["id"]

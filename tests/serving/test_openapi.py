@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 
 schemathesis: Any = pytest.importorskip("schemathesis", reason="schemathesis: pip install 'undertone[dev]'")
@@ -12,13 +14,36 @@ schemathesis: Any = pytest.importorskip("schemathesis", reason="schemathesis: pi
 ROUTES = [
     ("POST", "/v1/predict"),
     ("POST", "/v1/predict/batch"),
+    ("POST", "/v1/audio/transcriptions"),
+    ("POST", "/v1/jobs"),
+    ("GET", "/v1/jobs"),
+    ("GET", "/v1/jobs/{name}"),
+    ("GET", "/v1/jobs/{name}/result"),
+    ("DELETE", "/v1/jobs/{name}"),
     ("GET", "/v1/model"),
+    ("GET", "/v1/models"),
+    ("POST", "/v1/models/reload"),
     ("GET", "/v1/examples"),
     ("GET", "/v1/examples/{name}"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
 ]
+
+
+@pytest.fixture(scope="module")
+def server(start_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One that takes jobs and recognises words."""
+    running = start_server(job_folder=str(tmp_path_factory.mktemp("jobs")), recogniser=0.0)
+    yield running
+    running.stop()
+    running.process.stderr.close()
+
+
+def test_all_routes_of_the_document_are_tried(server: Any) -> None:
+    paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    documented = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert documented == set(ROUTES)
 
 
 @pytest.mark.filterwarnings("default")  # of a foreign tool's making

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,6 +237,41 @@ def test_the_checkbox_for_words_is_there_if_the_server_reads_them(page: Any) -> 
     upload(page, "clip.wav", speech(2))
     shown(page)
     assert b'name="asr"' in sent[0]
+
+
+def test_where_several_models_are_served_a_person_chooses(
+    browser: Any, start_server: Callable[..., Any], tmp_path: Path
+) -> None:
+    loads = {}
+    for name, card in (("default", {}), ("other", {"abstain": {"threshold": 0.99}})):
+        file = tmp_path / name
+        file.write_text(json.dumps({"name": f"{name}@1", "card": card}))
+        loads[name] = str(file)
+    server = start_server(loads=loads, job_folder=str(tmp_path / "jobs"))
+    with opened(browser, server.url) as page:
+        assert page.locator("#model option").all_inner_texts() == ["Standard: default@1", "other: other@1"]
+        named = "This model names angry, happy, sad or neutral."
+        assert page.inner_text("#names") == named
+        upload(page, "clip.wav", speech(2))
+        shown(page)
+        assert "default@1" in page.inner_text("#identity")
+        page.focus("#model")
+        page.keyboard.press("ArrowDown")
+        page.click("#judge")
+        until(page, lambda: "other@1" in page.inner_text("#identity"))
+        upload(page, "talk.wav", speech(61))  # as a job
+        until(page, lambda: "talk" in page.inner_text("#answer-name"))
+        assert "other@1" in page.inner_text("#identity")
+        page.reload()
+        page.wait_for_selector("#model-field:not([hidden])")
+        page.select_option("#model", "other")
+        assert text(page, "#names") == f"{named} Below a probability of 99 % it names none."
+    server.stop()
+    server.process.stderr.close()
+
+
+def test_one_model_is_no_choice(page: Any) -> None:
+    assert page.is_hidden("#model-field")
 
 
 # ---- the time line -----------------------------------------------------------------------------------

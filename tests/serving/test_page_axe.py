@@ -49,6 +49,8 @@ def test_axe_finds_nothing(browser: Any, server: Any, scheme: str, width: int) -
         upload(page, "call.wav", speech(4, channels=2))
         page.wait_for_selector("#channels:not([hidden])")
         assert violations(page) == [], "channels"
+        page.evaluate("document.getElementById('model-field').hidden = false")
+        assert violations(page) == [], "models"
         page.click("#record")
         page.wait_for_selector("#live:not([hidden])")
         page.wait_for_timeout(400)

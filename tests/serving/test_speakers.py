@@ -132,6 +132,13 @@ def test_given_turns_are_judged_by_every_way_in(spelling: TestClient) -> None:
     assert plain(spelling.post("/v1/predict", json={**one, "channels": "mix"})) == ours
     many = plain(spelling.post("/v1/predict/batch", json={"clips": [one], "channels": "mix"}))
     assert many == {"predictions": [ours]}
+    files = [("file", ("call.wav", SOUND)), ("file", ("loud.wav", wav(LOUD)))]
+    form = {"channels": "mix", "speakers": [text, ""]}  # nobody is named in the second
+    both = plain(spelling.post("/v1/predict/batch", files=files, data=form))["predictions"]
+    assert both[0] == ours
+    assert both[1] == {**plain(ask(spelling, wav(LOUD))), "id": "loud.wav"}
+    one_less = spelling.post("/v1/predict/batch", files=files, data={**form, "speakers": [text]})
+    assert one_less.status_code == 422 and "2 files but 1 times speakers" in one_less.json()["detail"]
     assert job(spelling, {"id": "call.wav", "channels": "mix", "speakers": text}) == ours
 
 

@@ -14,13 +14,14 @@ from undertone.audio.reading import (
     resample,
     save,
 )
-from undertone.audio.uploads import Received, receive
+from undertone.audio.uploads import Received, Surveyed, pieces, receive, survey
 
 __all__ = [
     "RATE",
     "SLACK",
     "AudioInfo",
     "Received",
+    "Surveyed",
     "channels_differ",
     "check",
     "decode",
@@ -28,7 +29,9 @@ __all__ = [
     "glance",
     "info",
     "load",
+    "pieces",
     "receive",
     "resample",
     "save",
+    "survey",
 ]

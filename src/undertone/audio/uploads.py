@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from undertone.audio.channels import differ
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from undertone.audio.sound import OpenSound
     from undertone.types import Wave
 
-__all__ = ["Received", "receive"]
+__all__ = ["Received", "Surveyed", "pieces", "receive", "survey"]
 
 MOST_CHANNELS = 32
 RATES = 4_000, 384_000
@@ -37,6 +38,62 @@ class Received:
     """The number of each column, counted from 0; empty: they are ``(N,)``."""
     warning: str | None
     """What is missing of it, in one line."""
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """What an upload on the disk holds, once all of it was decoded and nothing of it kept."""
+
+    seconds: Seconds
+    channels: tuple[int, ...]
+    """The number of each column of its pieces, counted from 0; empty: they are ``(N,)``."""
+    warning: str | None
+
+
+def survey(
+    path: Path, name: str, channels: Wanted = None, *, longest: Seconds, containers: bool = True
+) -> Surveyed:
+    """As ``receive``, but of a file, and without its samples: whatever would refuse it does so here, and
+    ``pieces`` then gives them bit by bit."""
+    source = Source(name, path)
+    if channels is None:
+        with opened(source, containers) as sound:
+            _refuse_strange(sound, longest)
+            _refuse_different(sound)
+    with opened(source, containers) as sound:
+        _refuse_strange(sound, longest)
+        numbers = _numbers(sound, channels)
+        if len(numbers) > 1:
+            longest = _longest_apart(sound, numbers, longest)
+        for _ in sound.pieces(PIECE):
+            _refuse_more(sound, longest)
+        sound.check_worth()
+        apart = numbers if len(numbers) > 1 else ()
+        return Surveyed(sound.place / sound.rate, apart, sound.shortage())
+
+
+def pieces(
+    path: Path,
+    name: str,
+    channels: Wanted = None,
+    rate: int = RATE,
+    *,
+    seconds: Seconds = PIECE,
+    containers: bool = True,
+) -> Iterator[Wave]:
+    """The samples of a file that was surveyed, at ``rate``, in pieces of so many seconds."""
+    import numpy as np
+
+    with opened(Source(name, path), containers) as sound:
+        numbers = _numbers(sound, channels)
+        apart = len(numbers) > 1
+        change = Resampler(sound.rate, rate, len(numbers) if apart else None)
+        for frames in sound.pieces(seconds):
+            if apart:
+                yield change(np.ascontiguousarray(frames[:, list(numbers)]))
+            else:
+                yield change(mono(frames, numbers[0] if numbers else None, name))
+        yield change.close()
 
 
 def receive(
@@ -59,11 +116,7 @@ def receive(
         _refuse_strange(sound, longest)
         if channels is not None or sound.channels == 1:
             return _received(sound, channels, rate, longest)
-        if differ(sound):
-            raise AudioError(
-                f"{name}: its {sound.channels} channels hold different sounds: channels=split judges each as"
-                " a speaker, channels=mix their mean, channels=0 the first alone"
-            )
+        _refuse_different(sound)
     with opened(source, containers) as sound:
         return _received(sound, "mix", rate, longest)
 
@@ -72,8 +125,7 @@ def _received(sound: OpenSound, channels: Wanted, rate: int, longest: Seconds) -
     numbers = _numbers(sound, channels)
     apart = len(numbers) > 1
     if apart:
-        longest = min(longest, 2 * longest / len(numbers))
-        _refuse_long(sound, longest)
+        longest = _longest_apart(sound, numbers, longest)
     samples = _apart(sound, numbers, rate, longest) if apart else _one(sound, numbers, rate, longest)
     return Received(samples, numbers if apart else (), sound.shortage())
 
@@ -116,6 +168,22 @@ def _apart(sound: OpenSound, numbers: Sequence[int], rate: int, longest: Seconds
         _refuse_more(sound, longest)
     sound.check_worth()
     return np.concatenate([*parts, change.close()])
+
+
+def _longest_apart(sound: OpenSound, numbers: Sequence[int], longest: Seconds) -> Seconds:
+    """Of channels that are kept apart; longer ones are refused."""
+    longest = min(longest, 2 * longest / len(numbers))
+    _refuse_long(sound, longest)
+    return longest
+
+
+def _refuse_different(sound: OpenSound) -> None:
+    """Where nobody chose; reads the recording to its end."""
+    if differ(sound):
+        raise AudioError(
+            f"{sound.name}: its {sound.channels} channels hold different sounds: channels=split judges each"
+            " as a speaker, channels=mix their mean, channels=0 the first alone"
+        )
 
 
 def _refuse_strange(sound: OpenSound, longest: Seconds) -> None:

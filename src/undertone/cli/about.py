@@ -28,6 +28,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "asr": ("faster_whisper",),
     "vad": ("silero_vad", "onnxruntime"),
     "serve": ("fastapi", "uvicorn", "multipart", "websockets", "prometheus_client"),
+    "otel": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
     "parquet": ("pyarrow",),
     "search": ("optuna",),
     "scale": ("ray", "pyarrow", "fsspec"),
@@ -205,6 +206,13 @@ def _version_of(package: str) -> str | None:
         return None
 
 
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is a part of
+        return False
+
+
 def _cpu_abilities() -> list[str]:
     """The CPU's instruction sets that matter to speed, as torch names them."""
     import torch
@@ -220,10 +228,7 @@ def _facts() -> dict[str, Any]:
     from undertone.packed import BOX
     from undertone.store import default_root
 
-    missing = {
-        extra: [m for m in modules if importlib.util.find_spec(m) is None]
-        for extra, modules in EXTRAS.items()
-    }
+    missing = {extra: [m for m in modules if not _installed(m)] for extra, modules in EXTRAS.items()}
     return {
         "undertone": __version__,
         "python": platform.python_version(),

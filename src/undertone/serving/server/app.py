@@ -21,6 +21,7 @@ from undertone.serving.server.settings import ServerSettings
 if TYPE_CHECKING:
     from undertone.judging.asr import Recogniser
     from undertone.judging.words import Words
+    from undertone.serving.server.tracing import Tracing
 
 __all__ = ["build"]
 
@@ -38,10 +39,12 @@ def build(
     batcher: Batches | None = None,
     recogniser: Recogniser | None = None,
     loads: Mapping[str, Load] | None = None,
+    tracing: Tracing | None = None,
 ) -> Protection:
     """An ASGI application ready to serve; its lifespan starts and stops what it needs.
 
-    ``batcher`` takes the clips in place of the model itself, which may then be elsewhere.
+    ``batcher`` takes the clips in place of the model itself, which may then be elsewhere. ``tracing``: None,
+    as the ``OTEL_*`` variables want it.
     """
     service = Service(
         model,
@@ -51,6 +54,7 @@ def build(
         batcher=batcher,
         recogniser=recogniser,
         loads=loads,
+        tracing=tracing,
     )
 
     @asynccontextmanager

@@ -169,16 +169,22 @@ def _batch(sent: str, headers: Headers, data: bytes, settings: ServerSettings) -
         parsed = parse(schemas.BatchRequest, data, settings)
         uploads = [_upload(clip, f"clip-{index}") for index, clip in enumerate(parsed.clips, 1)]
         return _wanted(uploads, parsed, settings)
-    form = _form(headers, data, settings, {"file", "text", *schemas.Options.model_fields})
-    files, texts = form.getlist("file"), form.getlist("text")
+    form = _form(headers, data, settings, {"file", "text", "speakers", *schemas.Options.model_fields})
+    files, texts, talks = form.getlist("file"), form.getlist("text"), form.getlist("speakers")
     if not files:
         raise HTTPException(422, "no field 'file'")
+    sounds = [_bytes(part) for part in files]  # before anything is refused: this closes them
     if texts and len(texts) != len(files):
         raise HTTPException(422, f"{len(files)} files but {len(texts)} texts: one each, or none at all")
+    if talks and len(talks) != len(files):
+        raise HTTPException(
+            422, f"{len(files)} files but {len(talks)} times speakers: one each, which may be empty, or none"
+        )
     uploads = []
     for index, part in enumerate(files):
         name = (part.filename if isinstance(part, UploadFile) else None) or f"clip-{index + 1}"
-        uploads.append(Upload(short(name), _bytes(part), text(texts[index] if texts else None)))
+        words, talk = (given[index] if given else None for given in (texts, talks))
+        uploads.append(Upload(short(name), sounds[index], text(words), speakers(talk)))
     return _wanted(uploads, _options(form), settings)
 
 
@@ -296,7 +302,7 @@ def _form(headers: Headers, data: bytes, settings: ServerSettings, known: set[st
             Headers(raw=headers.raw),
             _once(data),
             max_files=settings.max_files,
-            max_fields=settings.max_files + 2,
+            max_fields=2 * settings.max_files + len(schemas.Options.model_fields),
             max_part_size=4 * settings.max_text + LONGEST_SPEAKERS,
         )
         form = _at_once(parser.parse())

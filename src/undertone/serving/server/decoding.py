@@ -10,10 +10,11 @@ import shutil
 import signal
 import sys
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from undertone.judging.clip import Channels
     from undertone.types import Wave
 
-__all__ = ["Decoded", "Decoders", "Overloaded"]
+__all__ = ["Decoded", "Decoders", "Overloaded", "Sound", "Streamed"]
+
+T = TypeVar("T")
+BLOCK_SECONDS = 8.0
+"""Of a recording, what is judged between two turns of others: some 20 ms of work beside the model's."""
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +44,51 @@ class Overloaded(UndertoneError):
 
 @dataclass(frozen=True)
 class Decoded:
-    """The samples of an upload."""
+    """The samples of an upload, all of them."""
 
     wave: Wave
     """``(N,)``, or ``(N, C)`` where channels are kept apart."""
+    rate: int
     channels: tuple[int, ...] = ()
     """The number of each column; empty: the wave is ``(N,)``."""
     warnings: tuple[str, ...] = ()
     """What is wrong with it, though it can be judged."""
+
+    @property
+    def seconds(self) -> float:
+        return len(self.wave) / self.rate
+
+    def pieces(self) -> Iterator[Wave]:
+        """The wave in blocks, at least one."""
+        size = round(BLOCK_SECONDS * self.rate)
+        return (self.wave[at : at + size] for at in range(0, max(1, len(self.wave)), size))
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """An upload on the disk, whose samples come in blocks while it is judged."""
+
+    seconds: float
+    channels: tuple[int, ...]
+    warnings: tuple[str, ...]
+    next: Callable[[], Coroutine[Any, Any, Wave | None]]
+    """The next block; None after the last."""
+    loop: asyncio.AbstractEventLoop
+
+    def pieces(self) -> Iterator[Wave]:
+        """The blocks, for a thread that may wait for them."""
+        while (block := asyncio.run_coroutine_threadsafe(self.next(), self.loop).result()) is not None:
+            yield block
+
+
+Sound: TypeAlias = Decoded | Streamed
+
+
+class _Borrowed:
+    """A decoding process while one upload uses it; it goes back if it is marked as healthy."""
+
+    def __init__(self, process: Process) -> None:
+        self.process, self.healthy = process, False
 
 
 class Decoders:
@@ -77,40 +119,72 @@ class Decoders:
             return await self._decode_once(data, name, most, channels)
 
     async def _decode_once(self, data: bytes, name: str, most: float, channels: Channels) -> Decoded:
-        process = await self._idle.get()
+        head = {**self._head(name, most, channels), "size": len(data)}
+        async with self._borrowed() as one:
+            answer, payload = await self._guarded(one, _ask(one.process, head, data), name)
+            one.healthy = True
+        if "error" in answer:
+            raise AudioError(answer["error"])
+        numbers = tuple(answer["channels"])
+        return Decoded(_shaped(payload, numbers), self._rate, numbers, tuple(answer["warnings"]))
+
+    @asynccontextmanager
+    async def streamed(
+        self, path: Path, name: str, most: float, channels: Channels = None
+    ) -> AsyncIterator[Streamed]:
+        """As ``decode``, of a file that is never held whole: first all of it is decoded and thrown away, so
+        that what is wrong with it is known before any is judged."""
+        head = {**self._head(name, most, channels), "size": 0, "path": str(path), "piece": BLOCK_SECONDS}
+        async with self._borrowed() as one:
+            answer, _ = await self._guarded(one, _ask(one.process, head, b""), name)
+            if "error" in answer:
+                one.healthy = True
+                raise AudioError(answer["error"])
+            numbers = tuple(answer["channels"])
+
+            async def following() -> Wave | None:
+                more, payload = await self._guarded(one, _answer(one.process), name)
+                one.healthy = not more.get("size")
+                if "error" in more:
+                    raise AudioError(more["error"])
+                return _shaped(payload, numbers) if payload else None
+
+            loop = asyncio.get_running_loop()
+            yield Streamed(answer["seconds"], numbers, tuple(answer["warnings"]), following, loop)
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[_Borrowed]:
+        process, one = await self._idle.get(), None
         began = time.perf_counter()
-        healthy = False
         try:
-            if process is not None and process.returncode is not None:  # it died while it was idle
-                process = None
-            process = process or await self._spawn()
-            async with asyncio.timeout(self._settings.decode_seconds):
-                answer, payload = await self._ask(process, data, name, most, channels)
-            healthy = True
-        except TimeoutError:
-            raise AudioError(f"{name}: takes longer to decode than is allowed") from None
-        except (OSError, EOFError, asyncio.IncompleteReadError):
-            log.warning("a decoding process died; the next upload gets a new one")
-            if process is None or await _ended_by_others(process):
-                raise Overloaded("a decoding process was ended from outside") from None
-            raise AudioError(f"{name}: cannot be decoded within the limits") from None
+            if process is None or process.returncode is not None:  # it died while it was idle
+                process = await self._spawn()
+            one = _Borrowed(process)
+            yield one
+        except (EOFError, asyncio.IncompleteReadError):
+            raise Overloaded("no decoding process can be started") from None
         finally:
+            healthy = one is not None and one.healthy
             if process is not None and not healthy:
                 _kill(process)
             self._idle.put_nowait(process if healthy else None)
             self._metrics.decoded(time.perf_counter() - began)
-        if "error" in answer:
-            raise AudioError(answer["error"])
-        numbers, wave = tuple(answer["channels"]), np.frombuffer(payload, np.float32)
-        return Decoded(
-            wave.reshape(-1, len(numbers)) if numbers else wave, numbers, tuple(answer["warnings"])
-        )
 
-    async def _ask(
-        self, process: Process, data: bytes, name: str, most: float, channels: Channels
-    ) -> tuple[dict[str, Any], bytes]:
-        head = {
-            "size": len(data),
+    async def _guarded(self, one: _Borrowed, waiting: Coroutine[Any, Any, T], name: str) -> T:
+        """What a process answers, in time; where it dies, whose fault that is."""
+        try:
+            async with asyncio.timeout(self._settings.decode_seconds):
+                return await waiting
+        except TimeoutError:
+            raise AudioError(f"{name}: takes longer to decode than is allowed") from None
+        except (OSError, EOFError, asyncio.IncompleteReadError):
+            log.warning("a decoding process died; the next upload gets a new one")
+            if await _ended_by_others(one.process):
+                raise Overloaded("a decoding process was ended from outside") from None
+            raise AudioError(f"{name}: cannot be decoded within the limits") from None
+
+    def _head(self, name: str, most: float, channels: Channels) -> dict[str, Any]:
+        return {
             "name": name,
             "max_seconds": most,
             "rate": self._rate,
@@ -118,12 +192,6 @@ class Decoders:
             "containers": self._settings.containers,
             "channels": channels,
         }
-        assert process.stdin is not None
-        text = json.dumps(head).encode()
-        process.stdin.write(LENGTH.pack(len(text)) + text)
-        process.stdin.write(data)
-        await process.stdin.drain()
-        return await _answer(process)
 
     async def _spawn(self) -> Process:
         environment = {
@@ -147,11 +215,25 @@ class Decoders:
         return process
 
 
+async def _ask(process: Process, head: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    assert process.stdin is not None
+    text = json.dumps(head).encode()
+    process.stdin.write(LENGTH.pack(len(text)) + text)
+    process.stdin.write(data)
+    await process.stdin.drain()
+    return await _answer(process)
+
+
 async def _answer(process: Process) -> tuple[dict[str, Any], bytes]:
     assert process.stdout is not None
     (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
     head: dict[str, Any] = json.loads(await process.stdout.readexactly(length))
     return head, await process.stdout.readexactly(head.get("size", 0))
+
+
+def _shaped(samples: bytes, channels: tuple[int, ...]) -> Wave:
+    wave = np.frombuffer(samples, np.float32)
+    return wave.reshape(-1, len(channels)) if channels else wave
 
 
 async def _ended_by_others(process: Process) -> bool:

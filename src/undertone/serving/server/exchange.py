@@ -72,6 +72,7 @@ class Exchange:
         self._entered = self._replayed = self._started = self._ended = False
         self._record = Record.of(scope, self._headers)
         scope.setdefault("state", {})["record"] = self._record
+        gate.service.tracing.begin(self._record)
 
     async def run(self) -> None:
         began = time.perf_counter()
@@ -94,6 +95,7 @@ class Exchange:
                 self._gate.leave(self._record.received)
             self._record.seconds = time.perf_counter() - began
             self._metrics.answered(self._record)
+            self._gate.service.tracing.end(self._record, self._scope)
             self._record.write()
 
     async def _pass_on(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import shutil
 import time
@@ -21,7 +22,17 @@ from undertone.serving.server.fetching import is_allowed
 from undertone.serving.server.long_jobs import LongJob, LongJobs, TooManyJobs
 from undertone.serving.server.models import NoSuchModel
 from undertone.serving.server.routes import REFUSALS
-from undertone.serving.server.schemas import JOB_BODY, Answer, JobRequest, Options, Refusal
+from undertone.serving.server.schemas import (
+    JOB_BODY,
+    JOBS_QUERY,
+    MOST_LISTED,
+    Answer,
+    JobList,
+    JobRequest,
+    JobState,
+    Options,
+    Refusal,
+)
 from undertone.serving.server.service import NoWords, Service
 
 __all__ = ["router"]
@@ -52,7 +63,11 @@ def _job(request: Request, name: str) -> tuple[LongJobs, LongJob]:
 
 
 @router.post(
-    "/v1/jobs", status_code=202, responses={**REFUSALS, **_OTHER}, openapi_extra=JOB_BODY, response_model=None
+    "/v1/jobs",
+    status_code=202,
+    responses={**REFUSALS, **_OTHER, 202: {"model": JobState, "description": "It was accepted."}},
+    openapi_extra=JOB_BODY,
+    response_model=None,
 )
 async def create(request: Request) -> Response:
     """Hand in a long recording: its sound file as the body, or JSON with its URL. The answer has its id."""
@@ -88,7 +103,8 @@ async def create(request: Request) -> Response:
             settings.webhook_secret and is_allowed(webhook, settings.job_webhooks)
         ):
             raise HTTPException(422, "webhook: not at a place that this server calls")
-        service.pick(chosen.model, bool(chosen.asr))
+        served = service.pick(chosen.model, bool(chosen.asr))
+        request.state.record.model = served.model.name
         body.check(body.Upload("", None, text, turns), chosen, settings)
         identity = secrets.token_hex(16)
         job = LongJob(
@@ -105,6 +121,7 @@ async def create(request: Request) -> Response:
             chosen.channels,
             bool(chosen.asr),
             tuple(turns),
+            request.state.record.trace,
         )
         await asyncio.to_thread(jobs.add, job, room)
         jobs.accepted(job)
@@ -115,7 +132,20 @@ async def create(request: Request) -> Response:
     return JSONResponse(_plain(jobs, job), 202, {"location": f"/v1/jobs/{job.id}"})
 
 
-@router.get("/v1/jobs/{name}", responses={**REFUSALS, **_OTHER})
+@router.get("/v1/jobs", response_model=JobList, responses={**REFUSALS, **_OTHER}, openapi_extra=JOBS_QUERY)
+async def listed(request: Request) -> dict[str, Any]:
+    """The jobs of this token, the newest first."""
+    _, jobs = _jobs(request)
+    text = request.query_params.get("limit", "100")
+    most = int(text) if re.fullmatch("[0-9]{1,4}", text) else 0
+    if not 1 <= most <= MOST_LISTED:
+        raise HTTPException(422, f"limit: from 1 to {MOST_LISTED}")
+    mine = jobs.of(request.state.record.caller)
+    rows = [_plain(jobs, job) for job in mine[:most]]
+    return {"object": "list", "data": rows, "more": len(mine) > most}
+
+
+@router.get("/v1/jobs/{name}", response_model=JobState, responses={**REFUSALS, **_OTHER})
 async def state(request: Request, name: str) -> dict[str, Any]:
     """How far a job is."""
     return _plain(*_job(request, name))

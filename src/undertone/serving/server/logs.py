@@ -38,7 +38,7 @@ class Record:
     path: str
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     trace: str | None = None
-    """The caller's ``traceparent``."""
+    """The caller's ``traceparent``, or that of the request's own span."""
     client: str | None = None
     caller: str | None = None
     """The name of the token."""
@@ -50,6 +50,9 @@ class Record:
     clips: int = 0
     audio: float = 0.0
     """Seconds of audio."""
+    model: str | None = None
+    span: Any = None
+    """Of OpenTelemetry, where it is used."""
     transcript: str | None = None
     """Only where the settings ask for transcripts."""
 

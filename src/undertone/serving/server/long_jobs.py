@@ -68,6 +68,8 @@ class LongJob:
     channels: str | None = None
     asr: bool = False
     speakers: Sequence[Row] = ()
+    trace: str | None = None
+    """The ``traceparent`` of the request that handed it in."""
     status: str = "waiting"
     """waiting, running, done or failed."""
     ended: float | None = None
@@ -150,6 +152,11 @@ class LongJobs:
         self._jobs[job.id] = job
         self._new.set()
 
+    def of(self, caller: str | None) -> list[LongJob]:
+        """All jobs of this caller, the newest first."""
+        mine = [job for job in self._jobs.values() if job.caller == caller]
+        return sorted(mine, key=lambda job: job.created, reverse=True)
+
     def get(self, name: str, caller: str | None) -> LongJob | None:
         """A job of this caller."""
         job = self._jobs.get(name)
@@ -186,21 +193,27 @@ class LongJobs:
             self._progress.pop(job.id, None)
 
     async def _do(self, job: LongJob) -> None:
+        with self._service.tracing.job(job.trace, job=job.id, attempt=job.tries + 1) as noted:
+            noted["status"] = "cancelled"
+            over = await self._attempt(job, noted)
+            noted |= {"status": over.status, "error": over.error}
+
+    async def _attempt(self, job: LongJob, noted: dict[str, Any]) -> LongJob:
+        """The job after it was tried once more."""
         place = self._folder / job.id
         before, job = job, self._put(replace(job, status="running", tries=job.tries + 1))
         try:
             if job.tries > MOST_TRIES:
                 raise ModelError(f"it was begun {MOST_TRIES} times and never came to its end")
-            prediction = await self._prediction(job, place)
+            prediction = await self._prediction(job, place, noted)
             await asyncio.to_thread(write_json, place / "result.json", prediction)
             over = replace(job, status="done", ended=time.time())
         except asyncio.CancelledError:  # the server stops, in good order: that is no try
             self._put(before)
             raise
         except Overloaded:
-            self._put(replace(job, status="waiting"))
             await asyncio.sleep(1.0)
-            return
+            return self._put(replace(job, status="waiting"))
         except UndertoneError as error:
             over = replace(job, status="failed", ended=time.time(), error=str(error))
         except Exception:
@@ -209,14 +222,14 @@ class LongJobs:
             over = replace(job, status="failed", ended=time.time(), error=why)
         (place / "sound").unlink(missing_ok=True)
         self._tell(self._put(over))
+        return over
 
-    async def _prediction(self, job: LongJob, place: Path) -> dict[str, Any]:
+    async def _prediction(self, job: LongJob, place: Path, noted: dict[str, Any]) -> dict[str, Any]:
         sound = place / "sound"
         if job.url is not None and not sound.is_file():
             part = place / "sound.part"
             await asyncio.to_thread(fetch, job.url, part, self._settings.max_job_bytes)
             part.rename(sound)
-        data = await asyncio.to_thread(sound.read_bytes)
         options = Options(
             explain=job.explain,
             abstain=job.abstain,
@@ -225,17 +238,18 @@ class LongJobs:
             asr=job.asr,
         )
         wanted = chosen(options, self._settings)
-        most = self._settings.max_job_seconds
-        decoded = await self._decoders.decode(data, job.name, most, wanted.channels)
-        del data
 
         def progress(share: float) -> None:
             self._progress[job.id] = share
 
         served = self._service.pick(job.model, job.asr)
+        noted["model"] = served.model.name
         upload = Upload(job.name, None, job.text, job.speakers)
+        most = self._settings.max_job_seconds
         with served.used():
-            return await self._service.answer(served, upload, decoded, wanted, progress)
+            async with self._decoders.streamed(sound, job.name, most, wanted.channels) as decoded:
+                noted["audio_seconds"] = round(decoded.seconds, 3)
+                return await self._service.answer(served, upload, decoded, wanted, progress)
 
     def _put(self, job: LongJob) -> LongJob:
         if job.id in self._jobs or not self._tasks:

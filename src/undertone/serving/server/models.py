@@ -128,8 +128,14 @@ class Models:
         log.warning("%s is now %s", name, model.name)
 
     def plain(self) -> list[dict[str, Any]]:
-        """Each with its name, the model's own, and its labels."""
+        """Each with its name, the model's own, its labels, and below which probability it names none."""
         return [
-            {"id": name, "object": "model", "model": one.model.name, "labels": list(one.model.labels)}
+            {
+                "id": name,
+                "object": "model",
+                "model": one.model.name,
+                "labels": list(one.model.labels),
+                "threshold": one.model.card.get("abstain", {}).get("threshold"),
+            }
             for name, one in self._served.items()
         ]

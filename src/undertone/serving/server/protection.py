@@ -62,6 +62,7 @@ class Protection:
         first message, which ``stream`` reads."""
         headers = headers_of(scope)
         record = Record.of(scope, headers)
+        self.service.tracing.begin(record)
         began = time.perf_counter()
         try:
             if why := self._socket_refused(headers, record):
@@ -76,6 +77,7 @@ class Protection:
         finally:
             record.seconds = time.perf_counter() - began
             self.metrics.answered(record)
+            self.service.tracing.end(record, scope)
             record.write()
 
     def _socket_refused(self, headers: dict[str, str], record: Record) -> str | None:

@@ -225,6 +225,24 @@ class Transcription(BaseModel):
     recogniser: str = ""
 
 
+class JobState(BaseModel):
+    """A job, without its prediction."""
+
+    id: str
+    name: str
+    status: Literal["waiting", "running", "done", "failed"]
+    progress: float
+    created: str
+    ended: str | None
+    error: str | None
+
+
+class JobList(BaseModel):
+    object: Literal["list"]
+    data: list[JobState]
+    more: bool = Field(description="whether there are older ones")
+
+
 class Failed(BaseModel):
     """In place of a prediction, for one recording of a batch."""
 
@@ -314,6 +332,16 @@ JOB_BODY = {
         },
     },
 }
+MOST_LISTED = 1_000
+JOBS_QUERY = {
+    "parameters": [
+        {
+            "name": "limit",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": 100},
+        }
+    ]
+}
 TRANSCRIPTION_BODY = {
     "requestBody": {
         "required": True,
@@ -348,6 +376,7 @@ BATCH_BODY = _body(
     {
         "file": {"type": "array", "items": _FILE, "minItems": 1},
         "text": {"type": "array", "items": {"type": "string"}},
+        "speakers": {"type": "array", "items": _SPEAKERS},
         **_OPTIONS,
     },
 )

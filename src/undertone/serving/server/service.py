@@ -16,7 +16,7 @@ from undertone.judging.plan import Ended, Listen, Step, Steps, advance, plan
 from undertone.judging.speakers import voices_of
 from undertone.serving.server.batching import Batches
 from undertone.serving.server.body import Chosen, Upload, Wanted
-from undertone.serving.server.decoding import Decoded, Decoders
+from undertone.serving.server.decoding import Decoded, Decoders, Sound
 from undertone.serving.server.examples import ExampleClip
 from undertone.serving.server.listening import Listening
 from undertone.serving.server.logs import Record
@@ -25,6 +25,7 @@ from undertone.serving.server.metrics import Metrics
 from undertone.serving.server.models import DEFAULT, Load, Models, Served
 from undertone.serving.server.settings import ServerSettings
 from undertone.serving.server.tokens import Callers
+from undertone.serving.server.tracing import Tracing, from_environment
 from undertone.serving.server.turns import Turns, in_turns
 from undertone.types import Prediction
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from undertone.judging.asr import Recogniser
     from undertone.judging.clip import Channels
     from undertone.judging.words import Words
-    from undertone.types import Wave
 
 __all__ = ["NoWords", "Service"]
 
@@ -62,11 +62,13 @@ class Service:
         batcher: Batches | None = None,
         recogniser: Recogniser | None = None,
         loads: Mapping[str, Load] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """``loads``: what loads a model again, by its name; those beside the default are loaded now."""
         self.settings = settings
         self.tokens = Callers(settings)
         self.metrics = Metrics()
+        self.tracing = tracing or from_environment()
         self.examples = dict(examples or {})
         self.ready = False
         self.closing = asyncio.Event()
@@ -107,9 +109,10 @@ class Service:
                 await self.jobs.stop()
             await self.models.stop()
             await self._decoders.stop()
-            self._threads.shutdown()
+            await asyncio.to_thread(self._threads.shutdown)  # some may wait for what this loop brings them
             if self.listening is not None:
                 self.listening.stop()
+            await self.tracing.stop()
 
     @property
     def model(self) -> Model:
@@ -131,6 +134,7 @@ class Service:
         """The answer for the one upload of a request; UndertoneError where it cannot be judged."""
         chosen, (upload, *_) = wanted.chosen, wanted.uploads
         served = self.pick(chosen.model, chosen.asr)
+        record.model = served.model.name
         with served.used():
             self._note(upload, record)
             decoded = await self._decoded(upload, self.settings.max_seconds, chosen.channels, record)
@@ -148,6 +152,7 @@ class Service:
         is room in memory for it."""
         uploads, chosen = wanted.uploads, wanted.chosen
         served = self.pick(chosen.model, chosen.asr)
+        record.model = served.model.name
         answers: list[dict[str, object]] = [{}] * len(uploads)
         room = _Room(HELD_SECONDS)
         left = self.settings.max_total_seconds
@@ -194,7 +199,7 @@ class Service:
         if upload.data is None:
             return None
         decoded = await self._decoders.decode(upload.data, upload.id, most, channels)
-        record.audio += len(decoded.wave) / self.model.rate
+        record.audio += decoded.seconds
         return decoded
 
     def _held(self, decoded: Decoded | None) -> float:
@@ -205,7 +210,7 @@ class Service:
         self,
         served: Served,
         upload: Upload,
-        decoded: Decoded | None,
+        decoded: Sound | None,
         chosen: Chosen,
         progress: Callable[[float], None] | None = None,
     ) -> dict[str, Any]:
@@ -213,11 +218,11 @@ class Service:
         prediction = await self.judge(
             served,
             upload.id,
-            None if decoded is None else decoded.wave,
+            decoded,
             Transcript(upload.text) if upload.text else None,
             chosen.explain,
             chosen.abstain,
-            voices=() if decoded is None else _voices(upload, decoded, self.model.rate),
+            voices=() if decoded is None else _voices(upload, decoded),
             listen=chosen.asr,
             progress=progress,
         )
@@ -227,7 +232,7 @@ class Service:
         self,
         served: Served,
         name: str,
-        wave: Wave | None,
+        sound: Sound | None,
         words: Transcript | None,
         explain: bool,
         threshold: float | None,
@@ -239,12 +244,16 @@ class Service:
         """The prediction of samples at the model's rate, with voices ``(N, C)``; ``listen``: words that are
         not given are recognised; ``progress`` gets the share that was looked at."""
         abandoned = threading.Event()
+        blocks = None
+        if sound is not None:
+            samples = sound.seconds * self.model.rate
+            blocks = in_turns(sound.pieces(), samples, self._turns, abandoned, progress)
         steps = plan(
             served.model,
             name,
-            None if wave is None else in_turns(wave, self.model.rate, self._turns, abandoned, progress),
+            blocks,
             words,
-            seconds=None if wave is None else len(wave) / self.model.rate,
+            seconds=None if sound is None else sound.seconds,
             settings=self.settings.segmenting,
             aligner=served.words,
             explain=explain,
@@ -306,11 +315,11 @@ class _Room:
         self._changed.set()
 
 
-def _voices(upload: Upload, decoded: Decoded, rate: int) -> Sequence[Voice]:
+def _voices(upload: Upload, decoded: Sound) -> Sequence[Voice]:
     """Who speaks: each channel that is kept apart, or those who are given."""
     if decoded.channels:
         return [Voice(f"channel {number}", column) for column, number in enumerate(decoded.channels)]
-    seconds = len(decoded.wave) / rate
+    seconds = decoded.seconds
     voices = voices_of(upload.speakers)
     spoken = sum(min(t.end, seconds) - min(t.start, seconds) for v in voices for t in v.turns or ())
     if spoken > MOST_AT_ONCE * seconds:  # each turn is held in memory while it lasts

@@ -132,6 +132,7 @@ class _Conversation:
             self._served = self._service.pick(hello.model, hello.asr)
         except (NoSuchModel, NoWords) as error:
             raise _Closed(1008, str(error)) from None
+        self._record.model = self._served.model.name
         with self._served.used():
             await self._converse(hello)
 

@@ -45,8 +45,9 @@ async def transcribe(request: Request) -> Response:
         wave = decoded.wave
         spoken, words = await service.listening.recognise(wave)
         served = _named(service, wanted.model)
+        request.state.record.model = served.model.name
         with served.used():
-            whole = await service.judge(served, "clip", wave, words, explain=False, threshold=None)
+            whole = await service.judge(served, "clip", decoded, words, explain=False, threshold=None)
             parts = await _judged(served, wave, spoken)
     except Overloaded as error:
         raise HTTPException(503, str(error), {"retry-after": "1"}) from None

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Abandoned", "Turns", "WordsBetween", "in_turns"]
 
-BLOCK_SECONDS = 2.0
-"""Of a recording, between two turns: some 20 ms of work."""
-
 
 class Abandoned(UndertoneError):
     """Nobody waits for the result any more."""
@@ -55,28 +52,31 @@ class Turns:
     def __exit__(self, *_: object) -> None:
         self.give()
 
-    def pass_on(self) -> None:
-        """Let the others go first."""
-        self.give()
-        self.take()
-
 
 def in_turns(
-    wave: Wave,
-    rate: int,
+    blocks: Iterator[Wave],
+    samples: float,
     turns: Turns,
     abandoned: threading.Event,
     progress: Callable[[float], None] | None = None,
 ) -> Iterator[Wave]:
-    """A recording in short blocks, with the turn passed on between them; ends where it was abandoned."""
-    size = round(BLOCK_SECONDS * rate)
-    for first in range(0, max(1, len(wave)), size):
-        turns.pass_on()
+    """A recording of about so many samples in its blocks, with the turn passed on between them, and while
+    the next one is waited for; ends where it was abandoned."""
+    done = 0
+    while True:
+        turns.give()
+        try:
+            block = next(blocks, None)
+        finally:
+            turns.take()
         if abandoned.is_set():
             raise Abandoned("nobody waits for this any more")
+        if block is None:
+            return
         if progress is not None:
-            progress(first / max(1, len(wave)))
-        yield wave[first : first + size]
+            progress(min(1.0, done / max(1.0, samples)))
+        yield block
+        done += len(block)
 
 
 class WordsBetween(Words):

@@ -10,7 +10,8 @@ ffmpeg: the PATH is then its folder, it is under the same limits, and it reads t
     out  4 bytes: length of the head │ head, JSON: {"size", "channels", "warnings"} or {"error"}  │ float32
 
 ``channels`` is what is wanted of them, and then the number of each column of the samples (N, C); none: they
-are (N,).
+are (N,). A head with "path" is about a file on the disk, which is not held in memory: its answer has no
+samples but "seconds", and after it the samples come piece by piece, until a piece has none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ import os
 import signal
 import struct
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
 LENGTH = struct.Struct("<I")
@@ -41,24 +45,20 @@ def main() -> None:
         data = incoming.read(job["size"])
         _limit_time(job["cpu"])
         try:
-            head, samples = _decode(data, job)
+            for head, samples in _in_pieces(job) if "path" in job else [_decode(data, job)]:
+                _write(outgoing, head, samples)
         except MemoryError:
             _write(outgoing, {"error": "needs more memory to decode than is allowed"})
         except Exception as error:
             _write(outgoing, {"error": str(error) or type(error).__name__})
-        else:
-            _write(outgoing, head, samples)
-            del samples
         del data
 
 
 def _decode(data: bytes, job: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     from undertone.audio import receive
-    from undertone.audio.native import Unreadable
-    from undertone.errors import AudioError
 
     containers = bool(job.get("containers"))
-    try:
+    with _remedied(containers):
         received = receive(
             data,
             job["name"],
@@ -67,13 +67,40 @@ def _decode(data: bytes, job: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
             longest=job["max_seconds"],
             containers=containers,
         )
+    samples = received.samples.tobytes()
+    warnings = [received.warning] if received.warning else []
+    return {"size": len(samples), "channels": received.channels, "warnings": warnings}, samples
+
+
+def _in_pieces(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """What there is, then its samples, then a piece without any."""
+    from undertone.audio import pieces, survey
+
+    path, name, channels = Path(job["path"]), job["name"], job["channels"]
+    containers = bool(job.get("containers"))
+    with _remedied(containers):
+        about = survey(path, name, channels, longest=job["max_seconds"], containers=containers)
+    warnings = [about.warning] if about.warning else []
+    yield {"seconds": about.seconds, "channels": about.channels, "warnings": warnings}, b""
+    for piece in pieces(path, name, channels, job["rate"], seconds=job["piece"], containers=containers):
+        if len(piece):
+            samples = piece.tobytes()
+            yield {"size": len(samples)}, samples
+    yield {"size": 0}, b""
+
+
+@contextmanager
+def _remedied(containers: bool) -> Iterator[None]:
+    """States what reads a format that only ffmpeg does, where it may not be used."""
+    from undertone.audio.native import Unreadable
+    from undertone.errors import AudioError
+
+    try:
+        yield
     except Unreadable as error:
         if containers or error.known:
             raise
         raise AudioError(f"{error}; {REMEDY}") from None
-    samples = received.samples.tobytes()
-    warnings = [received.warning] if received.warning else []
-    return {"size": len(samples), "channels": received.channels, "warnings": warnings}, samples
 
 
 def _warm() -> None:

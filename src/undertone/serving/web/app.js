@@ -149,11 +149,15 @@ function judgeAgain(split = state.recording?.split ?? null) {
   return run((signal) => judge(signal, recording));
 }
 
+/** The model that is chosen; the first is what judges where none is named. */
+const model = () => server.server.models.find(({ id }) => id === $("model").value) ?? server.server.models[0];
+
 async function judge(signal, recording) {
   const fields = {};
   const split = recording?.split === true;
   const text = $("text").value.trim();
   if (text) fields.text = text;
+  if (model().id !== server.server.models[0].id) fields.model = model().id;
   if (split) fields.channels = "split";
   else if (recording?.split === false && !recording.channels) fields.channels = "mix";     // the server mixes them
   if (!text && recording && $("asr").checked && server.canRead()) fields.asr = "true";
@@ -187,8 +191,7 @@ function showProgress(name, { sent, total, share }) {
 }
 
 function show(answer, recording, name) {
-  const threshold = server.server.about?.card?.abstain?.threshold ?? null;
-  showAnswer(answer, { name, threshold, play: recording ? play : null });
+  showAnswer(answer, { name, threshold: model().threshold, play: recording ? play : null });
   $("answer").hidden = $("more").hidden = false;
   if (recording) showTimeline(answer, recording);
   $("spoken").textContent = `${name}: ${$("title").textContent}. ${$("sentences").textContent}`;
@@ -263,7 +266,7 @@ async function record() {
     $("legend").replaceChildren();
     $("live-text").textContent = "Speak. The first result comes after about four seconds of speech.";
     timeline.show({ duration: 0.2 });
-    state.live = new Live(recorder.rate, server.token(), {
+    state.live = new Live(recorder.rate, server.token(), model()?.id, {
       onUpdate: showLive,
       onProblem: (why) => { $("live-text").textContent = `No result while recording: ${why}. The recording goes on.`; },
     });
@@ -286,7 +289,7 @@ function takeBlock(recorder, block) {
 
 function drawLive(recorder) {
   const segments = state.live?.segments ?? [];
-  const labels = server.server.about?.labels ?? [];
+  const labels = model()?.labels ?? [];
   timeline.show({ duration: Math.max(5, recorder.seconds), peaks: Float32Array.from(state.livePeaks), cells: segments, labels }, true);
   timeline.moveTo(recorder.seconds, true);
   $("readout").textContent = "";
@@ -294,7 +297,7 @@ function drawLive(recorder) {
 
 function showLive(segments, now) {
   if (now) $("live-text").textContent = now.label === null ? `Now: no clear emotion (${wording.posterior(now.probabilities, 2)})` : `Now: ${now.label} ${wording.percent(now.confidence)}`;
-  legend($("legend"), merged(segments), false, server.server.about?.labels ?? [], swatch);
+  legend($("legend"), merged(segments), false, model()?.labels ?? [], swatch);
 }
 
 /** Releases the microphone and gives its samples; null where none is open. */
@@ -315,13 +318,21 @@ async function finishRecording() {
 
 // ---- the start -------------------------------------------------------------------------------------------
 
+function describeModel() {
+  const { labels, threshold } = model();
+  $("names").textContent = wording.abilities(labels, threshold);
+}
+
 async function introduce() {
   const { about, examples } = await server.introduce();
+  const { models } = server.server;
+  $("model-field").hidden = models.length < 2;
+  $("model").replaceChildren(...models.map(({ id, model: name }, index) => new Option(index ? `${id}: ${name}` : `Standard: ${name}`, id)));
   const notes = [`Model: ${about.model}.`];
   if (about.card.synthesised) notes.push("It was trained on synthesised speech only: it is a demonstration and cannot judge people.");
   if (about.card.licence) notes.push(`Licence of its weights: ${about.card.licence}.`);
   $("model-note").textContent = notes.join(" ");
-  $("names").textContent = wording.abilities(about);
+  describeModel();
   $("limits").textContent = `up to ${wording.duration(server.limits(server.server.jobs).seconds)}`;
   $("text").maxLength = about.limits.text;
   $("asr-field").hidden = !server.canRead();
@@ -357,6 +368,7 @@ $("mix").addEventListener("click", () => judgeAgain(false));
 $("cancel").addEventListener("click", cancel);
 $("record").addEventListener("click", record);
 $("text").addEventListener("input", refresh);
+$("model").addEventListener("change", describeModel);
 $("player").addEventListener("play", follow);
 $("player").addEventListener("seeked", follow);
 $("player").addEventListener("pause", () => timeline.describe());

@@ -4,7 +4,7 @@ import { pcm } from "./sound.js";
 const MOST_WAITING = 1e6;                 // bytes that have not left yet: more is not added
 
 export class Live {
-  constructor(rate, token, { onUpdate, onProblem }) {
+  constructor(rate, token, model, { onUpdate, onProblem }) {
     const address = new URL("v1/stream", location.href);
     address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     this.socket = new WebSocket(address);
@@ -12,7 +12,7 @@ export class Live {
     this.onProblem = onProblem;
     this.waiting = [];                    // blocks from before the server was ready
     this.segments = [];
-    this.socket.onopen = () => this.socket.send(JSON.stringify(token ? { rate, token } : { rate }));
+    this.socket.onopen = () => this.socket.send(JSON.stringify({ rate, model, ...(token ? { token } : {}) }));
     this.socket.onmessage = ({ data }) => this.take(JSON.parse(data), onUpdate);
     this.socket.onclose = () => !this.closed && this.end("the connection ended");
   }

@@ -4,7 +4,7 @@ import { refusal } from "./wording.js";
 const LONG = 60;                          // seconds: longer recordings become jobs, where the server takes jobs
 const POLL = 500;                         // milliseconds between two questions how far a job is
 
-export const server = { about: null, form: new Set(), jobForm: new Set(), jobs: false };
+export const server = { about: null, models: [], form: new Set(), jobForm: new Set(), jobs: false };
 
 export const token = () => sessionStorage.getItem("token") ?? "";
 export const keepToken = (text) => sessionStorage.setItem("token", text.trim());
@@ -37,6 +37,7 @@ const json = async (path, signal) => (await get(path, { signal })).json();
 /** The model, its limits, and which fields the requests have. */
 export async function introduce() {
   server.about = await json("v1/model");
+  server.models = (await json("v1/models")).data;
   const { paths } = await json("openapi.json");
   const fields = paths["/v1/predict"].post.requestBody.content["multipart/form-data"].schema.properties;
   server.form = new Set(Object.keys(fields));

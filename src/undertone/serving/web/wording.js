@@ -110,9 +110,8 @@ function limit(threshold) {
 }
 
 /** What a model can answer. */
-export function abilities({ labels, card }) {
+export function abilities(labels, threshold) {
   const named = `This model names ${labels.slice(0, -1).join(", ")} or ${labels.at(-1)}.`;
-  const threshold = card.abstain?.threshold;
   return threshold ? `${named} Below a probability of ${percent(threshold)} it names none.` : named;
 }
 
