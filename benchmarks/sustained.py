@@ -32,6 +32,7 @@ import numpy as np
 from _timing import line
 from serving import Server, classifier, clip, plain, recorded, undertone
 
+LEAST_REPLACED = 5
 TOKEN = "only-for-the-loopback"
 
 
@@ -147,32 +148,34 @@ def replaced(model: list[str], clips: list[bytes], seconds: float, scratch: Path
     tokens = scratch / "tokens"
     tokens.write_text(f"admin:{TOKEN}\n", encoding="utf-8")
     with undertone(*model, "--token-file", str(tokens)) as server:
+        warm = Load(server.url, clips)
+        asyncio.run(warm.client(lambda: len(warm.taken) + len(warm.errors) >= 16))
         load, began = Load(server.url, clips), time.perf_counter()
         times: list[float] = []
+        along = [memory(server)]
 
         async def again() -> None:
             headers = {"authorization": f"Bearer {TOKEN}"}
             async with httpx.AsyncClient(headers=headers, timeout=120) as client:
-                while time.perf_counter() < began + seconds:
+                while time.perf_counter() < began + seconds or len(times) < LEAST_REPLACED:
                     before = time.perf_counter()
                     answer = await client.post(server.url + "/v1/models/reload")
                     answer.raise_for_status()
                     times.append(time.perf_counter() - before)
+                    along.append(memory(server))
 
         async def all_of_them() -> None:
             reloads = asyncio.ensure_future(again())
             await asyncio.gather(*(load.client(reloads.done) for _ in range(16)))
             await reloads
 
-        before = memory(server)
         asyncio.run(all_of_them())
         summary = load.summary(time.perf_counter() - began)
-        grown = memory(server) - before
     line(
         "sustained/replace",
         replaced=len(times),
         reload_s=round(float(np.median(times)), 2),
-        growth_mib=round(grown, 1),
+        mib=along,
         **summary,
     )
 

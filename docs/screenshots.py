@@ -162,13 +162,14 @@ def with_threshold(route: Route) -> None:
 
 def one_model(route: Route) -> None:
     (default,) = route.fetch().json()["data"]
-    route.fulfill(json={"data": [{**default, "threshold": answers.THRESHOLD}]})
+    default |= {"synthesised": False, "threshold": answers.THRESHOLD}
+    route.fulfill(json={"data": [default]})
 
 
 def two_models(route: Route) -> None:
     (default,) = route.fetch().json()["data"]
     other = {"id": "calls", "model": "unison@1a2b3c4d5e6f (calls, loso)", "labels": default["labels"]}
-    route.fulfill(json={"data": [{**default, "threshold": answers.THRESHOLD}, {**other, "threshold": None}]})
+    route.fulfill(json={"data": [{**default, "synthesised": False}, other]})
 
 
 def sound(seconds: float, channels: int = 1, form: str = "FLAC") -> bytes:

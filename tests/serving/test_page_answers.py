@@ -265,6 +265,7 @@ def test_where_several_models_are_served_a_person_chooses(
         page.reload()
         page.wait_for_selector("#model-field:not([hidden])")
         page.select_option("#model", "other")
+        assert "other@1" in page.inner_text("#model-note")
         assert text(page, "#names") == f"{named} Below a probability of 99 % it names none."
     server.stop()
     server.process.stderr.close()

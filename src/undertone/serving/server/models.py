@@ -128,7 +128,8 @@ class Models:
         log.warning("%s is now %s", name, model.name)
 
     def plain(self) -> list[dict[str, Any]]:
-        """Each with its name, the model's own, its labels, and below which probability it names none."""
+        """Each with its name, the model's own, its labels, below which probability it names none, and what
+        people should know of it."""
         return [
             {
                 "id": name,
@@ -136,6 +137,8 @@ class Models:
                 "model": one.model.name,
                 "labels": list(one.model.labels),
                 "threshold": one.model.card.get("abstain", {}).get("threshold"),
+                "synthesised": bool(one.model.card.get("synthesised")),
+                "licence": one.model.card.get("licence"),
             }
             for name, one in self._served.items()
         ]

@@ -319,8 +319,12 @@ async function finishRecording() {
 // ---- the start -------------------------------------------------------------------------------------------
 
 function describeModel() {
-  const { labels, threshold } = model();
+  const { labels, threshold, model: name, synthesised, licence } = model();
   $("names").textContent = wording.abilities(labels, threshold);
+  const notes = [`Model: ${name}.`];
+  if (synthesised) notes.push("It was trained on synthesised speech only: it is a demonstration and cannot judge people.");
+  if (licence) notes.push(`Licence of its weights: ${licence}.`);
+  $("model-note").textContent = notes.join(" ");
 }
 
 async function introduce() {
@@ -328,10 +332,6 @@ async function introduce() {
   const { models } = server.server;
   $("model-field").hidden = models.length < 2;
   $("model").replaceChildren(...models.map(({ id, model: name }, index) => new Option(index ? `${id}: ${name}` : `Standard: ${name}`, id)));
-  const notes = [`Model: ${about.model}.`];
-  if (about.card.synthesised) notes.push("It was trained on synthesised speech only: it is a demonstration and cannot judge people.");
-  if (about.card.licence) notes.push(`Licence of its weights: ${about.card.licence}.`);
-  $("model-note").textContent = notes.join(" ");
   describeModel();
   $("limits").textContent = `up to ${wording.duration(server.limits(server.server.jobs).seconds)}`;
   $("text").maxLength = about.limits.text;
