@@ -109,14 +109,14 @@ def test_a_caller_lists_its_own_jobs_the_newest_first(started: Start, tmp_path: 
 def test_a_job_is_never_whole_in_memory(
     started: Start, tmp_path: Path, clip: bytes, make_tone: Callable[..., np.ndarray]
 ) -> None:
-    """A quarter of an hour is 58 MB at 16 kHz; two channels kept apart are twice that."""
+    """Ten minutes are 38 MB at 16 kHz; two channels apart are twice that, and decoding held them thrice."""
     import soundfile
 
     sound = tmp_path / "long.flac"
     wave = np.zeros((60 * 16000, 2), np.float32)
     wave[:32000] = make_tone(2.0)[:, None] * [1.0, -0.5]
     with soundfile.SoundFile(sound, "w", 16000, 2, format="FLAC", subtype="PCM_16") as file:
-        for _ in range(15):
+        for _ in range(10):
             file.write(wave)
     server = started(job_folder=str(tmp_path / "jobs"))
     until_over(server, hand_in(server, clip)["id"])
@@ -130,10 +130,10 @@ def test_a_job_is_never_whole_in_memory(
             time.sleep(0.02)
         assert state["status"] == "done", state
         answer = CLIENT.get(f"{server.url}/v1/jobs/{job}/result").json()
-        assert answer["evidence"]["seconds"] == pytest.approx(900)
-        assert len(answer["turns"]) >= 10
+        assert answer["evidence"]["seconds"] == pytest.approx(600)
+        assert len(answer["turns"]) >= 7
     print(f"{(most - before) / 2**20:.0f} MB more")
-    assert most - before < 40 * 2**20
+    assert most - before < 30 * 2**20
 
 
 def test_a_decoder_that_is_killed_in_a_job_is_replaced(started: Start, tmp_path: Path, long: bytes) -> None:
