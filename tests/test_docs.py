@@ -268,6 +268,9 @@ def test_the_readmes_figures_are_those_of_the_results() -> None:
         wanted = [f"{one[key]:.1f}" for key in ("value", "low", "high")]
         wanted += [f"{one['more'][rival]:.1f}" for rival in ("probe", "svm")]
         assert FIGURE.findall(" ".join(shown)) == wanted, what
+    measured = (ROOT / "docs" / "results" / "transfer.md").read_text(encoding="utf-8")
+    ratios = re.findall(r"(\d+\.\d) times", text)
+    assert ratios == ["16.9", "14.8"] and all(f"{ratio}×" in measured for ratio in ratios)
     barred = [one["met"] for one in figures if one.get("bar") is not None]
     assert f"{sum(barred)} of {len(barred)} bars met" in text
     noisy = known["RAVDESS-4: UA lost by white noise at 10 dB"]["value"]
