@@ -30,6 +30,15 @@ BLOCK = re.compile(r"\n(```.*?\n```)(?=\n)", re.DOTALL)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
+def on_config(config: Any) -> Any:
+    """The navigation with every decision."""
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    for part in config.nav:
+        if "Decisions" in part:
+            part["Decisions"] = [f"decisions/{page.name}" for page in pages]
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """The pages of the docs, those beside the code, and the notebooks with their pictures."""
     for name, place in BESIDE.items():
