@@ -8,7 +8,7 @@ BROWSER_STAMP := $(VENV)/.installed-browser
 STARTER := packages/undertone-starter
 OPEN := packages/undertone-starter-open
 ENCODERS := packages/undertone-encoders
-EXTRAS := dev,docs,align,asr,demo,report,vad,serve,otel,parquet,search,scale,export,smile
+EXTRAS := dev,docs,align,asr,demo,report,vad,serve,otel,parquet,search,scale,export,smile,frames
 QUICK ?=
 RUNS ?= runs
 

@@ -25,13 +25,56 @@ _WHERE = {
     "Segment": "undertone.types",
     "UndertoneError": "undertone.errors",
     "Utterance": "undertone.types",
+    "align": "undertone.api",
+    "audit": "undertone.api",
+    "crossval": "undertone.api",
+    "extract": "undertone.api",
+    "fuse": "undertone.api",
     "load": "undertone.judging.predictor",
+    "predict": "undertone.api",
+    "prepare": "undertone.api",
+    "report": "undertone.api",
+    "score": "undertone.api",
+    "study": "undertone.api",
+    "timeline": "undertone.api",
 }
 """Public names and the modules they live in: imported on first use, so that ``import undertone`` is cheap."""
 
-__all__ = ["Alignment", "Prediction", "Segment", "UndertoneError", "Utterance", "__version__", "load"]
+__all__ = [
+    "Alignment",
+    "Prediction",
+    "Segment",
+    "UndertoneError",
+    "Utterance",
+    "__version__",
+    "align",
+    "audit",
+    "crossval",
+    "extract",
+    "fuse",
+    "load",
+    "predict",
+    "prepare",
+    "report",
+    "score",
+    "study",
+    "timeline",
+]
 
 if TYPE_CHECKING:
+    from undertone.api import (
+        align,
+        audit,
+        crossval,
+        extract,
+        fuse,
+        predict,
+        prepare,
+        report,
+        score,
+        study,
+        timeline,
+    )
     from undertone.errors import UndertoneError
     from undertone.judging.predictor import load
     from undertone.types import Alignment, Prediction, Segment, Utterance
@@ -41,3 +84,7 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'undertone' has no attribute '{name}'")
     return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

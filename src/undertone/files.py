@@ -271,6 +271,7 @@ def log_plainly(level: int) -> None:
     form = "%(message)s" if level >= logging.WARNING else "%(levelname)s %(name)s: %(message)s"
     handler.setFormatter(logging.Formatter(f"undertone: {form}"))
     logging.basicConfig(level=level, handlers=[handler])
+    logging.getLogger("undertone.progress").setLevel(logging.INFO if level < logging.ERROR else level)
 
 
 def one_thread(threads: int = 1) -> None:

@@ -26,7 +26,7 @@ from undertone.errors import ProtocolError, UsageError, no_such
 from undertone.files import write_json
 from undertone.types import Utterance
 
-__all__ = ["PARTS", "PROTOCOLS", "Fold", "Split", "make", "read", "write"]
+__all__ = ["BY_VOICES", "PARTS", "PROTOCOLS", "Fold", "Split", "count_groups", "make", "read", "write"]
 
 PARTS = ("train", "validation", "test")
 SCHEMA = 1
@@ -35,6 +35,9 @@ SPEAKERS = "speaker-dependent"
 DIALOGUES = "dialogues in several parts"
 RECORDINGS = "recordings in several parts"
 UNKNOWN = "speakers unknown"
+CLUSTERED = "speakers are clusters of voices: one person may be in several parts"
+BY_VOICES = "speaker_by_voice"
+"""Of ``extra``: the speaker is a cluster of like voices, not a person that somebody named."""
 LEAKING = "leaking: utterances split at random"
 EMOSUPERB = (4, 3, 2, 1, 5)
 """The session that is tested in each of its five folds."""
@@ -137,6 +140,11 @@ def make(
     if level == "dialogue" and DIALOGUES in stamps:
         raise ProtocolError(f"at the dialogue level '{protocol}' cuts conversations of this corpus")
     return Split(protocol, tuple(made), tuple(sorted(stamps)), options)
+
+
+def count_groups(utterances: Sequence[Utterance]) -> int:
+    """How many groups of speakers who share no dialogue or recording: folds at most."""
+    return len(_connected(list(utterances)))
 
 
 def _loso(utterances: Group, options: _Options) -> Made:
@@ -349,6 +357,8 @@ def _leaks(utterances: Group, folds: list[Fold], protocol: str, refuse: bool) ->
             stamps.add(stamp)
     if any(u.speaker is None for u in utterances):
         stamps.add(UNKNOWN)
+    if any(u.extra.get(BY_VOICES) for u in utterances):
+        stamps.add(CLUSTERED)
     return stamps
 
 

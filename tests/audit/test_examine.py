@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from undertone import splits
-from undertone.audit import examine, same_words
-from undertone.audit.examine import Audit, Finding
+from undertone.auditing import examine, same_words
+from undertone.auditing.examine import Audit, Finding
 from undertone.splits import Fold, Split
 from undertone.types import Utterance
 

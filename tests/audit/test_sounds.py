@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from undertone.audit.sounds import NEAR, fingerprint, twins
+from undertone.auditing.sounds import NEAR, fingerprint, twins
 from undertone.types import Utterance
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertone.audit.words import near_twins, same_words, shingles
+from undertone.auditing.words import near_twins, same_words, shingles
 
 
 def _slow_twins(texts: list[str], threshold: float) -> set[tuple[int, int]]:

@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import platform
+import shutil
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +37,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "export": ("onnx", "onnxscript", "onnxruntime", "openvino"),
     "track": ("tensorboard", "mlflow", "wandb"),
     "smile": ("opensmile",),
+    "frames": ("pandas",),
 }
 """The modules that each extra installs, as they are imported."""
 PURPOSES = {
@@ -48,12 +51,14 @@ PURPOSES = {
     "asr": "recognised words, four times faster",
     "vad": "speech and pauses separated by silero-vad",
     "serve": "the server and its page",
+    "otel": "traces of the server's requests for OpenTelemetry",
     "parquet": "manifests and tables in Parquet",
     "search": "search for settings inside each fold",
     "scale": "the same work on a Ray cluster",
     "export": "models as ONNX and OpenVINO, faster engines",
     "track": "TensorBoard, MLflow, Weights & Biases",
     "smile": "openSMILE's functionals; non-commercial",
+    "frames": "results as pandas DataFrames",
 }
 """What each extra is for, in a few words."""
 
@@ -154,18 +159,53 @@ def _recipes() -> list[dict[str, Any]]:
     ]
 
 
-LISTS = {
+def _labels() -> list[dict[str, Any]]:
+    from undertone.labels import LABEL_SETS
+
+    return [
+        {"name": name, "about": ", ".join(one.classes), "classes": list(one.classes)}
+        for name, one in LABEL_SETS.items()
+    ]
+
+
+def _protocols() -> list[dict[str, Any]]:
+    from undertone.splits import PROTOCOLS
+
+    return [
+        {"name": name, "about": (make.__doc__ or "").strip().splitlines()[0]}
+        for name, make in PROTOCOLS.items()
+    ]
+
+
+def _aligners() -> list[dict[str, Any]]:
+    from undertone.experiment.align import ALIGNERS
+
+    missing = [m for m in EXTRAS["align"] if importlib.util.find_spec(m) is None]
+    where = {"sphinx": f"not installed: {install_line('align')}" if missing else "installed"}
+    return [{"name": name, "about": about, "where": where.get(name, "")} for name, about in ALIGNERS.items()]
+
+
+LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "corpora": _corpora,
     "encoders": _encoders,
     "systems": _systems,
     "recipes": _recipes,
     "models": _models,
+    "labels": _labels,
+    "protocols": _protocols,
+    "aligners": _aligners,
 }
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="corpora | encoders | systems | recipes | models")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="corpora | encoders | systems | recipes | models | labels | protocols | aligners",
+            autocompletion=lambda: list(LISTS),
+        ),
+    ],
     public: Annotated[
         bool,
         typer.Option("--public", help="Of models: well-known published classifiers, for `undertone fuse`."),
@@ -241,14 +281,43 @@ def _facts() -> dict[str, Any]:
         "extras": {extra: not modules for extra, modules in missing.items()},
         "models": [row["name"] for row in _models()],
         "encoders": [name for name in BOX if _boxed_size(name)],
-    }
+        "ffmpeg": shutil.which("ffmpeg"),
+        "free_bytes": shutil.disk_usage(_standing(default_root())).free,
+    } | {"lacking": _lacking(missing)}
+
+
+def _standing(path: Path) -> Path:
+    """The path, or the folder above it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+SMALL = 5_000_000_000
+"""Bytes of free disk below which an extraction of some hours of speech may not fit."""
+
+
+def _lacking(missing: dict[str, list[str]]) -> list[dict[str, str]]:
+    """What this machine does not have: what it is for, and how to get it."""
+    from undertone.store import default_root
+
+    rows = [
+        {"what": extra, "for": PURPOSES[extra], "how": install_line(extra)}
+        for extra, modules in missing.items()
+        if modules
+    ]
+    if shutil.which("ffmpeg") is None:
+        use = "m4a, mp4, aac, webm, wma, amr; wav, flac, ogg, opus and mp3 need none"
+        rows.append({"what": "ffmpeg", "for": use, "how": "apt install ffmpeg, brew install ffmpeg, …"})
+    if shutil.disk_usage(_standing(default_root())).free < SMALL:
+        way = "UNDERTONE_CACHE names another disk; `undertone store gc`"
+        rows.append({"what": "disk space", "for": "features: about 1 GB an hour of speech", "how": way})
+    return rows
 
 
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
-    """Show what this machine has: versions, CPU abilities, extras and how to get the others, cache, models.
+    """Show what this machine has, and what it lacks: for what, and how to get it.
 
     Example: undertone doctor
     """
@@ -268,9 +337,13 @@ def doctor(
     console.print(f"feature store: {facts['store']}")
     console.print(f"models: {', '.join(facts['models']) or 'none: `undertone demo` makes some'}")
     console.print(f"encoders in the box: {', '.join(facts['encoders']) or 'none: `undertone list encoders`'}")
-    for extra, installed in facts["extras"].items():
-        hint = "" if installed else f" · {PURPOSES[extra]}   {escape(install_line(extra))}"
-        console.print(f"  {'[green]✓[/]' if installed else '[dim]–[/]'} {extra}{hint}")
+    console.print(f"ffmpeg: {facts['ffmpeg'] or 'none'} · free disk: {facts['free_bytes'] / 1e9:.0f} GB")
+    console.print("extras: " + " ".join(extra for extra, there in facts["extras"].items() if there))
+    for row in facts["lacking"]:
+        console.print(f"  [yellow]–[/] {row['what']}: for {escape(row['for'])}")
+        console.print(f"      [dim]{escape(row['how'])}[/]")
+    if not facts["lacking"]:
+        console.print("  [green]✓[/] nothing is lacking")
     if any(version is None for version in facts["packages"].values()):
         say("a required package is missing; reinstall undertone")
         raise typer.Exit(1)

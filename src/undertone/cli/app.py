@@ -20,7 +20,7 @@ from undertone.files import log_plainly, refusal
 __all__ = ["app", "load", "main"]
 
 SUBJECTS = (
-    "corpus", "audit", "alignment", "features", "experiments", "score", "fuse",
+    "study", "corpus", "audit", "alignment", "features", "experiments", "score", "fuse",
     "prediction", "serving", "scale", "about",
 )  # fmt: skip
 
@@ -34,6 +34,7 @@ KEPT = {
     "demo": "what is finished is kept, the same command goes on from there",
     "extract": "what is encoded is kept, but for the last minute's; the same command goes on from there",
     "predict": "what was printed stands, a file of --out is written only when it is whole",
+    "study": "what is finished is kept, the same command goes on from there",
     "search": "finished trials are kept, the same command goes on from there",
     "train": "what is learned up to the last whole epoch is kept, the same command goes on from there",
 }
@@ -46,7 +47,6 @@ app = typer.Typer(
     name="undertone",
     help="Emotion in speech and its words: corpora, alignment, features, systems, honest numbers.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -98,7 +98,7 @@ def main() -> None:
     """Run; an error is one line on stderr with status 1, a mistyped command with 2; Ctrl-C is 130."""
     try:
         words = _with_default_values(sys.argv[1:])
-        status = typer.main.get_command(load()).main(words, standalone_mode=False)
+        status = typer.main.get_command(load()).main(words, prog_name="undertone", standalone_mode=False)
         sys.stdout.flush()
     except UndertoneError as error:
         status = _failed(str(error), 2 if isinstance(error, UsageError) else 1)

@@ -16,7 +16,7 @@ from undertone.cli.app import app
 from undertone.cli.progress import bar
 
 if TYPE_CHECKING:
-    from undertone.audit import Audit
+    from undertone.auditing import Audit
     from undertone.splits import Split
 
 MARKS = {"leak": "[bold red]✗ leak[/]", "warning": "[yellow]! warning[/]", "note": "[dim]· note[/]"}
@@ -55,7 +55,7 @@ def audit(
     Example: undertone audit data/iemocap.jsonl --no-audio --model hf:superb/hubert-base-superb-er
     """
     from undertone import splits
-    from undertone.audit import Finding, examine
+    from undertone.auditing import Finding, examine
     from undertone.labels.published import recalled
     from undertone.manifest import read
 
@@ -73,7 +73,7 @@ def audit(
             made,
             recordings=not no_audio,
             jobs=jobs or os.cpu_count() or 1,
-            watch=(lambda: watch(next(done), len(utterances))) if watch else None,
+            watch=lambda: watch(next(done), len(utterances)),
         )
     leaks = [
         Finding("model", "leak", line)

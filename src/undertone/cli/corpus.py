@@ -57,8 +57,8 @@ def prepare(
 
     options = {
         **_options(option or []),
-        **({"columns": _pairs("--map", columns)} if columns else {}),
-        **({"label_map": _label_map(label_map)} if label_map else {}),
+        **({"columns": pairs("--map", columns)} if columns else {}),
+        **({"label_map": label_map_of(label_map)} if label_map else {}),
         **({"seed": seed} if seed is not None else {}),
         **({"size": size} if size is not None else {}),
     }
@@ -113,6 +113,7 @@ def export_manifest(
     to: Annotated[
         str, typer.Option(help="audiofolder, huggingface, audformat, lhotse, speechbrain or kaldi.")
     ],
+    as_json: JSON = False,
 ) -> None:
     """Write a manifest as other tools keep their data; `prepare` reads all of these.
 
@@ -122,10 +123,14 @@ def export_manifest(
     from undertone.manifest.exchange import export
 
     held = manifests.read(manifest)
-    print(f"{export(held, to, out)}: {len(held.utterances)} utterances")
+    place = export(held, to, out)
+    if as_json:
+        print(json.dumps({"place": str(place), "utterances": len(held.utterances)}, ensure_ascii=False))
+    else:
+        print(f"{place}: {len(held.utterances)} utterances")
 
 
-def _pairs(flag: str, words: Iterable[str]) -> dict[str, str]:
+def pairs(flag: str, words: Iterable[str]) -> dict[str, str]:
     pairs = {}
     for word in words:
         left, equals, right = word.partition("=")
@@ -135,8 +140,8 @@ def _pairs(flag: str, words: Iterable[str]) -> dict[str, str]:
     return pairs
 
 
-def _label_map(words: Iterable[str]) -> dict[str, str | None]:
-    return {theirs: ours or None for theirs, ours in _pairs("--label-map", words).items()}
+def label_map_of(words: Iterable[str]) -> dict[str, str | None]:
+    return {theirs: ours or None for theirs, ours in pairs("--label-map", words).items()}
 
 
 def _options(words: Iterable[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from undertone.errors import TrainingError
 
 if TYPE_CHECKING:
     from undertone.evaluation.results import Result
+    from undertone.experiment.demo import DemoResult
     from undertone.experiment.recipe import Recipe
     from undertone.store import Store
 
@@ -28,6 +30,7 @@ Jobs = Annotated[int | None, typer.Option(help="Processes at once; default: one 
 Over = Annotated[
     bool, typer.Option("--over", help="Replace a run of that name with other settings, instead of refusing.")
 ]
+JSON = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Resolve, build, print sizes; train nothing.")]
 
 
@@ -44,6 +47,7 @@ def train(
     engine: Engine = "local",
     address: Address = None,
     ray: Ray = None,
+    as_json: JSON = False,
 ) -> None:
     """Train and test one fold of a recipe into runs/NAME/trial; on a cluster, in one group of workers.
 
@@ -70,7 +74,10 @@ def train(
     else:
         with EpochBar(loaded.training.epochs) as bar:
             folder, metrics = train_one(loaded, out, Store(store), fold=fold, seed=seed, watch=bar, over=over)
-    print(f"WA {100 * metrics['wa']:.1f}  UA {100 * metrics['ua']:.1f}  on the test part of {folder}")
+    if as_json:
+        print(json.dumps({"folder": str(folder), **metrics}))
+    else:
+        print(f"WA {100 * metrics['wa']:.1f}  UA {100 * metrics['ua']:.1f}  on the test part of {folder}")
     return None
 
 
@@ -88,6 +95,7 @@ def crossval(
     engine: Engine = "local",
     address: Address = None,
     ray: Ray = None,
+    as_json: JSON = False,
 ) -> None:
     """Train and test every fold of some recipes; finished folds are not done again.
 
@@ -120,14 +128,18 @@ def crossval(
             loaded,
             out if runner is None else out.absolute(),
             store=Store(store) if runner is None else _store_at(store),
-            processes=jobs or _cores(),
+            processes=jobs or cores(),
             final=final,
             start=bar.start,
             watch=bar.ended,
             runner=runner,
             over=over,
         )
-    show_scores([evaluate(folder) for folder in done.whole])
+    results = [evaluate(folder) for folder in done.whole]
+    if as_json:
+        print(json.dumps([result.plain() for result in results]))
+    else:
+        show_scores(results)
     if done.failures:
         raise TrainingError(f"{len(done.failures)} jobs failed; the same command does only those again")
     return None
@@ -135,7 +147,7 @@ def crossval(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    runs: Annotated[list[Path], typer.Argument(help="Runs, or folders of which every run is taken.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The page, .html; .md is written beside it.")
     ] = Path("report.html"),
@@ -148,17 +160,19 @@ def report(
     """Measure runs and write one self-contained page, and the same as Markdown.
 
     Example: undertone report runs/demo/unison runs/demo/concat --out report.html
-    """
-    import json
 
+    Example: undertone report runs/demo/
+    """
     from undertone.evaluation.report import render
+    from undertone.evaluation.runs import below
     from undertone.models.table import preferred
 
     if unit not in ("", "session", "speaker"):
         raise typer.BadParameter(f"'{unit}' is neither session nor speaker", param_hint="--unit")
-    if reference is None and preferred() in (run.name for run in runs):
+    folders = [folder for run in runs for folder in below(run)]
+    if reference is None and preferred() in (run.name for run in folders):
         reference = preferred()
-    results = render(runs, out, reference=reference, unit=unit)
+    results = render(folders, out, reference=reference, unit=unit)
     if as_json:
         print(json.dumps([result.plain() for result in results]))
     else:
@@ -183,6 +197,7 @@ def search(
     engine: Engine = "local",
     address: Address = None,
     ray: Ray = None,
+    as_json: JSON = False,
 ) -> None:
     """Search settings inside each fold, by its validation part; its test part has no vote.
 
@@ -209,6 +224,13 @@ def search(
             stack.enter_context(connected(address))
             place = partial(on_cluster, store=at.root, trials=trials, address=address, workers=workers)
         done = search_recipe(loaded, ranges, out, at, trials=trials, shared=shared, folds=folds, place=place)
+    if as_json:
+        tried = {
+            name: {"values": dict(best.values), "validation_ua": best.score, "trials": best.trials}
+            for name, best in done.results.items()
+        }
+        print(json.dumps({"recipe": str(done.recipe), "results": tried}))
+        return
     for name, best in done.results.items():
         values = "  ".join(f"{key}={value}" for key, value in best.values.items())
         print(f"{name}: validation UA {100 * best.score:.1f} after {best.trials} trials with  {values}")
@@ -232,8 +254,6 @@ def stress(
 
     Example: undertone stress models/fused --manifest mine.jsonl
     """
-    import json
-
     from undertone.evaluation.findings import points
     from undertone.experiment.stress import stress as sweep
     from undertone.experiment.stress import stress_model
@@ -258,6 +278,7 @@ def demo(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: runs/demo.")] = None,
     jobs: Jobs = None,
     set_: Set = None,
+    as_json: JSON = False,
 ) -> None:
     """The whole story on synthesised speech: corpus, features, every system cross-validated, report.
 
@@ -271,12 +292,24 @@ def demo(
         done = run(
             folder,
             quick=quick,
-            processes=jobs or _cores(),
+            processes=jobs or cores(),
             overrides=set_ or [],
             say=say,
             start=bar.start,
             watch=bar.ended,
         )
+    if as_json:
+        print(
+            json.dumps({**json.loads(done.summary.read_text(encoding="utf-8")), "report": str(done.report)})
+        )
+    else:
+        _show_demo(done)
+    say(f"{time.perf_counter() - began:.0f} s")
+    if done.failures:
+        raise TrainingError(f"{len(done.failures)} jobs failed; the same command does only those again")
+
+
+def _show_demo(done: DemoResult) -> None:
     show_scores(done.results)
     print(
         "Sizes are small so that this takes minutes on two cores; what differs from the published settings:"
@@ -287,9 +320,6 @@ def demo(
     print(f"summary: {done.summary}\nreport:  {done.report}")
     if (done.runs[-1] / "final" / "card.json").is_file():
         _predict_one(done.runs[-1], done.clip, done.words)
-    say(f"{time.perf_counter() - began:.0f} s")
-    if done.failures:
-        raise TrainingError(f"{len(done.failures)} jobs failed; the same command does only those again")
 
 
 def _predict_one(run: Path, clip: Path, words: str) -> None:
@@ -308,7 +338,7 @@ def _store_at(folder: Path | None) -> Store:
     return Store((folder or default_root()).absolute())
 
 
-def _cores() -> int:
+def cores() -> int:
     return os.cpu_count() or 1
 
 

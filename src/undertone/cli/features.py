@@ -128,12 +128,13 @@ def _extract(
 
 
 @store_app.command("path")
-def path_(store: StoreOption = None) -> None:
+def path_(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Print where the store is.
 
     Example: undertone store path
     """
-    print(_opened(store).root)
+    root = str(_opened(store).root)
+    print(json.dumps({"root": root}) if as_json else root)
 
 
 @store_app.command()
@@ -156,19 +157,23 @@ def stat(store: StoreOption = None, as_json: JsonOption = False) -> None:
 
 
 @store_app.command()
-def verify(store: StoreOption = None) -> None:
+def verify(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Read everything and check its sums; exit 1 if anything is damaged.
 
     Example: undertone store verify
     """
     opened = _opened(store)
     damaged = opened.verify()
-    for one in damaged:
+    if as_json:
+        rows = [{"shard": str(one.shard), "key": one.key, "what": one.what} for one in damaged]
+        print(json.dumps({"root": str(opened.root), "entries": len(opened), "damaged": rows}))
+    for one in () if as_json else damaged:
         print(f"{one.shard}: {one.key or 'the whole shard'}: {one.what}")
     if damaged:
         say("damaged entries are never read; `undertone store gc` removes them")
         raise typer.Exit(1)
-    print(f"{opened.root}: {len(opened)} entries, all intact")
+    if not as_json:
+        print(f"{opened.root}: {len(opened)} entries, all intact")
 
 
 @store_app.command()
@@ -178,19 +183,21 @@ def gc(
         float | None, typer.Option(help="Also shards not written for this many days.")
     ] = None,
     encoder: Annotated[str | None, typer.Option(help="Also what this encoder (see stat) made.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Free the space of what is damaged, doubled or abandoned.
 
     Example: undertone store gc --older-than 90
     """
     seconds = None if older_than is None else older_than * 86_400
-    print(f"{_size(_opened(store).gc(seconds, encoder))} freed")
+    _freed(_opened(store).gc(seconds, encoder), as_json)
 
 
 @store_app.command()
 def clear(
     store: StoreOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Remove every feature; they can be extracted again.
 
@@ -201,7 +208,11 @@ def clear(
     opened = Store(store, damaged=True)
     if not yes:
         typer.confirm(f"remove all {len(opened)} entries of {opened.root}?", abort=True)
-    print(f"{_size(opened.clear())} freed")
+    _freed(opened.clear(), as_json)
+
+
+def _freed(count: float, as_json: bool) -> None:
+    print(json.dumps({"freed_bytes": count}) if as_json else f"{_size(count)} freed")
 
 
 def _opened(root: Path | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -67,6 +68,7 @@ def fuse(
             "--allow-overlap", help="Fit and score on a corpus that a side was trained on; stamped."
         ),
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
     """Put published classifiers together: a model folder like any other, in seconds.
 
@@ -98,7 +100,8 @@ def fuse(
         window=window,
     )
     sides = make_sides(speech or (), text or (), wishes)
-    _show(sides)
+    if not as_json:
+        _show(sides)
     made = joined(sides, wishes)
     for line in made.notes:
         say(line)
@@ -108,20 +111,27 @@ def fuse(
 
         with bar("judging") as watch:
             made, more = fit_sides(made, manifest, wishes, allow_overlap, budget, watch)
-        _report(more)
+        if not as_json:
+            _report(more)
     else:
         cost = milliseconds(sides)
         more = {"milliseconds": cost}
-        print("milliseconds a clip: " + ", ".join(f"{name} {ms:g}" for name, ms in cost.items()))
+        if not as_json:
+            print("milliseconds a clip: " + ", ".join(f"{name} {ms:g}" for name, ms in cost.items()))
         if budget is not None:
             raise UsageError(
                 "--budget needs labelled clips: without them nothing says which side to leave out"
             )
-    if out is None:
+    if out is not None:
+        write_sides(out, made, more)
+    else:
         say("nothing was written: --out names the folder")
-        return
-    write_sides(out, made, more)
-    print(f"{out}: {len(made.sides)} sides, classes {', '.join(made.labels)}")
+    if as_json:
+        shown = [{"side": one.side, "given": one.given, "classes": dict(one.mapped)} for one in sides]
+        values = {"out": str(out) if out else None, "labels": list(made.labels), "sides": shown, **more}
+        print(json.dumps(values, ensure_ascii=False))
+    elif out is not None:
+        print(f"{out}: {len(made.sides)} sides, classes {', '.join(made.labels)}")
 
 
 def _pairs(given: Sequence[str] | None, option: str, make: Callable[[str], T]) -> dict[str, T]:

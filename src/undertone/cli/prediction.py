@@ -104,6 +104,7 @@ def predict(
     align: Align = "auto",
     runtime: Runtime = None,
     precision: Precision = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As --format json.")] = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Exit 0 though some recordings could not be judged.")
     ] = False,
@@ -133,6 +134,9 @@ def predict(
     from undertone.judging import inputs
     from undertone.judging.outputs import FORMATS, OF_ONE
 
+    if as_json and form not in (None, "json"):
+        raise ConfigError(f"--json and --format {form} exclude each other")
+    form = "json" if as_json else form
     workers = workers_of(engine, address, ray)
     if workers is not None:
         refuse_engines(runtime, precision)

@@ -1,48 +1,22 @@
-"""Messages on stderr, and progress bars there when that is a terminal."""
+"""Messages on stderr, and progress there: a bar where that is a terminal, else a line a minute."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from undertone.progress import Lines, bar, track
 
 if TYPE_CHECKING:
     from undertone.training.jobs import Failure, Job
 
 __all__ = ["EpochBar", "JobBar", "bar", "say", "track"]
 
-T = TypeVar("T")
-
 
 def say(text: object) -> None:
     """Print a message on stderr, in the voice of all messages."""
     print(f"undertone: {text}", file=sys.stderr)
-
-
-@contextmanager
-def bar(doing: str, shown: bool = True) -> Iterator[Callable[[int, int], None] | None]:
-    """A function to call with how many of how many are done; None where no bar is shown."""
-    if not (shown and sys.stderr.isatty()):
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (doing, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(doing, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def track(items: Iterable[T], doing: str) -> Iterable[T]:
-    """The same items, with a bar that counts them."""
-    if not sys.stderr.isatty():
-        return items
-    from rich.console import Console
-    from rich.progress import track as rich_track
-
-    return rich_track(items, doing, console=Console(stderr=True), transient=True)
 
 
 class _Bar:
@@ -77,11 +51,15 @@ class JobBar(_Bar):
     def start(self, jobs: Sequence[Job]) -> None:
         from undertone.training.jobs import finished
 
-        done = sum(finished(job) for job in jobs)
-        self.task = self.bar.add_task("folds", total=len(jobs), completed=done)
+        self.done, self.total = sum(finished(job) for job in jobs), len(jobs)
+        self.lines = Lines("folds", self.done)
+        self.task = self.bar.add_task("folds", total=self.total, completed=self.done)
 
     def ended(self, job: Job, failure: Failure | None) -> None:
+        self.done += 1
         self.bar.update(self.task, advance=1, description=f"{job.name}{' failed' if failure else ''}")
+        if not sys.stderr.isatty():
+            self.lines(self.done, self.total)
         if failure is not None:
             say(f"{job.name} failed: {failure.why}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,6 +56,7 @@ def pack(
     form: Annotated[str, typer.Option("--format", "-f", help="parquet | tar")] = "parquet",
     megabytes: Annotated[float, typer.Option(help="About how large a shard is.", min=0.001)] = 256,
     rows: Annotated[int, typer.Option(help="Utterances that a worker takes at once.", min=1)] = 64,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
     """Copy a manifest's recordings into shards, so that a cluster reads few large files.
 
@@ -66,5 +68,9 @@ def pack(
     from undertone.scale.pack import pack as run
 
     done = run(manifest, out, form=form, megabytes=megabytes, rows=rows)  # type: ignore[arg-type]
+    if as_json:
+        values = {"manifest": str(done.manifest), "utterances": done.utterances, "bytes": done.bytes}
+        print(json.dumps({**values, "shards": len(done.shards)}))
+        return
     size = f"{len(done.shards)} shards, {done.bytes / 1e6:.1f} MB"
     print(f"{done.manifest}: {done.utterances} utterances in {size}")

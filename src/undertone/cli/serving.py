@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import partial
 from pathlib import Path
@@ -185,6 +186,7 @@ def export(
     to: Annotated[str, typer.Option("--to", help="onnx | openvino")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: beside the model.")] = None,
     encoders: Annotated[bool, typer.Option("--encoders", help="Export its pretrained encoders too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
     """Write a model as a graph that runs without torch, and compare the results.
 
@@ -197,4 +199,8 @@ def export(
     if to not in FILES:
         raise UsageError(no_such("format", to, FILES))
     done = run(locate(model).path, to, out, encoders=encoders)
+    if as_json:
+        values = {"path": str(done.path), "difference": done.difference, "tolerance": done.tolerance}
+        print(json.dumps(values))
+        return
     print(f"{done.path}: largest difference {done.difference:.1e} (allowed {done.tolerance:.0e})")

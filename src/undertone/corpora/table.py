@@ -88,8 +88,11 @@ class Table:
         values: Row = {}
         extra: Row = {}
         self._free = [c for c in row if c not in self.columns and self.aliases.get(c, c) not in FIELDS]
+        mapped = set(self.columns.values())
         for column, value in row.items():
             field = self.columns.get(column, self.aliases.get(column, column))
+            if field in mapped and column not in self.columns:
+                field = column if column != field else f"other_{column}"  # what is mapped goes before a name
             if value is None or value == "":
                 continue
             if field in values:

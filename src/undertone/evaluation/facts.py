@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from undertone.audit import same_words
+from undertone.auditing import same_words
 from undertone.errors import ProtocolError
 from undertone.files import write_lines
 from undertone.splits import Split

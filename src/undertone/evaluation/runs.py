@@ -41,7 +41,7 @@ from undertone.evaluation import card as cards
 from undertone.evaluation import facts as known
 from undertone.files import write_json
 
-__all__ = ["FinishedJob", "Predictions", "Run", "clear", "read", "write_plan"]
+__all__ = ["FinishedJob", "Predictions", "Run", "below", "clear", "read", "write_plan"]
 
 PLAN = "jobs.json"
 TRIAL = "trial"
@@ -162,6 +162,13 @@ def clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
     for path in [*folds, folder / "final"]:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def below(folder: Path) -> list[Path]:
+    """The folder itself where it is a run or holds none; else every run below it but trials, by name."""
+    if (folder / PLAN).is_file() or any(folder.glob("*/*/predictions.jsonl")):
+        return [folder]
+    return sorted(plan.parent for plan in folder.rglob(PLAN) if plan.parent.name != TRIAL) or [folder]
 
 
 def read(folder: Path) -> Run:

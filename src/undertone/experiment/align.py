@@ -25,7 +25,12 @@ from undertone.types import DOUBT, Aligner, Utterance
 
 __all__ = ["ALIGNERS", "Summary", "after_aligning", "align", "reasons", "start_aligner"]
 
-ALIGNERS = ("given", "sphinx", "ctc")
+ALIGNERS = {
+    "given": "boundaries in the manifest, in TextGrids beside the recordings, or in tables (--from)",
+    "sphinx": "English words, syllables and phones, offline",
+    "ctc": "words by a Hugging Face CTC recogniser of any language (--model)",
+}
+"""Every method, and what it takes."""
 Watch: TypeAlias = Callable[[int, int], None]
 """Called with the number of utterances that are done, and of all."""
 DOUBTFUL = 0.5

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from undertone import __version__
 from undertone.config import fingerprint
@@ -58,12 +58,23 @@ class Outcome:
         return sum(scores) / len(scores) if scores else None
 
 
+class Stamped(Protocol):
+    """A request whose outcomes are kept."""
+
+    def stamp(self) -> str:
+        """Changes when results would."""
+
+
 class Journal:
     """Outcomes as they come, one a line; the first line is the request's stamp."""
 
-    def __init__(self, path: Path, request: AlignmentRequest) -> None:
+    def __init__(
+        self, path: Path, request: Stamped, own: Callable[[Utterance], Utterance] | None = None
+    ) -> None:
+        """``own``: the utterance without what the work adds to it; by default without its tiers."""
         self.path = path
         self.stamp = request.stamp()
+        self._own = own or Utterance.without_alignment
 
     def read(self, utterances: Sequence[Utterance]) -> dict[str, Outcome]:
         """Outcomes of these utterances by an earlier run of the same request."""
@@ -73,14 +84,14 @@ class Journal:
         if head.decode("utf-8", "replace") != self.stamp:
             self.path.unlink()
             return {}
-        known = {u.id: _identity(u) for u in utterances}
+        known = {u.id: self._identity(u) for u in utterances}
         done = {}
         for line in lines:
             try:
                 outcome = _outcome(json.loads(line))
             except (ValueError, KeyError, TypeError, ManifestError):
                 continue  # the line during which it was stopped
-            if known.get(outcome.utterance.id) == _identity(outcome.utterance):
+            if known.get(outcome.utterance.id) == self._identity(outcome.utterance):
                 done[outcome.utterance.id] = outcome
         return done
 
@@ -104,6 +115,10 @@ class Journal:
         self.file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
         self.file.flush()
 
+    def _identity(self, utterance: Utterance) -> str:
+        """Hash of what the work was begun with."""
+        return fingerprint(to_plain(self._own(utterance)))
+
 
 def _outcome(values: Mapping[str, Any]) -> Outcome:
     return Outcome(
@@ -113,8 +128,3 @@ def _outcome(values: Mapping[str, Any]) -> Outcome:
         values["audio_s"],
         values["work_s"],
     )
-
-
-def _identity(utterance: Utterance) -> str:
-    """Everything of an utterance but its tiers and their mark."""
-    return fingerprint(to_plain(utterance.without_alignment()))

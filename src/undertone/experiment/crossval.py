@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from undertone import audit, splits
+from undertone import auditing, splits
 from undertone.code import code_mark
 from undertone.config import dump_toml, fingerprint
 from undertone.errors import ConfigError, UndertoneError
@@ -225,7 +225,7 @@ def findings(corpus: LabelledCorpus, split: splits.Split) -> tuple[str, ...]:
     """The audit of the texts and speakers of this split, line by line; made once for all recipes."""
     key = (corpus.mark, split.hash)
     if key not in _FINDINGS:
-        _FINDINGS[key] = tuple(audit.examine(corpus.utterances, split, recordings=False).lines)
+        _FINDINGS[key] = tuple(auditing.examine(corpus.utterances, split, recordings=False).lines)
     return _FINDINGS[key]
 
 

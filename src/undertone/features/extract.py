@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
@@ -24,6 +23,7 @@ from undertone.audio import digest
 from undertone.errors import DataError, UndertoneError
 from undertone.features.work import Encoded, EncodeTask, start_worker, work, work_chunk
 from undertone.files import spawned_pool
+from undertone.progress import track
 from undertone.store import Store
 from undertone.types import EncodedText, SpeechEncoder, TextEncoder, Utterance
 
@@ -92,8 +92,8 @@ def extract(
     """Encode what the store does not hold yet, audio paths being absolute.
 
     Clips that cannot be encoded are named in the report; unless ``skip_bad`` a DataError lists them
-    after all others are done. ``jobs`` processes share the work, one thread each. ``progress``:
-    a bar on stderr, by default when it is a terminal.
+    after all others are done. ``jobs`` processes share the work, one thread each. ``progress=False``:
+    neither a bar on stderr nor, where that is no terminal, a line a minute.
     """
     began = time.perf_counter()
     report = Report()
@@ -190,15 +190,8 @@ def _in_processes(
         ) from None
 
 
-def _shown(results: Iterable[Encoded], total: int, progress: bool | None) -> Iterator[Encoded]:
-    if not (sys.stderr.isatty() if progress is None else progress) or not total:
-        yield from results
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        yield from bar.track(results, total=total, description="encode")
+def _shown(results: Iterable[Encoded], total: int, progress: bool | None) -> Iterable[Encoded]:
+    return track(results, "encoding", total) if total and progress is not False else results
 
 
 def _recording(utterance: Utterance) -> list[object]:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from undertone.audit.words import near_twins, same_words
+from undertone.auditing.words import near_twins, same_words
 from undertone.splits import Fold
 from undertone.types import Utterance
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from undertone.audit.seen import Seen, seen_texts
-from undertone.audit.sounds import Twins, twins
+from undertone.auditing.seen import Seen, seen_texts
+from undertone.auditing.sounds import Twins, twins
 from undertone.splits import PARTS, Fold, Split
 from undertone.types import Utterance
 
@@ -133,6 +133,9 @@ def _audio(utterances: Sequence[Utterance], folds: Iterable[Fold], same: Twins) 
     if same.unread:
         says = f"{_count(len(same.unread), 'recording')} could not be read"
         findings.append(Finding("audio", "warning", says, _some(sorted(same.unread.values()))))
+    if same.silent:
+        says = f"{_count(len(same.silent), 'recording')} of silence alone"
+        findings.append(Finding("audio", "warning", says, _some(same.silent)))
     return findings
 
 

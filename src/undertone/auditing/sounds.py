@@ -47,6 +47,8 @@ class Twins:
     identical: list[list[str]]
     near: list[tuple[str, str, float]]
     unread: dict[str, str]
+    silent: tuple[str, ...] = ()
+    """Those that hold no sound at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def twins(
         groups[sound.digest].append(name)
     identical = [sorted(group) for group in groups.values() if len(group) > 1]
     firsts = {group[0]: sounds[group[0]] for group in groups.values()}
-    return Twins(sorted(identical), _near(firsts), unread)
+    silent = tuple(sorted(name for name, sound in sounds.items() if not sound.length))
+    return Twins(sorted(identical), _near(firsts), unread, silent)
 
 
 def _read(utterance: Utterance) -> _Sound | str:
