@@ -149,7 +149,7 @@ def test_the_readme_installs_what_its_commands_need() -> None:
     words = shlex.split(install)
     extras = set(re.findall(r"[a-z]+", words[2]))
     used = {line.split()[1] for line in lines(README, "Your own recordings, your own data")}
-    assert used >= {"predict", "serve", "prepare", "crossval", "report"}
+    assert used >= {"predict", "serve", "study"}
     assert extras >= {"report", "serve", "vad", "align"} and extras <= set(EXTRAS)
     assert first.startswith("undertone predict ") and "--model" not in first, "the model in the box answers"
     assert words[3:] and all((ROOT / place / "pyproject.toml").is_file() for place in words[3:])
@@ -204,13 +204,12 @@ def test_the_researchers_blocks_run_in_order(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.slow  # two systems trained over the encoders in the box, and the starter served: minutes
 def test_the_readmes_blocks_run_in_order(tmp_path: Path) -> None:
-    """As they stand: a call of two channels, and a table of clips with speakers and labels."""
+    """As they stand: a call of two channels, and a folder of clips with speakers and labels."""
     pytest.importorskip("undertone_starter", reason="the model in the box is not installed")
-    rows = ["audio,text,speaker,label"]
     for number in range(40):
-        noise(tmp_path / f"{number}.wav", seconds=1.0, seed=number)
-        rows.append(f"{number}.wav,one two,s{number % 8},{'angry' if number % 2 else 'sad'}")
-    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        label = "angry" if number % 2 else "sad"
+        noise(tmp_path / "clips" / label / f"speaker-{number % 8}_{number}.wav", seconds=1.0, seed=number)
+    noise(tmp_path / "new.wav", seconds=1.0)
     noise(tmp_path / "call.wav", seconds=4.0, channels=2)
     environment = {"UNDERTONE_CACHE": str(tmp_path / "cache")}
     for line in [lines(README, "Two commands")[1], *lines(README, "Your own recordings, your own data")]:
@@ -221,7 +220,7 @@ def test_the_readmes_blocks_run_in_order(tmp_path: Path) -> None:
                 assert ask("/").status == 200
         else:
             run(call, tmp_path, **environment)
-    assert (tmp_path / "call.srt").exists() and (tmp_path / "report.html").exists()
+    assert (tmp_path / "call.srt").exists() and (tmp_path / "mine" / "report.html").exists()
     noise(tmp_path / "call.wav", seconds=4.0)  # the Python takes one of one channel
     for body in blocks(README, "python"):
         run([sys.executable, "-c", body], tmp_path, **environment)

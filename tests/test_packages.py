@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -169,6 +170,16 @@ def test_everything_installs_and_works_in_a_new_environment(tmp_path: Path) -> N
     answer = json.loads(command("predict", clip, "--text", "so glad you came", "--format", "json"))
     assert set(answer["probabilities"]) == {"angry", "happy", "sad", "neutral"}
     assert answer["modalities"] == ["speech", "text"]
+    corpus = work / "runs" / "demo-quick" / "corpus.jsonl"
+    rows = [json.loads(line) for line in corpus.read_text(encoding="utf-8").splitlines()]
+    for row in rows[:: len(rows) // 60][:60]:
+        place = work / "clips" / row["label"] / f"speaker-{row['speaker']}_{row['id']}.wav"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(corpus.parent / row["audio"], place)
+        place.with_suffix(".txt").write_text(row["text"], encoding="utf-8")
+    command("study", "clips", "--out", "mine")
+    assert (work / "mine" / "report.html").exists()
+    assert json.loads(command("predict", clip, "--model", "mine", "--format", "json"))["modalities"]
     with answering([str(scripts / "undertone"), "serve"], work, HF_HUB_OFFLINE="1") as ask:
         assert ask("/readyz").status == 200
         card = json.loads(ask("/v1/model").read())["card"]

@@ -12,59 +12,57 @@
 
 # %% [markdown]
 # # Own data
-# From a table of clips to a report and a model. The clips stand in for yours: they are **synthesised**, so
-# the figures say that everything works, and nothing about people. It needs `undertone[demo,report]` and the
-# encoders in the box.
+# From a folder of clips to a report and a model, by one call. The clips stand in for yours: they are
+# **synthesised**, so the figures say that everything works, and nothing about people. It needs
+# `undertone[demo,report]` and the encoders in the box.
 
 # %%
-import csv
 import json
+import shutil
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import undertone
-from undertone.evaluation import results
 
 plt.rcParams |= {"figure.dpi": 110, "axes.spines.top": False, "axes.spines.right": False}
 COLOURS = {"angry": "#c8452f", "happy": "#e0a92e", "sad": "#3f6fae", "neutral": "#8a8f98"}
 SIZE = 240
 
 # %% [markdown]
-# ## A table as people have it
-# A path, what is said, who says it, and a label in words of one's own.
+# ## A folder as people have it
+# A folder for each emotion, the speaker in the file's name, the words in a text beside it.
 
 # %%
 # !undertone -q prepare demo data/demo --size {SIZE} --out data/demo.jsonl
-with Path("data/demo.jsonl").open(encoding="utf-8") as lines, Path("clips.csv").open("w", newline="") as file:
-    table = csv.writer(file)
-    table.writerow(["file", "says", "speaker", "emotion"])
-    for one in map(json.loads, lines):
-        table.writerow([Path("data") / one["audio"], one["text"], one["speaker"], one["label"].upper()])
-print(*Path("clips.csv").read_text().splitlines()[:4], sep="\n")
+for line in Path("data/demo.jsonl").read_text(encoding="utf-8").splitlines():
+    one = json.loads(line)
+    audio = Path("data") / one["audio"]
+    place = Path("clips") / one["label"] / f"speaker-{one['speaker']}_{one['id']}{audio.suffix}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(audio, place)
+    place.with_suffix(".txt").write_text(one["text"], encoding="utf-8")
+print(*sorted(path.as_posix() for path in Path("clips").rglob("*.txt"))[::60], sep="\n")
 
 # %% [markdown]
-# ## Into a manifest, and what it holds
+# ## What there is, and what will be done
+# Nothing is trained yet. It says what it takes for labels, speakers and words, chooses the folds that the
+# speakers allow, and estimates the time on this machine.
 
 # %%
-# !undertone prepare table clips.csv --out data/own.jsonl \
-#   --map file=audio --map says=text --map emotion=label \
-#   --label-map ANGRY=angry --label-map HAPPY=happy --label-map SAD=sad --label-map NEUTRAL=neutral
-# !undertone audit data/own.jsonl --protocol kfold-speaker
-
+undertone.study("clips", "mine", plan_only=True, say=print)
 # %% [markdown]
-# ## From the simplest system up
-# `probe` is a logistic regression on what the encoder's frozen states hold; what does not beat it has
-# learned nothing more. No speaker is in two parts of a fold.
+# ## Do it
+# Each choice becomes a recipe in `mine/recipes`; stopped, the same call goes on. No speaker is in two parts
+# of a fold, and the model is chosen on validation, never on test.
 
 # %%
-# !undertone -q crossval transfer/probe transfer/speech transfer/text transfer/concat \
-#   --set manifest=data/own.jsonl --set training.epochs=15
-# !undertone report runs/probe runs/speech runs/text runs/concat --out report.html
+done = undertone.study("clips", "mine")
+found = {result.name: result for result in done.results}
+print(f"chosen: {done.chosen}; report: mine/report.html; model: mine/final")
 
 # %%
-found = {name: results.evaluate(Path("runs") / name) for name in ("probe", "speech", "text", "concat")}
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=(3, 2), layout="constrained")
 for row, result in enumerate(found.values()):
     ua = result.intervals["ua"]
@@ -72,46 +70,42 @@ for row, result in enumerate(found.values()):
     left.plot([100 * ua.low, 100 * ua.high], [row, row], color="#23415f", linewidth=2)
 left.axvline(25, color="#9c3d10", linestyle=":")
 left.set(
-    yticks=range(len(found)),
-    yticklabels=found,
-    xlabel="UA, points; interval over speakers",
-    xlim=(0, 100),
+    yticks=range(len(found)), yticklabels=found, xlabel="UA, points; interval over speakers", xlim=(0, 100)
 )
 left.invert_yaxis()
-labels = found["concat"].run.predictions.labels
-counts = np.array(found["concat"].confusion)
+chosen = found[done.chosen]
+labels = chosen.run.predictions.labels
+counts = np.array(chosen.confusion)
 right.imshow(counts / counts.sum(axis=1, keepdims=True), cmap="Blues", vmin=0, vmax=1)
 for (truth, predicted), value in np.ndenumerate(counts):
-    right.text(predicted, truth, f"{value:.0f}", ha="center", va="center")
+    share = value / counts[truth].sum()
+    right.text(
+        predicted, truth, f"{value:.0f}", ha="center", va="center", color="white" if share > 0.6 else "black"
+    )
+ticks = range(len(labels))
 right.set(
-    xticks=range(4),
-    xticklabels=labels,
-    yticks=range(4),
-    yticklabels=labels,
-    xlabel="predicted",
-    ylabel="labelled",
+    xticks=ticks, xticklabels=labels, yticks=ticks, yticklabels=labels, xlabel="predicted", ylabel="labelled"
 )
-right.set_title("concat")
+right.set_title(done.chosen)
 # %% [markdown]
 # ## The model
-# `runs/concat/final` was trained on all clips, as long as the folds needed. Calibration comes from the
-# folds.
+# `mine/final` was trained on all clips, as long as the folds needed; its calibration comes from the folds.
 
 # %%
-judge = undertone.load("runs/concat")
-with Path("clips.csv").open() as file:
-    row = next(csv.DictReader(file))
-answer = judge.predict(row["file"], text=row["says"])
-figure, axis = plt.subplots(figsize=(6, 1.8), layout="constrained")
-axis.barh(
-    list(answer.probabilities),
-    list(answer.probabilities.values()),
-    color=[COLOURS[one] for one in answer.probabilities],
-)
-axis.set(
-    xlim=(0, 1), title=f"“{row['says']}”, labelled {row['emotion'].lower()}: {answer.label or 'no label'}"
-)
+judge = undertone.load("mine")
+clips = sorted(Path("clips").rglob("*.wav"))[::80]
+figure, axes = plt.subplots(len(clips), 1, figsize=(6.5, 1.5 * len(clips)), sharex=True, layout="constrained")
+for axis, clip in zip(axes, clips, strict=True):
+    words = clip.with_suffix(".txt").read_text(encoding="utf-8")
+    answer = judge.predict(clip, text=words)
+    axis.barh(
+        list(answer.probabilities),
+        list(answer.probabilities.values()),
+        color=[COLOURS[one] for one in answer.probabilities],
+    )
+    axis.set(xlim=(0, 1))
+    axis.set_title(f"“{words}”, labelled {clip.parent.name}: {answer.label or 'no label'}", fontsize=9)
 
 # %% [markdown]
-# `undertone serve --model runs/concat` serves it. On: [own data or language](../guides/own-data.md), or
+# `undertone serve --model mine` serves it. On: [own data or language](../guides/own-data.md), or
 # [compare systems](compare-systems.py).

@@ -62,20 +62,28 @@ def voice(wave: NDArray[np.float32], settings: AcousticConfig) -> NDArray[np.flo
 
 def clusters(vectors: NDArray[np.float64], count: int | None = None) -> list[int]:
     """(n,) each vector's cluster; how many there are by the silhouette, where ``count`` is None."""
-    from sklearn.cluster import AgglomerativeClustering
-    from sklearn.decomposition import PCA
-    from sklearn.metrics import silhouette_score
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import pdist, squareform
 
     spread = vectors.std(axis=0)
     standard = (vectors - vectors.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    reduced = PCA(min(DIMENSIONS, *standard.shape), random_state=0).fit_transform(standard)
+    left, scales, _ = np.linalg.svd(standard, full_matrices=False)
+    reduced = (left * scales)[:, :DIMENSIONS]
+    tree, distances = linkage(reduced, "ward"), squareform(pdist(reduced))
     most = min(MOST, len(vectors) - 1)
     wanted = [count] if count else list(range(min(FEWEST, most), most + 1))
-    best: tuple[float, list[int]] | None = None
-    for number in wanted:
-        labels = AgglomerativeClustering(number).fit_predict(reduced)
-        score = float(silhouette_score(reduced, labels)) if number > 1 else 0.0
-        if best is None or score > best[0]:
-            best = score, [int(label) for label in labels]
-    assert best is not None  # at least one number was tried
-    return best[1]
+    tried = [fcluster(tree, number, "maxclust") - 1 for number in wanted]
+    return [int(label) for label in max(tried, key=lambda labels: silhouette(distances, labels))]
+
+
+def silhouette(distances: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """The mean of (nearest other cluster − own) / the larger of both, of mean distances; ``(n, n)``."""
+    member = np.eye(labels.max() + 1)[labels]
+    sizes = member.sum(axis=0)
+    if len(sizes) < 2:
+        return 0.0
+    sums = distances @ member
+    own = sums[member > 0] / np.maximum(sizes[labels] - 1, 1)
+    other = np.where(member > 0, np.inf, sums / sizes).min(axis=1)
+    larger = np.maximum(np.maximum(own, other), 1e-12)
+    return float(np.where(sizes[labels] > 1, (other - own) / larger, 0.0).mean())
