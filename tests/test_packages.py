@@ -109,8 +109,9 @@ def test_extras_bring_the_weights_that_stand_here() -> None:
         assert f"undertone-{name}" in {Requirement(line).name for line in extras[name]}
 
 
-UNDER = {"h11", "starlette", "ctranslate2", "pyannote"}
-"""Parts of what is declared: of uvicorn, fastapi and faster-whisper; pyannote is for those who have it."""
+UNDER = {"h11", "starlette", "ctranslate2", "pyannote", "yaml"}
+"""Parts of what is declared: of uvicorn, fastapi, faster-whisper and huggingface-hub; pyannote is for those who
+have it."""
 
 
 def test_everything_that_is_imported_is_declared() -> None:
