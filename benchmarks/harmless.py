@@ -40,7 +40,10 @@ from undertone.types import Alignment, Segment, Utterance
 
 CORPORA = {"emodb": "emodb4", "ravdess4": "ravdess4", "ravdess8": "ravdess8"}
 """The label set of each."""
-SYSTEMS = ("speech", "text", "score", "concat", "perspective", "mgcma", "multilevel", "unison")
+SYSTEMS = (
+    *("speech", "text", "score", "concat", "perspective", "mgcma", "multilevel", "unison"),
+    *("mmer", "pooled", "bayesian", "timnet", "clap", "paired"),
+)
 LEVELS = ("multilevel-frame", "multilevel-phone", "multilevel-syllable", "multilevel-word")
 """Speech and words at one granularity."""
 QUICK = ("speech", "concat")

@@ -1,6 +1,6 @@
 """The cost of systems: parameters, forward and training step, against a naive implementation.
 
-    python benchmarks/models.py [--quick]
+    python benchmarks/models.py [--quick] [--systems mmer paired …]
 
 ``step`` and ``forward``: 32 utterances of up to 250 frames and 24 tokens at 768 dimensions. The naive one is
 the same network with a Python loop over utterances and segments to pool them, on a batch padded to the
@@ -31,6 +31,7 @@ from undertone.models.example import Dimensions, Example
 from undertone.models.system import System
 from undertone.models.table import SYSTEMS, build
 from undertone.training.batching import plan_epoch
+from undertone.training.objective import losses
 
 DIMS = Dimensions(classes=4, speech=768, text=768)
 FRAMES, TOKENS, BATCH = 250, 24, 32
@@ -52,6 +53,7 @@ def utterance(index: int, frames: int, rng: np.random.Generator) -> Example:
         segments={name: np.stack([e[:-1], e[1:]], -1) for name, e in tiers.items()},
         segment_word={"phone": np.arange(4 * words) // 4, "syllable": np.arange(2 * words) // 2},
         token_word=np.sort(rng.integers(0, words, size=tokens)),
+        targets={"characters": 1 + np.arange(max(1, frames // 4)) % 27},
         label=index % 4,
     )
 
@@ -88,7 +90,7 @@ def loop_pool(frames: Tensor, spans: Tensor, lengths: Tensor, how: str = "mean")
 def step(system: System, batch: Batch) -> None:
     """Forward and backward."""
     system.zero_grad(set_to_none=True)
-    terms = system.terms(system(batch), batch)
+    terms = losses(system, batch)
     torch.stack([system.weights[name] * term for name, term in terms.items()]).sum().backward()
 
 
@@ -162,7 +164,7 @@ def memory(name: str) -> None:
         batch = replace(batch, speech=grown, speech_lengths=torch.full((8,), frames))
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             system = build(name, {}, DIMS).train()
-            system.terms(system(batch), batch)
+            losses(system, batch)
         return sum(saved.values())
 
     once, twice, four = kept(FRAMES), kept(2 * FRAMES), kept(4 * FRAMES)
@@ -178,10 +180,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
-    for name in ("concat", "multilevel", "unison") if quick else SYSTEMS:
+    parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=None)
+    chosen = parser.parse_args()
+    quick = chosen.quick
+    for name in chosen.systems or (("concat", "multilevel", "unison") if quick else SYSTEMS):
         cost(name, repeats=1 if quick else 5)
         memory(name)
+    if chosen.systems:
+        return
     buckets(count=96 if quick else 512, repeats=1 if quick else 3)
 
 

@@ -49,7 +49,10 @@ from undertone.training.inference import infer
 from undertone.training.loop import fit, seed_everything
 
 CLASSES = ("angry", "happy", "sad", "neutral")
-SYSTEMS = ("speech", "text", "score", "concat", "perspective", "mgcma", "multilevel", "unison")
+SYSTEMS = (
+    *("speech", "text", "score", "concat", "perspective", "mgcma", "multilevel", "unison"),
+    *("mmer", "pooled", "bayesian", "timnet", "clap", "paired"),
+)
 FOLDS, PAIRINGS, TAUGHT, WORDS_ALONE = 5, 10, 6, 1500
 """Sentences are many, clips few: with six sentences a clip, speech is trained long enough before a system
 begins to overfit its sentences."""

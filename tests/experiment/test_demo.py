@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from undertone.errors import UsageError
 from undertone.experiment.crossval import Crossval
 from undertone.experiment.demo import _sources, demo_recipes
 from undertone.models.table import SYSTEMS
@@ -16,17 +17,25 @@ from undertone.training.jobs import Failure, Job
 def test_the_demo_covers_every_system_in_small_sizes() -> None:
     recipes = demo_recipes(Path("runs/demo"))
     names = [recipe.system for recipe in recipes]
-    assert set(names) == set(SYSTEMS) - {"compact"}  # the starter's
     assert names == "probe speech text score concat multilevel perspective mgcma unison".split()
     quick = [recipe.system for recipe in demo_recipes(Path("runs/demo-quick"), quick=True)]
     assert quick == "probe speech text score concat unison".split()
-    for recipe in recipes:
+    every = demo_recipes(Path("runs/demo"), systems=["all"])
+    assert {recipe.system for recipe in every} == set(SYSTEMS) - {"compact"}  # the starter's
+    for recipe in every:
         training = recipe.training
         assert training.epochs / training.batch <= 15 / 8, "no more steps than 15 epochs of batches of 8"
         assert training.patience < training.epochs
         assert getattr(recipe.model, "width", 0) <= 64
         assert recipe.speech.acoustic.hop * recipe.speech.acoustic.stack >= 1 / 50
         assert recipe.notes or recipe.system in ("probe", "speech", "text", "concat", "score")
+
+
+def test_some_systems_are_named_and_a_wrong_name_is_refused() -> None:
+    chosen = demo_recipes(Path("runs/demo"), systems=["unison", "pooled"])
+    assert [recipe.system for recipe in chosen] == ["pooled", "unison"]
+    with pytest.raises(UsageError, match="no system 'poled': did you mean 'pooled'"):
+        demo_recipes(Path("runs/demo"), systems=["poled"])
 
 
 def test_a_run_without_its_final_model_still_has_its_figures() -> None:

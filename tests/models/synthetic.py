@@ -12,11 +12,12 @@ from undertone.models.example import Dimensions, Example
 from undertone.models.perspective import OPERATORS
 from undertone.models.system import System
 from undertone.models.table import build
+from undertone.training.objective import losses
 
 CLASSES = 4
-IDS = Dimensions(classes=CLASSES, speech=10, text=12, vocabulary=30)
-VECTORS = Dimensions(classes=CLASSES, speech=10, text=12)
-LAYERS = Dimensions(classes=CLASSES, speech=10, speech_layers=3, text=12)
+IDS = Dimensions(classes=CLASSES, speech=10, text=12, vocabulary=30, hop=0.02)
+VECTORS = Dimensions(classes=CLASSES, speech=10, text=12, hop=0.02)
+LAYERS = Dimensions(classes=CLASSES, speech=10, speech_layers=3, text=12, hop=0.02)
 SMALL: dict[str, Any] = {"width": 16}
 ALL_MEMBERS = [
     f"{kind}-{level}" for kind in ("early", "late") for level in ("frame", "phone", "syllable", "word")
@@ -40,6 +41,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         f"multilevel {positions}": ("multilevel", SMALL | {"positions": positions})
         for positions in ("index", "none")
     },
+    "multilevel windows": (
+        "multilevel",
+        SMALL | {"windows": [0.04, float("inf")], "members": ["early-frame", "early-phone"]},
+    ),
+    "unison windows": ("unison", SMALL | {"windows": [0.04, 0.1], "positions": "none"}),
     **{
         f"multilevel {how} segments": ("multilevel", SMALL | {"segment_pooling": how})
         for how in ("max", "attention")
@@ -66,6 +72,36 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mgcma distribution": ("mgcma", SMALL | {"token": False, "instance": 0.0, "match": 0.0}),
     "mgcma instance": ("mgcma", SMALL | {"token": False, "distribution": 0.0}),
     "mgcma unaware": ("mgcma", SMALL | {"label_aware": False, "positions": "index"}),
+    "mmer": ("mmer", SMALL),
+    "mmer as published": (
+        "mmer",
+        SMALL | {"contrast": "published", "ctc_reduction": "sum", "pooling": "mean_std"},
+    ),
+    "mmer as drawn": ("mmer", SMALL | {"gate": "multiply", "pooling": "attention", "positions": "word"}),
+    "mmer bare": ("mmer", SMALL | {"ctc": 0.0, "scl": 0.0, "acl": 0.0}),
+    "pooled": ("pooled", SMALL | {"hidden": 8}),
+    "pooled as its code": (
+        "pooled",
+        SMALL | {"hidden": 8, "depth": 1, "scaled": False, "attention": 2, "free_layers": False},
+    ),
+    "bayesian": ("bayesian", SMALL),
+    "bayesian words": (
+        "bayesian",
+        SMALL | {"draw": "lognormal", "granularity": "word", "layers": 2, "bend": "tanh", "pooling": "max"},
+    ),
+    "bayesian keys alone": ("bayesian", SMALL | {"knowledge": 0.0, "positions": "none", "bend": "relu"}),
+    "bayesian plain": ("bayesian", SMALL | {"draw": "none", "granularity": "syllable"}),
+    "timnet": ("timnet", SMALL | {"levels": 3}),
+    "timnet forward": ("timnet", SMALL | {"levels": 2, "direction": "forward", "spatial_dropout": 0.0}),
+    "clap": ("clap", SMALL | {"pooling": "mean_std"}),
+    "clap as published": (
+        "clap",
+        SMALL | {"transcript": False, "rows": "softmax", "second": "gender", "mix": "matrices"},
+    ),
+    "clap of speakers": ("clap", SMALL | {"second": "speaker", "cross_entropy": 0.5}),
+    "paired": ("paired", SMALL),
+    "paired words": ("paired", SMALL | {"positions": "word", "pairings": 2, "read": "mean", "layers": 1}),
+    "paired alone": ("paired", SMALL | {"match": 0.0, "sides_alone": 0.0, "positions": "none"}),
     "compact": ("compact", {"hidden": 8, "dropout": 0.0}),
     "compact kinds": (
         "compact",
@@ -96,6 +132,11 @@ def example(index: int, dims: Dimensions, rng: np.random.Generator, label: int |
     )
     return Example(
         id=f"u{index}",
+        targets={
+            "characters": 1 + np.arange(index, index + min(words, frames // 4)) % 26,
+            "gender": np.array([index % 2]),
+            "speaker": np.array([index // 2]),
+        },
         speech=rng.normal(size=shape).astype(np.float32),
         text=text,
         segments={
@@ -132,6 +173,6 @@ def make(variant: str, dims: Dimensions = IDS, seed: int = 0, **settings: Any) -
 
 def total(system: System, batch: Batch) -> torch.Tensor:
     """The weighted sum of the terms, as the objective makes it."""
-    terms = system.terms(system(batch), batch)
+    terms = losses(system, batch)
     assert set(terms) == set(system.weights)
     return torch.stack([system.weights[name] * term for name, term in terms.items()]).sum()

@@ -275,6 +275,9 @@ def stress(
 @app.command()
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer utterances, systems and epochs.")] = False,
+    systems: Annotated[
+        str, typer.Option(help="Which, as multilevel,mmer; all: every system that has a recipe there.")
+    ] = "",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: runs/demo.")] = None,
     jobs: Jobs = None,
     set_: Set = None,
@@ -283,6 +286,8 @@ def demo(
     """The whole story on synthesised speech: corpus, features, every system cross-validated, report.
 
     Example: undertone demo --quick
+
+    Example: undertone demo --systems all
     """
     from undertone.experiment.demo import demo as run
 
@@ -294,6 +299,7 @@ def demo(
             quick=quick,
             processes=jobs or cores(),
             overrides=set_ or [],
+            systems=[name.strip() for name in systems.split(",") if name.strip()],
             say=say,
             start=bar.start,
             watch=bar.ended,

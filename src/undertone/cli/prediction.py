@@ -100,6 +100,13 @@ def predict(
             max=1.0,
         ),
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Other classes, as bored,excited, for a model that judges by class prompts; its answers are"
+            " marked zero-shot."
+        ),
+    ] = None,
     explain: Annotated[bool, typer.Option(help="Work out each word's contribution.")] = True,
     align: Align = "auto",
     runtime: Runtime = None,
@@ -128,6 +135,8 @@ def predict(
 
     Example: undertone predict clips.csv --map file=audio --map emotion=label
 
+    Example: undertone predict clip.wav --model runs/demo/clap --labels bored,excited,calm
+
     Example: undertone predict shards/ --model runs/mine --engine ray --out answers/
     """
     from undertone.files import refuse_place
@@ -140,10 +149,10 @@ def predict(
     workers = workers_of(engine, address, ray)
     if workers is not None:
         refuse_engines(runtime, precision)
-        if any(one is not None for one in (text, asr, channels, speakers, columns)):
+        if any(one is not None for one in (text, asr, channels, speakers, columns, labels)):
             raise ConfigError(
-                "--text, --asr, --channels, --speakers and --map are for the local engine; on a cluster words"
-                " come with the manifest"
+                "--text, --asr, --channels, --speakers, --map and --labels are for the local engine; on a"
+                " cluster words come with the manifest"
             )
         return _on_cluster(paths, model, form, out, (explain, abstain, align), address, workers, skip_bad)
     file = Path(out) if out is not None else None
@@ -156,6 +165,10 @@ def predict(
     if file is not None:
         refuse_place(file, folder=len(recordings) > 1 and form in OF_ONE)
     judge = _predictor(model, align, runtime, precision, _recogniser(asr))
+    if labels is not None:
+        from undertone.judging.labels import with_labels
+
+        judge.model = with_labels(judge.model, labels.split(","))
     failures: list[str] = []
     counted = Counted(judge.labels)
     answers = counted.count(recordings, _answers(judge, recordings, explain, abstain, failures))

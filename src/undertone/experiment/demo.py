@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from undertone import manifest as manifests
 from undertone.config import fingerprint
-from undertone.errors import TrainingError
+from undertone.errors import TrainingError, UsageError, no_such
 from undertone.evaluation import report, results
 from undertone.experiment.crossval import Watched, crossval
 from undertone.experiment.example import write_example
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 SIZE, QUICK_SIZE = 1000, 500
 """Utterances of the corpus."""
 QUICK = ("training.epochs=12",)
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,11 @@ class DemoResult:
     """Its transcript."""
 
 
-def demo_recipes(out: Path, quick: bool = False, overrides: Sequence[str] = ()) -> list[Recipe]:
-    """The demo's recipes, reading the corpus in ``out``: of every system that has one there.
+def demo_recipes(
+    out: Path, quick: bool = False, overrides: Sequence[str] = (), systems: Collection[str] = ()
+) -> list[Recipe]:
+    """The demo's recipes, reading the corpus in ``out``: of the systems that it shows, ``all`` that have one
+    there, or those named.
 
     ``quick``: of the preferred system, and of those that are there to compare with.
     """
@@ -57,11 +61,15 @@ def demo_recipes(out: Path, quick: bool = False, overrides: Sequence[str] = ()) 
     files = {name: recipes_folder() / "demo" / f"{name}.toml" for name in SYSTEMS}
     ranks = {name: system.rank for name, (system, _) in SYSTEMS.items()}
     present = [name for name, file in files.items() if file.is_file()]
-    return [
-        load_recipe(files[name], changed)
-        for name in present
-        if not quick or ranks[name] == 0 or name == preferred()
-    ]
+    for name in systems:
+        if name not in (*present, ALL):
+            raise UsageError(no_such("system", name, (*present, ALL)))
+    if systems:
+        chosen = [name for name in present if name in systems or ALL in systems]
+    else:
+        shown = [name for name in present if SYSTEMS[name][0].demonstrated]
+        chosen = [name for name in shown if not quick or ranks[name] == 0 or name == preferred()]
+    return [load_recipe(files[name], changed) for name in chosen]
 
 
 def demo(
@@ -70,12 +78,13 @@ def demo(
     quick: bool = False,
     processes: int = 2,
     overrides: Sequence[str] = (),
+    systems: Collection[str] = (),
     say: Callable[[str], None] = log.info,
     start: Callable[[Sequence[Job]], None] | None = None,
     watch: Watched | None = None,
 ) -> DemoResult:
     """Run the demo into ``out``; what is there from an earlier call is not done again."""
-    recipes = demo_recipes(out, quick, overrides)
+    recipes = demo_recipes(out, quick, overrides, systems)
     utterances = _corpus(out, QUICK_SIZE if quick else SIZE, processes, say)
     say("extract and cross-validate: " + ", ".join(recipe.title for recipe in recipes))
     store = Store(out / "store")
@@ -88,7 +97,7 @@ def demo(
     for recipe, run in zip(recipes, done.runs, strict=True):
         if run in runs:
             write_example(recipe, run)
-    measured = report.render(runs, out / "report.html", reference=preferred())
+    measured = report.render(runs, out / "report.html", reference=_reference(runs))
     summary = out / "summary.json"
     write_json(summary, _summary(measured), indent=2)
     return DemoResult(
@@ -101,6 +110,11 @@ def demo(
         clip=Path(clip.audio),
         words=clip.text or "",
     )
+
+
+def _reference(runs: Sequence[Path]) -> str:
+    """The run that others are compared with: the preferred system's where it is among them."""
+    return max((run.name for run in runs), key=lambda name: SYSTEMS[name][0].rank)
 
 
 def _corpus(out: Path, size: int, processes: int, say: Callable[[str], None]) -> tuple[Any, ...]:

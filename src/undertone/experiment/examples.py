@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from undertone.experiment.material import Features, Material
 from undertone.experiment.recipe import Recipe
 from undertone.features.assemble import assemble, functionals, two_frames
 from undertone.features.subword import Subword
+from undertone.models.characters import spelled
 from undertone.models.example import IGNORE, Dimensions, Example, as_turn, dialogue
 from undertone.store import Store
 from undertone.training.dataset import Dataset
@@ -84,9 +86,34 @@ def dataset(
 ) -> Dataset:
     """The utterances as examples, to be batched as the recipe's system takes them."""
     made = examples(material, recipe, utterances, tokenizer)
+    if recipe.model.targets and recipe.protocol.level == "utterance":
+        wanted = recipe.model.targets
+        made = [replace(e, targets=targets_of(u, wanted)) for e, u in zip(made, utterances, strict=True)]
     if recipe.model.by_statistics and not recipe.speech.tuned:  # the same results, much less to read
         made = [_summarised(example) for example in made]
     return Dataset(made, networks.layout(recipe, dims))
+
+
+def targets_of(utterance: Utterance, names: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """What is known of the utterance beside its label, as numbers, by name."""
+    known = {
+        "characters": spelled(utterance.text or ""),
+        "gender": _number(_gender(utterance)),
+        "speaker": _number(utterance.speaker),
+    }
+    return {name: known[name] for name in names if len(known[name])}
+
+
+def _number(name: str | None) -> NDArray[np.int64]:
+    """A number that is the same for equal names."""
+    return np.array([] if name is None else [crc32(name.encode())], np.int64)
+
+
+def _gender(utterance: Utterance) -> str | None:
+    """As the manifest states it, or by the last letter of the speaker's name, F or M; None where neither."""
+    stated = utterance.extra.get("gender")
+    last = str(stated or utterance.speaker or "")[slice(1) if stated else slice(-1, None)].upper()
+    return last if last in ("F", "M") else None
 
 
 def _summarised(example: Example) -> Example:
@@ -116,6 +143,7 @@ def dimensions(material: Material, recipe: Recipe, tokenizer: Subword | None) ->
         speech_layers=features.speech_layers,
         text=recipe.text.width if fitted else features.text_dim,
         vocabulary=tokenizer.size if tokenizer and fitted else 0,
+        hop=features.clock.hop if features.clock and not wide else 0.0,
     )
 
 

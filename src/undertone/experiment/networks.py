@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from undertone import pretrained
 from undertone.config import fingerprint
 from undertone.errors import ConfigError, ModelError
 from undertone.experiment.recipe import Recipe
 from undertone.features.subword import Subword
+from undertone.features.text import build as build_text
 from undertone.features.text import token_limit
 from undertone.models import folder as models
 from undertone.models.example import Dimensions
@@ -19,7 +23,7 @@ from undertone.models.system import System
 from undertone.models.towers import SpeechTower, TextTower
 from undertone.models.tuned import Tuned
 
-__all__ = ["layout", "own_tokens", "tuned_text", "warm_mark", "warmed", "wrapped"]
+__all__ = ["encoding", "layout", "own_tokens", "tuned_text", "warm_mark", "warmed", "wrapped"]
 
 
 def wrapped(recipe: Recipe, head: System) -> System:
@@ -59,6 +63,16 @@ def own_tokens(recipe: Recipe) -> Subword:
 def _own_tokens(name: str, revision: str | None) -> Subword:
     network = pretrained.load_text(name, revision)
     return Subword.of(network.processor, token_limit(network.processor, network.settings))
+
+
+def encoding(recipe: Recipe, tokenizer: Subword | None) -> Callable[[str], NDArray[Any]]:
+    """From a text to what the recipe's systems take of it: its ids, or its vectors."""
+    if recipe.text.tuned:
+        raise ConfigError(f"{recipe.title}: class prompts need a frozen text encoder, not one that learns")
+    if tokenizer is not None:
+        return lambda text: tokenizer.encode(text)[0]
+    encoder = build_text(recipe.text.encoder)
+    return lambda text: encoder.encode([text])[0].vectors
 
 
 def warm_mark(recipe: Recipe) -> str:

@@ -23,13 +23,15 @@ from undertone.experiment import finish
 from undertone.experiment.examples import dataset, fit_tokenizer, fold_data
 from undertone.experiment.examples import dimensions as sizes
 from undertone.experiment.material import Material, open_material
-from undertone.experiment.networks import warmed, wrapped
+from undertone.experiment.networks import encoding, warmed, wrapped
 from undertone.experiment.recipe import Recipe
 from undertone.features.english import not_english
+from undertone.features.subword import Subword
 from undertone.files import whole, write_json, write_lines, write_whole
 from undertone.models import folder as models
 from undertone.models.calibration import calibrate
 from undertone.models.example import IGNORE, Dimensions
+from undertone.models.inputs import prompts
 from undertone.models.system import System
 from undertone.models.table import build
 from undertone.training.inference import Outputs, infer
@@ -70,7 +72,7 @@ def run_job(job: Job, watch: Watch | None = None) -> None:
 def _fold(job: Job, recipe: Recipe, material: Material, watch: Watch | None) -> None:
     started = time.perf_counter()
     data = fold_data(material, recipe, job.fold)
-    system = fresh(recipe, material, data.dimensions, job.fold, job.seed)
+    system = fresh(recipe, material, data.dimensions, job.fold, job.seed, data.tokenizer)
     score = partial(unweighted, classes=len(material.corpus.labels))
     state = job.folder / finish.STATE
     fitted = _learner(job, recipe, watch)(system, data.train, data.validation, score=score, state=state)
@@ -111,7 +113,7 @@ def _refit(
     data = fold_data(material, recipe, job.fold)
     joined = dataset(material, recipe, together, data.tokenizer, data.dimensions)
     before = infer(chosen.system, data.test.open(chosen))
-    system = fresh(recipe, material, data.dimensions, job.fold, job.seed)
+    system = fresh(recipe, material, data.dimensions, job.fold, job.seed, data.tokenizer)
     state = job.folder / f"refit-{finish.STATE}"
     again = _learner(job, recipe, watch)(system, joined, None, ends=chosen.best_epoch, state=state)
     finish.combine_like(system, [chosen])
@@ -130,7 +132,7 @@ def _final(job: Job, task: Task, material: Material, watch: Watch | None) -> Non
     dims = sizes(material, recipe, tokenizer)
     data = dataset(material, recipe, everyone, tokenizer, dims)
     folds = finish.read_folds(task.folder, [f.name for f in split.folds], recipe.protocol.seeds)
-    system = fresh(recipe, material, dims, job.fold, job.seed)
+    system = fresh(recipe, material, dims, job.fold, job.seed, tokenizer)
     state = job.folder / finish.STATE
     ends = finish.median_epochs(folds)
     _learner(job, recipe, watch)(system, data, None, ends=ends, state=state)
@@ -149,11 +151,20 @@ def _tested(folds: Sequence[Any]) -> set[str]:
     return {i for fold in folds for part in (fold.train, fold.validation, fold.test) for i in part}
 
 
-def fresh(recipe: Recipe, material: Material, dimensions: Dimensions, fold: str, seed: int) -> System:
+def fresh(
+    recipe: Recipe,
+    material: Material,
+    dimensions: Dimensions,
+    fold: str,
+    seed: int,
+    tokenizer: Subword | None = None,
+) -> System:
     """The recipe's system with weights drawn from the seed, or those of ``training.warm``, and the encoders
     that learn with it as they are pretrained."""
     seed_everything(seed)
     system = build(recipe.system, recipe.model.plain(), dimensions, recipe.title)
+    if system.takes_prompts:
+        system.describe(prompts(material.corpus.labels, encoding(recipe, tokenizer), dimensions))
     if recipe.training.warm:
         warmed(system, recipe, material.split.hash, fold, seed)
     return wrapped(recipe, system)

@@ -84,6 +84,7 @@ def sizes(recipe: Recipe) -> Sizes:
         speech_layers=_layers(recipe.speech.layer),
         text=recipe.text.width if recipe.text.learned else WIDTH,
         vocabulary=recipe.text.vocabulary if recipe.text.learned else 0,
+        hop=0.0 if wide else HOP,
     )
     system = build(recipe.system, recipe.model.plain(), dimensions, recipe.title)
     return Sizes(
@@ -103,5 +104,5 @@ def _layers(layer: int | str) -> int:
     return int(high) - int(low) + 1 if high else LAYERS
 
 
-WIDTH, LAYERS = 768, 13
+WIDTH, LAYERS, HOP = 768, 13, 0.02
 """Of the base-sized encoders: pretrained ones are not loaded for their sizes."""

@@ -6,6 +6,8 @@ As in ``layers``: padding has no influence, and the output of a row of padding a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -16,6 +18,7 @@ from undertone.models.layers import by_hand, masked_mean, masked_softmax
 
 __all__ = [
     "Attention",
+    "BertLayer",
     "CoAttention",
     "Codes",
     "Positions",
@@ -65,15 +68,17 @@ class Codes(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention of a query sequence over a memory, by the fused kernel: space linear in length."""
 
-    def __init__(self, width: int, heads: int, matching: bool = False, dropout: float = 0.0) -> None:
+    def __init__(
+        self, width: int, heads: int, matching: bool = False, dropout: float = 0.0, bias: bool = True
+    ) -> None:
         """``matching``: the query and key maps start equal, so that positions of equal codes match from the
         first step. ``dropout``: of the attention weights, in training; on a processor only ``mean`` has it
         in linear space."""
         super().__init__()
         assert width % heads == 0, f"{heads} heads do not divide a width of {width}"
         self.heads, self.dropout = heads, dropout
-        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width, bias=False)
-        self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
+        self.query, self.key = nn.Linear(width, width, bias=bias), nn.Linear(width, width, bias=False)
+        self.value, self.out = (nn.Linear(width, width, bias=bias) for _ in range(2))
         if matching:
             self.key.load_state_dict({"weight": self.query.weight})
 
@@ -84,23 +89,28 @@ class Attention(nn.Module):
         mask: Tensor,
         codes: tuple[Tensor, Tensor] | None = None,
         causal: bool = False,
+        near: Tensor | None = None,
     ) -> Tensor:
         """(B, Q, D) from ``query (B, Q, D)``, ``memory (B, M, D)``, ``mask (B, M)``.
 
-        ``codes`` of query and memory are added to queries and keys, not to values.
+        ``codes`` of query and memory are added to queries and keys, not to values. ``near (B, H, Q, M)``:
+        what each head may read; where that is nothing, the head's value is 0.
         """
         q, k = self._queries_keys(query, memory, codes)
         v = self._split(self.value(memory))
         nonempty = mask.any(1)
+        if near is not None:
+            near = near & mask[:, None, None]
+            some = near.any(-1, keepdim=True)
+            values = F.scaled_dot_product_attention(q, k, v, attn_mask=near | ~some, dropout_p=self._dropped)
+            return self._merged(values * some) * nonempty[:, None, None]
         allowed = (mask | ~nonempty[:, None])[:, None, None]  # (B, 1, 1, M); softmax needs one key at least
         if causal:
             times = torch.arange(memory.shape[1], device=mask.device)
             # a query that is masked itself may have no key before it: its own keeps the softmax finite
             allowed = allowed & (times[None, :] <= times[:, None]) | (times[None, :] == times[:, None])
         values = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=self._dropped)
-        B, Q, D = query.shape
-        output: Tensor = self.out(values.transpose(1, 2).reshape(B, Q, D))
-        return output * nonempty[:, None, None]
+        return self._merged(values) * nonempty[:, None, None]
 
     def mean(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, D): self-attention's output, averaged over the real positions."""
@@ -125,12 +135,15 @@ class Attention(nn.Module):
         memory: Tensor,
         masks: tuple[Tensor, Tensor],
         codes: tuple[Tensor, Tensor] | None = None,
+        near: Tensor | None = None,
     ) -> Tensor:
         """(B, M): the attention weights, averaged over heads and real queries; they sum to 1."""
         q, k = self._queries_keys(query, memory, codes)
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (B, H, Q, M), which ``forward`` avoids
-        weights = masked_softmax(scores, masks[1][:, None, None].expand_as(scores)).mean(1)
-        return masked_mean(weights, masks[0])
+        mask = masks[1][:, None, None].expand_as(scores)
+        weights = masked_softmax(scores, mask if near is None else mask & near).mean(1)
+        mean = masked_mean(weights, masks[0])
+        return mean if near is None else mean / mean.sum(-1, keepdim=True).clamp(min=1e-12)
 
     @property
     def _dropped(self) -> float:
@@ -142,6 +155,12 @@ class Attention(nn.Module):
         if codes is not None:
             query, memory = query + codes[0], memory + codes[1]
         return self._split(self.query(query)), self._split(self.key(memory))
+
+    def _merged(self, values: Tensor) -> Tensor:
+        """(B, Q, D) from the heads' values (B, H, Q, d)."""
+        B, H, Q, d = values.shape
+        output: Tensor = self.out(values.transpose(1, 2).reshape(B, Q, H * d))
+        return output
 
     def _split(self, x: Tensor) -> Tensor:
         B, S, D = x.shape
@@ -263,14 +282,42 @@ class SelfAttention(nn.Module):
         return x
 
 
+class BertLayer(nn.Module):
+    """One post-norm layer as BERT's: attention over a memory (or the queries themselves), then two maps."""
+
+    def __init__(self, width: int, heads: int, dropout: float, ratio: int = 4) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.dropout = nn.Dropout(dropout)
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.maps = nn.Sequential(
+            nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width), nn.Dropout(dropout)
+        )
+
+    def forward(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        masks: tuple[Tensor, Tensor],
+        codes: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """(B, Q, D) from ``query (B, Q, D)`` and ``memory (B, M, D)`` with their masks; zeros on padding."""
+        x = self.norms[0](query + self.dropout(self.attention(query, memory, masks[1], codes)))
+        made: Tensor = self.norms[1](x + self.maps(x)) * masks[0][..., None]
+        return made
+
+
 class CoAttention(nn.Module):
     """One layer in which speech queries text and text queries speech, at the same time."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, heads: int, dropout: float, make: Callable[[], Attention] | None = None
+    ) -> None:
+        """``make``: the attention of each direction, where it is another."""
         super().__init__()
         self.norms = nn.ModuleList([_norm(width), _norm(width)])
-        self.speech_reads = Attention(width, heads, matching=True)
-        self.text_reads = Attention(width, heads, matching=True)
+        make = make or partial(Attention, width, heads, matching=True)
+        self.speech_reads, self.text_reads = make(), make()
         _small(self.speech_reads.out)
         _small(self.text_reads.out)
         self.dropout = nn.Dropout(dropout)
@@ -281,12 +328,15 @@ class CoAttention(nn.Module):
         x: tuple[Tensor, Tensor],
         masks: tuple[Tensor, Tensor],
         codes: tuple[Tensor, Tensor] | None = None,
+        near: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Speech (B, S, D) and text (B, L, D), each after attention over the other."""
+        """Speech (B, S, D) and text (B, L, D), each after attention over the other; ``near (B, H, S, L)`` as
+        of ``Attention``."""
         a, b = self.norms[0](x[0]), self.norms[1](x[1])
         swapped = (codes[1], codes[0]) if codes else None
-        speech = x[0] + self.dropout(self.speech_reads(a, b, masks[1], codes))
-        text = x[1] + self.dropout(self.text_reads(b, a, masks[0], swapped))
+        back = None if near is None else near.transpose(-1, -2)
+        speech = x[0] + self.dropout(self.speech_reads(a, b, masks[1], codes, near=near))
+        text = x[1] + self.dropout(self.text_reads(b, a, masks[0], swapped, near=back))
         return speech + self.forward_maps[0](speech), text + self.forward_maps[1](text)
 
     def weights(
@@ -294,11 +344,13 @@ class CoAttention(nn.Module):
         x: tuple[Tensor, Tensor],
         masks: tuple[Tensor, Tensor],
         codes: tuple[Tensor, Tensor] | None = None,
+        near: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """(B, S) and (B, L): text's attention over speech, and speech's over the tokens."""
         a, b = self.norms[0](x[0]), self.norms[1](x[1])
         swapped = (codes[1], codes[0]) if codes else None
+        back = None if near is None else near.transpose(-1, -2)
         return (
-            self.text_reads.weights(b, a, (masks[1], masks[0]), swapped),
-            self.speech_reads.weights(a, b, masks, codes),
+            self.text_reads.weights(b, a, (masks[1], masks[0]), swapped, back),
+            self.speech_reads.weights(a, b, masks, codes, near),
         )

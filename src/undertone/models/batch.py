@@ -13,7 +13,7 @@ Every sequence travels with its lengths; a mask is built from them, never guesse
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -63,6 +63,8 @@ class Batch:
     """(B,), or (B, U) at dialogue level; IGNORE where there is none."""
     present: Tensor
     """(B, 2) bool: whether there is speech / text."""
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+    """(B, n) by name: further targets in training, IGNORE on padding and where there is none."""
     speakers: Tensor | None = None
     """(B, U) at dialogue level."""
     turn_present: Tensor | None = None
@@ -149,6 +151,10 @@ def collate(examples: Sequence[Example], dimensions: Dimensions) -> Batch:
         token_word=arrays["token_word"],
         labels=_labels(examples),
         present=torch.stack(lengths, 1) > 0,
+        targets={
+            name: torch.from_numpy(filled([e.targets.get(name) for e in examples], None, IGNORE))
+            for name in sorted({name for e in examples for name in e.targets})
+        },
         speakers=torch.from_numpy(filled([e.speakers for e in examples], None, -1)) if dialogues else None,
         turns=tuple(e.ids for e in examples) if dialogues else (),
         turn_present=_turn_present(examples) if dialogues else None,

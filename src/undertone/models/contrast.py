@@ -12,7 +12,15 @@ from torch.nn import functional as F
 
 from undertone.models.example import IGNORE
 
-__all__ = ["contrast", "entropy_floor", "hard_negatives", "negatives", "products", "wasserstein"]
+__all__ = [
+    "contrast",
+    "entropy_floor",
+    "hard_negatives",
+    "negatives",
+    "of_equal_labels",
+    "products",
+    "wasserstein",
+]
 
 
 def wasserstein(mean_a: Tensor, std_a: Tensor, mean_b: Tensor, std_b: Tensor) -> Tensor:
@@ -58,6 +66,27 @@ def contrast(similarity: Tensor, against: Tensor) -> Tensor:
     scores = _full(similarity).masked_fill(~allowed, float("-inf"))
     target = torch.arange(n, device=similarity.device)
     return 0.5 * (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target))
+
+
+def of_equal_labels(vectors: Tensor, labels: Tensor, temperature: float, published: bool = False) -> Tensor:
+    """Supervised contrast: -log P of the rows (n, D) of equal labels, P a softmax over each row's products.
+
+    Clean: cosines over the temperature, no row with itself, the mean over each row's equals and then over the
+    rows that have any. ``published`` (2203.16794): products, P over all with the row itself, log P divided by
+    the temperature, and the mean over all pairs of equal labels, each row with itself among them.
+    """
+    vectors, labels = vectors[labels != IGNORE], labels[labels != IGNORE]
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    equal = labels[:, None] == labels[None, :]
+    if published:
+        logs = products(vectors, vectors).log_softmax(-1) / temperature
+        return -(logs * equal).sum() / equal.sum().clamp(min=1)
+    normed = F.normalize(_full(vectors), dim=-1)
+    scores = (products(normed, normed) / temperature).masked_fill(itself, float("-inf"))
+    equal = equal & ~itself
+    logs = torch.where(equal, scores - scores.logsumexp(-1, keepdim=True), 0.0)
+    each = -logs.sum(-1) / equal.sum(-1).clamp(min=1)
+    return each.sum() / equal.any(-1).sum().clamp(min=1)
 
 
 def hard_negatives(

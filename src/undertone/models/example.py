@@ -31,6 +31,8 @@ class Dimensions:
     """Dt, width of the text vectors; with ``vocabulary``, of the embeddings learned in the graph."""
     vocabulary: int = 0
     """V when text comes as token ids, else 0."""
+    hop: float = 0.0
+    """Seconds from frame to frame; 0 where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Example:
     """Per tier (S,): index of the word a segment belongs to, -1 for none."""
     token_word: NDArray[np.int64] | None = None
     """(L,): index of the word segment of each token, -1 for none."""
+    targets: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """(n,) by name: further targets that a system wants in training (``SystemConfig.targets``)."""
     label: int = IGNORE
     labels: NDArray[np.int64] | None = None
     """(U,) at dialogue level, in place of ``label``."""

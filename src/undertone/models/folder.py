@@ -52,6 +52,7 @@ class _Sizes(Config):
     speech_layers: int = 0
     text: int = 0
     vocabulary: int = 0
+    hop: float = 0.0
 
 
 class _Folder(Config):

@@ -6,9 +6,12 @@ text    vectors (B, L, Dt) | token ids (B, L)      → (B, L, width)
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from undertone.models.batch import Batch
@@ -16,21 +19,43 @@ from undertone.models.example import Dimensions
 from undertone.models.layers import Pooling, PoolingKind, masked_mean
 from undertone.models.system import Observer
 
-__all__ = ["LayerSum", "Side", "SpeechInput", "Moments", "TextEmbedding", "TextInput"]
+__all__ = ["LayerSum", "Side", "SpeechInput", "Moments", "TextEmbedding", "TextInput", "bag", "prompts"]
 
 Side = Literal["speech", "text"]
+Encode = Callable[[str], "NDArray[Any]"]
+
+
+PROMPT = "emotion is {}"
+"""What a class is called, to a system that takes prompts."""
+
+
+def prompts(labels: Sequence[str], encode: Encode, dimensions: Dimensions) -> Tensor:
+    """(C, P): the prompts of these classes; ``encode`` gives a text's ids or its vectors."""
+    return torch.stack([bag(encode(PROMPT.format(label)), dimensions) for label in labels])
+
+
+def bag(tokens: NDArray[Any], dimensions: Dimensions) -> Tensor:
+    """(P,): a text as one vector: the share of each of its ids (L,), or the mean of its vectors (L, D)."""
+    given = torch.from_numpy(np.asarray(tokens))
+    if not dimensions.vocabulary:
+        return given.float().mean(0) if len(given) else torch.zeros(dimensions.text)
+    counts = torch.bincount(given.long(), minlength=dimensions.vocabulary).float()
+    return counts / counts.sum().clamp(min=1.0)
 
 
 class LayerSum(nn.Module):
     """A learned mixture of an encoder's layers: softmax weights, one a layer, even at first."""
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self, layers: int, free: bool = False) -> None:
+        """``free``: the weights are numbers of any size, without a softmax."""
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(layers))
+        self.free = free
+        self.weight = nn.Parameter(torch.full((layers,), 1.0 / layers) if free else torch.zeros(layers))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) from (B, K, T, D)."""
-        return torch.einsum("k,bktd->btd", self.weight.softmax(0).to(x.dtype), x)
+        weights = self.weight if self.free else self.weight.softmax(0)
+        return torch.einsum("k,bktd->btd", weights.to(x.dtype), x)
 
 
 class _Neighbours(nn.Module):
@@ -58,11 +83,13 @@ class SpeechInput(nn.Module):
         convolutions: int = 0,
         dropout: float = 0.0,
         project: bool = True,
+        free_layers: bool = False,
     ) -> None:
         """``convolutions``: residual layers over five frames each, for features that contain no context.
-        ``project``: map features of that width too."""
+        ``project``: map features of that width too. ``free_layers``: their weights without a softmax."""
         super().__init__()
-        self.layers = LayerSum(dimensions.speech_layers) if dimensions.speech_layers else None
+        layers = dimensions.speech_layers
+        self.layers = LayerSum(layers, free_layers) if layers else None
         mapped = project or dimensions.speech != width
         self.project = nn.Linear(dimensions.speech, width) if mapped else nn.Identity()
         self.convolutions = nn.ModuleList(_Neighbours(width, 2, dropout) for _ in range(convolutions))
@@ -103,11 +130,15 @@ class TextEmbedding(nn.Module):
 class TextInput(nn.Module):
     """Text of a batch as (B, L, width), zeros on padding."""
 
-    def __init__(self, dimensions: Dimensions, width: int, dropout: float = 0.1) -> None:
+    def __init__(
+        self, dimensions: Dimensions, width: int, dropout: float = 0.1, project: bool = True
+    ) -> None:
+        """``project``: map vectors of that width too."""
         super().__init__()
         words = dimensions.vocabulary
         self.embedding = TextEmbedding(words, dimensions.text, dropout) if words else None
-        self.project = nn.Linear(dimensions.text, width)
+        mapped = project or dimensions.text != width
+        self.project = nn.Linear(dimensions.text, width) if mapped else nn.Identity()
 
     def forward(self, batch: Batch) -> Tensor:
         mask, gate = batch.text_mask, batch.text_gate

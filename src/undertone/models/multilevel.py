@@ -21,13 +21,14 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from undertone.models.attention import CoAttention, Codes, Positions
-from undertone.models.batch import Batch
+from undertone.models.batch import Batch, Segments
 from undertone.models.branches import Pooled, Unimodal
 from undertone.models.ensemble import Ensemble, MemberOutput, Rule
 from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Level, Pooling, PoolingKind, SegmentPool, SegmentPooling, tier_of
 from undertone.models.system import Output, SystemConfig
+from undertone.models.windows import Windows, check_windows, known_hop, near
 from undertone.types import TIERS, Tier
 
 __all__ = ["Multilevel", "MultilevelConfig"]
@@ -54,6 +55,9 @@ class MultilevelConfig(SystemConfig):
     """``word``: the segments and tokens of one word share a code, which matches the speech of a word to its
     tokens (frames have no word: they are numbered). ``index``: each side is
     numbered. ``none`` (R)."""
+    windows: Windows = ()
+    """Seconds within which co-attention's heads read, as ``[0.5, 1, 2, inf]``, the heads in as many groups:
+    speech reads the words so near, and words the speech. None: each head reads everything (R, ours)."""
     segment_pooling: SegmentPooling = "mean"
     """How a segment's frames are pooled into one vector (R)."""
     pooling: PoolingKind = "mean_std"
@@ -71,6 +75,7 @@ class MultilevelConfig(SystemConfig):
             raise ValueError("members must name at least one part, and none twice")
         if self.width % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
+        check_windows(self.windows, self.heads)
         return self
 
 
@@ -80,7 +85,8 @@ class Early(nn.Module):
     def __init__(self, config: MultilevelConfig, dimensions: Dimensions, level: Level) -> None:
         super().__init__()
         width, dropout = config.width, config.dropout
-        self.level = level
+        self.level, self.windows, self.heads = level, config.windows, config.heads
+        self.hop = known_hop(config.windows, dimensions.hop)
         self.positions: Positions = config.positions
         if level == "frame" and config.positions == "word":
             self.positions = "index"
@@ -94,27 +100,28 @@ class Early(nn.Module):
         self.head = Head(pooled, width, dimensions.classes, dropout)
 
     def forward(self, batch: Batch, attention: bool = False) -> MemberOutput:
-        speech, speech_mask, words = self._speech(batch)  # (B, S, D), S = T at frame level
+        speech, speech_mask, words, tier = self._speech(batch)  # (B, S, D), S = T at frame level
         x = (speech, self.text(batch))
         masks = (speech_mask, batch.text_mask)
         codes = self.codes.pair(self.positions, (words, batch.token_word))
+        reach = near(batch, tier, self.windows, self.heads, self.hop) if self.windows else None
         attended: dict[str, Tensor] = {}
         for layer in self.mix:
             if attention:
-                weights = cast(CoAttention, layer).weights(x, masks, codes)
+                weights = cast(CoAttention, layer).weights(x, masks, codes, reach)
                 attended = {self.level: weights[0], "token": weights[1]}
-            x = layer(x, masks, codes)
+            x = layer(x, masks, codes, reach)
         pooled = [pool(side, mask) for pool, side, mask in zip(self.pools, x, masks, strict=True)]
         vector = self.head.hidden(torch.cat(pooled, -1))
         return MemberOutput(self.head.last(vector), batch.present.any(1), vector, attended)
 
-    def _speech(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Speech at this level, its mask, and the word of each position."""
+    def _speech(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Segments | None]:
+        """Speech at this level, its mask, the word of each position, and the tier where it is one."""
         frames = self.speech(batch)
         if self.segments is None:
-            return frames, batch.speech_mask, torch.full_like(batch.speech_mask, -1, dtype=torch.long)
+            return frames, batch.speech_mask, torch.full_like(batch.speech_mask, -1, dtype=torch.long), None
         tier = tier_of(batch, self.level)
-        return self.segments(frames, tier), tier.mask, tier.word
+        return self.segments(frames, tier), tier.mask, tier.word, tier
 
 
 class Multilevel(Ensemble):
@@ -142,6 +149,7 @@ class Multilevel(Ensemble):
     @property
     def tiers(self) -> tuple[Tier, ...]:
         used = {name.partition("-")[2] for name in self.settings.members} | {self.settings.positions}
+        used |= {"word"} if self.settings.windows else set()
         return tuple(tier for tier in TIERS if tier in used)
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:

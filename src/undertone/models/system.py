@@ -46,6 +46,11 @@ class SystemConfig(Config):
         """Whether the mean and deviation of a clip's frames are all that the system takes of them."""
         return False
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What of an utterance the loss needs beside the label: ``characters``, ``gender``, ``speaker``."""
+        return ()
+
     @classmethod
     def upgraded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a model folder of schema 1 such that the system is the one of that time."""
@@ -71,6 +76,8 @@ class Output:
     ``token`` (B, L), those a system has, each summing to 1 where that modality is present."""
     extra: dict[str, Tensor] = field(default_factory=dict)
     """What the system's own loss terms need."""
+    second: Output | None = None
+    """Of a second view of the batch, where the system's loss needs one."""
     batch: Batch | None = None
     """The batch of the head, where encoders in the graph changed the one that came in."""
 
@@ -100,6 +107,10 @@ class System(nn.Module):
     solutions: int = 0
     """Where a system is solved rather than trained in steps: how many solutions ``solve`` has, each of which
     takes the place of an epoch."""
+    demonstrated: bool = True
+    """Whether ``undertone demo`` runs it when no systems are named."""
+    takes_prompts: bool = False
+    """Whether its classes are prompts, set by ``describe``: then other classes may be given at prediction."""
     exportable: bool = True
     """Whether the graph is the same for every clip, so that it can be exported."""
 
@@ -151,6 +162,10 @@ class System(nn.Module):
         self.speech_mean.copy_(mean.view(-1, *self.speech_mean.shape[1:]).expand_as(self.speech_mean))
         self.speech_std.copy_(std.view(-1, *self.speech_std.shape[1:]).expand_as(self.speech_std))
 
+    def describe(self, prompts: Tensor) -> None:
+        """Take the classes' prompts (C, P), as ``inputs.bag`` makes them, where ``takes_prompts``."""
+        raise NotImplementedError
+
     @torch.no_grad()
     def observe(self, batch: Batch) -> None:
         """Take in a batch of the training part before any step: pooled vectors are standardised by it."""
@@ -180,6 +195,10 @@ class System(nn.Module):
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         """Logits and intermediates; with the weights where ``attention`` is True."""
         raise NotImplementedError
+
+    def second(self, output: Output, batch: Batch) -> Output | None:  # noqa: ARG002
+        """The output of a second view of the batch, for loss terms that compare both; most need none."""
+        return None
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Each loss term by name, unweighted, a scalar."""

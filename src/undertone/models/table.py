@@ -7,14 +7,20 @@ from typing import Any
 
 from undertone.errors import ConfigError, no_such
 from undertone.models.baselines import BaselineConfig, Concat, Score, ScoreConfig, SpeechOnly, TextOnly
+from undertone.models.bayesian import Bayesian, BayesianConfig
+from undertone.models.clap import Clap, ClapConfig
 from undertone.models.compact import Compact, CompactConfig
 from undertone.models.example import Dimensions
 from undertone.models.mgcma import Mgcma, MgcmaConfig
+from undertone.models.mmer import Mmer, MmerConfig
 from undertone.models.multilevel import Multilevel, MultilevelConfig
+from undertone.models.paired import PairedConfig, PairedTasks
 from undertone.models.perspective import Perspective, PerspectiveConfig
+from undertone.models.pooled import AttentionPooled, PooledConfig
 from undertone.models.probe import Probe, ProbeConfig
 from undertone.models.sides import Sides, SidesConfig
 from undertone.models.system import System, SystemConfig
+from undertone.models.timnet import Timnet, TimnetConfig
 from undertone.models.unison import Unison, UnisonConfig
 
 __all__ = ["ASSEMBLED", "SYSTEMS", "build", "preferred"]
@@ -28,6 +34,12 @@ SYSTEMS: dict[str, tuple[type[System], type[SystemConfig]]] = {
     "multilevel": (Multilevel, MultilevelConfig),
     "perspective": (Perspective, PerspectiveConfig),
     "mgcma": (Mgcma, MgcmaConfig),
+    "mmer": (Mmer, MmerConfig),
+    "pooled": (AttentionPooled, PooledConfig),
+    "bayesian": (Bayesian, BayesianConfig),
+    "clap": (Clap, ClapConfig),
+    "timnet": (Timnet, TimnetConfig),
+    "paired": (PairedTasks, PairedConfig),
     "unison": (Unison, UnisonConfig),
     "compact": (Compact, CompactConfig),
 }

@@ -36,7 +36,7 @@ class Tuned(System):
         super().__init__(head.config, head.dimensions)
         self.head, self.speech_tower, self.text_tower = head, speech, text
         self.weights, self.reductions, self.sides = head.weights, head.reductions, head.sides
-        self.exportable = head.exportable
+        self.exportable, self.takes_prompts = head.exportable, head.takes_prompts
         self.base: dict[str, str] = {}
         """By side the name of the encoder that holds its frozen weights, so that a folder need not."""
 
@@ -128,6 +128,12 @@ class Tuned(System):
         rows = torch.cat([lengths[:1] >= 0, ~alike & (lengths[1:] > 0)])
         made = tower(values[rows], lengths[rows])[rows.long().cumsum(0) - 1]
         return made * (lengths > 0).view(-1, *(1 for _ in made.shape[1:]))
+
+    def second(self, output: Output, batch: Batch) -> Output | None:
+        return self.head.second(output, output.batch or batch)
+
+    def describe(self, prompts: Tensor) -> None:
+        self.head.describe(prompts)
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         self.head.criterion, self.head.gather = self.criterion, self.gather

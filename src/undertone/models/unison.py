@@ -30,6 +30,7 @@ from undertone.models.example import Dimensions
 from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Head, Pooling, SegmentPool, masked_mean, masked_softmax, tier_of
 from undertone.models.system import Output, System, SystemConfig, scored
+from undertone.models.windows import Windows, check_windows, known_hop, near
 from undertone.types import TIERS, Tier
 
 __all__ = ["Unison", "UnisonConfig"]
@@ -50,6 +51,8 @@ class UnisonConfig(SystemConfig):
     """For speech alone, use pace and pauses, and the mean, deviation and slope of the voice."""
     positions: Literal["word", "none"] = "word"
     """``word``: the segments and tokens of one word share a code."""
+    windows: Windows = ()
+    """Seconds within which co-attention's heads read, as of ``multilevel``."""
     layers: int = Field(default=1, ge=0)
     """Co-attention layers."""
     width: PositiveInt = 256
@@ -79,6 +82,7 @@ class UnisonConfig(SystemConfig):
             )
         if self.width % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
+        check_windows(self.windows, self.heads)
         return self
 
 
@@ -164,6 +168,7 @@ class Unison(System):
         super().__init__(config, dimensions)
         self.settings = config
         C, width, dropout = dimensions.classes, config.width, config.dropout
+        self.hop = known_hop(config.windows, dimensions.hop)
         self.speech_input = SpeechInput(dimensions, width, config.convolutions, dropout)
         self.text_input = TextInput(dimensions, width, dropout)
         self.relative = nn.Linear(width, width, bias=False) if config.relative else None
@@ -192,7 +197,7 @@ class Unison(System):
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
-        used = {*self.settings.tiers, self.settings.positions}
+        used = {*self.settings.tiers, self.settings.positions, *(["word"] if self.settings.windows else [])}
         return tuple(tier for tier in TIERS if tier in used)
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
@@ -210,8 +215,9 @@ class Unison(System):
             )
         both = segments, y
         codes = self.codes.pair(self.settings.positions, (words, batch.token_word))
+        reach = self._near(batch)
         for layer in self.mix:
-            both = layer(both, masks, codes)
+            both = layer(both, masks, codes, reach)
         pooled = [pool(s, m) for pool, s, m in zip(self.joint, both, masks, strict=True)]
         vector = self.joint_head.hidden(torch.cat([frames, *pooled, emphasised], -1))
         z_speech = self.speech_head(speech) * batch.present[:, :1]
@@ -243,6 +249,14 @@ class Unison(System):
             )
             terms["instance"] = contrast(products(a, b) / self.settings.temperature, against)
         return terms
+
+    def _near(self, batch: Batch) -> Tensor | None:
+        """(B, H, S, L) over the segments of all tiers."""
+        windows, heads = self.settings.windows, self.settings.heads
+        if not windows:
+            return None
+        tiers = [tier_of(batch, name) for name in self.settings.tiers]
+        return torch.cat([near(batch, tier, windows, heads, self.hop) for tier in tiers], 2)
 
     def _frames(self, batch: Batch) -> Tensor:
         x: Tensor = self.speech_input(batch)

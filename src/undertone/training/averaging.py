@@ -17,13 +17,19 @@ from torch import Tensor, nn
 __all__ = ["Average"]
 
 
+def _learned(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The trainable parameters, and the statistics that norms have of their inputs in training."""
+    yield from ((name, p) for name, p in module.named_parameters() if p.requires_grad)
+    yield from ((n, b) for n, b in module.named_buffers() if n.endswith(("running_mean", "running_var")))
+
+
 class Average:
     """The mean of a module's trainable parameters; with degree 0 the parameters themselves."""
 
     def __init__(self, module: nn.Module, degree: float) -> None:
         self.degree = degree
         self.steps = 0
-        self._followed = {n: p for n, p in module.named_parameters() if p.requires_grad} if degree else {}
+        self._followed = dict(_learned(module)) if degree else {}
         self.mean: dict[str, Tensor] = {}
 
     @torch.no_grad()

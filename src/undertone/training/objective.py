@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE
-from undertone.models.system import System
+from undertone.models.system import Output, System
 
-__all__ = ["Loss", "Objective", "Share", "class_weights", "classification_loss"]
+__all__ = ["Loss", "Objective", "Share", "class_weights", "classification_loss", "losses"]
 
 
 class Share(NamedTuple):
@@ -37,6 +37,13 @@ class Loss(NamedTuple):
     terms: dict[str, Tensor]
 
 
+def losses(system: System, batch: Batch) -> dict[str, Tensor]:
+    """The terms of a batch, unweighted, after a second pass over another view where the system has one."""
+    output: Output = system(batch)
+    output.second = system.second(output, batch)
+    return system.terms(output, batch)
+
+
 class Objective(nn.Module):
     """A system with its loss, as one module, so that a wrapper for several processes holds both."""
 
@@ -46,7 +53,7 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch, share: Share) -> Loss:
         """The loss of one part of a step."""
-        terms = self.system.terms(self.system(batch), batch)
+        terms = losses(self.system, batch)
         weights = {name: self.system.weights.get(name, 1.0) for name in terms}
         total = sum(
             (
