@@ -7,9 +7,13 @@ second change of a name begins before that, so that of each name there are at mo
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from undertone.errors import ConfigError, UndertoneError, no_such
@@ -29,6 +33,16 @@ DEFAULT = "default"
 """The name of the model of ``--model``, which judges where a request names none."""
 Load: TypeAlias = "Callable[[], tuple[Model, Words | None]]"
 """Loads a model, in a thread."""
+
+
+def give_memory_back() -> None:
+    """Return freed memory to the system; C libraries other than glibc are left as they are.
+
+    glibc keeps what a model took for the thread that read it, and another thread reads the next one.
+    """
+    gc.collect()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 class NoSuchModel(UndertoneError):
@@ -125,6 +139,7 @@ class Models:
         before = self.pick(name)
         self.put(name, model, words).batcher.start()
         self._retiring = asyncio.create_task(before.retire())
+        self._retiring.add_done_callback(lambda _: Thread(target=give_memory_back).start())
         log.warning("%s is now %s", name, model.name)
 
     def plain(self) -> list[dict[str, Any]]:
