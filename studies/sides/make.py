@@ -12,20 +12,18 @@ import numpy as np
 import soundfile
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from studies.starter import sentences
 from undertone import pretrained
 from undertone.corpora.ravdess import Ravdess
-from undertone.features.frontends import Spectrogram
-from undertone.features.neural import Body, whisper_states
 from undertone.features.subword import Subword
 from undertone.features.text import token_limit
 from undertone.files import one_thread, whole
 from undertone.models.batch import Batch
 from undertone.models.example import Dimensions, Example
 from undertone.models.system import Output, System, SystemConfig
-from undertone.models.towers import SpeechTower, TextTower, TuneConfig
+from undertone.models.towers import TextTower, TuneConfig
 from undertone.models.tuned import Tuned
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset
@@ -38,9 +36,6 @@ TEXT = {"joy": "happy", "sadness": "sad", "anger": "angry", "neutral": "neutral"
 """The classes of each, in the order of its logits, and what they are in the other's words."""
 TRAINED = range(1, 8)
 """Actors that the first is trained on."""
-TUNED = 32
-"""About as many clips tune the uppermost block, which costs a second a clip over 1,500 frames; the head is
-trained on all of them before."""
 SENTENCES = 12_000
 PROJECTED = 256
 
@@ -99,40 +94,19 @@ def make_speech(encoder: str, data: Path, out: Path) -> Path:
         return target
     one_thread()
     seed_everything(0)
-    source = pretrained.load_speech(encoder)
-    blocks = int(source.settings.encoder_layers)
-    tune = TuneConfig(tune="top-k", top=1, dropout=0.1)
     known = [clip for clip in clips(data, trained=True) if clip.repetition == 1]
-    labels = [list(SPEECH).index(clip.label) for clip in known]
-    states = _states(source, known, blocks - 1, out / "states.npy")
-    tower = SpeechTower(source.model, tune)
-    sizes = Dimensions(len(SPEECH), speech=int(source.settings.hidden_size))
+    sizes = Dimensions(len(SPEECH), speech=int(pretrained.load_speech(encoder).settings.hidden_size))
     head = _Head(sizes)
-    pooled = []
-    with torch.no_grad():
-        tower.eval()
-        for row in states:
-            frames = torch.from_numpy(np.asarray(row, np.float32))[None]
-            pooled.append(tower(frames, torch.tensor([frames.shape[1]])).mean(1).numpy())
-    first = TrainingConfig(epochs=60, batch=32, rate=1e-3, weight_decay=0.1, smoothing=0.1, precision="fp32")
-    fit(head, Dataset(_examples(known, pooled, labels), sizes), None, first)
-    log.info("speech: the head is trained")
-    system = Tuned(head, speech=tower)
-    then = TrainingConfig(
-        epochs=1, batch=8, rate=1e-4, encoder_rate=1e-4, smoothing=0.1, standardise=False, precision="fp32"
+    pooled = _pooled(encoder, known, out / "pooled.npy")
+    examples = [
+        Example(clip.id, speech=row[None], label=list(SPEECH).index(clip.label))
+        for clip, row in zip(known, pooled, strict=True)
+    ]
+    training = TrainingConfig(
+        epochs=60, batch=32, rate=1e-3, weight_decay=0.1, smoothing=0.1, precision="fp32"
     )
-    order = np.random.default_rng(0).permutation(len(known))
-    some = [i for k in range(len(SPEECH)) for i in order if labels[i] == k][:: len(known) // TUNED or 1]
-    examples = _examples([known[i] for i in some], states[some], [labels[i] for i in some])
-    fit(
-        system,
-        Dataset(examples, system.layout),
-        None,
-        then,
-        state=out / "speech.state",
-        watch=_Watch("speech"),
-    )
-    _save_speech(encoder, source, system, target)
+    fit(head, Dataset(examples, sizes), None, training)
+    _save_speech(encoder, head, target)
     return target
 
 
@@ -178,42 +152,27 @@ class _Watch:
         log.info("%s: %s", self.name, record)
 
 
-def _states(source: Any, known: Sequence[Clip], layer: int, path: Path) -> NDArray[np.float16]:
-    """(n, T, D): each clip's hidden state of that number over the network's full 30 s."""
-    frontend, body = Spectrogram(source), Body(source, "weighted")
+def _pooled(encoder: str, known: Sequence[Clip], path: Path) -> NDArray[np.float32]:
+    """(n, D): the mean over 30 s of the last hidden state of each clip, which is all that the head takes."""
+    from transformers import AutoFeatureExtractor, WhisperModel
+
     rows = list(np.load(path)) if path.is_file() else []
+    with pretrained.ordinary(encoder) as folder:
+        extractor = AutoFeatureExtractor.from_pretrained(folder)
+        body = WhisperModel.from_pretrained(folder, dtype=torch.float32).encoder.eval()
     with torch.inference_mode():
         for number, clip in enumerate(known[len(rows) :], len(rows) + 1):
-            wave = clip.wave()
-            padded = np.pad(wave, (0, frontend.lengths[-1] - len(wave)))
-            rows.append(_lower(body, frontend(padded, torch.float32)[None], layer)[0].half().numpy())
+            spectra = extractor(clip.wave(), sampling_rate=16_000, return_tensors="pt").input_features
+            rows.append(body(spectra)[0].mean(1)[0].numpy())
             if number % 10 == 0 or number == len(known):
-                log.info("states: %d of %d", number, len(known))
+                log.info("speech: %d of %d", number, len(known))
                 with whole(path) as part, part.open("wb") as file:
                     np.save(file, np.stack(rows))
     return np.stack(rows)
 
 
-def _lower(body: Body, features: Tensor, layer: int) -> Tensor:
-    """The hidden state alone, without the blocks above it."""
-    encoder, kept = body.encoder, body.encoder.layers
-    encoder.layers = kept[:layer]
-    norm, encoder.layer_norm = encoder.layer_norm, nn.Identity()
-    try:
-        return whisper_states(encoder, features)
-    finally:
-        encoder.layers, encoder.layer_norm = kept, norm
-
-
-def _examples(known: Sequence[Clip], frames: Any, labels: Sequence[int]) -> list[Example]:
-    return [
-        Example(clip.id, speech=np.asarray(row, np.float32), label=label)
-        for clip, row, label in zip(known, frames, labels, strict=True)
-    ]
-
-
-def _save_speech(encoder: str, source: Any, system: Tuned, target: Path) -> None:
-    from transformers import WhisperForAudioClassification
+def _save_speech(encoder: str, head: _Head, target: Path) -> None:
+    from transformers import AutoFeatureExtractor, WhisperForAudioClassification
 
     names = dict(enumerate(SPEECH))
     with pretrained.ordinary(encoder) as folder:
@@ -221,18 +180,14 @@ def _save_speech(encoder: str, source: Any, system: Tuned, target: Path) -> None
             folder, id2label=names, label2id={n: i for i, n in names.items()}, num_labels=len(names),
             classifier_proj_size=PROJECTED, dtype=torch.float32,
         )  # fmt: skip
-    tower, head = system.speech_tower, system.head
-    assert tower is not None
-    assert isinstance(head, _Head)
-    model.encoder.layers[-1].load_state_dict(tower.blocks[-1].state_dict())
-    model.encoder.layer_norm.load_state_dict(tower.norm.state_dict())
+        extractor = AutoFeatureExtractor.from_pretrained(folder)
     with torch.no_grad():  # the head's own standardisation becomes part of its first map
         weight = head.first.weight / head.speech_std
         model.projector.weight.copy_(weight)
         model.projector.bias.copy_(head.first.bias - weight @ head.speech_mean)
     model.classifier.load_state_dict(head.last.state_dict())
     model.save_pretrained(target)
-    source.processor.save_pretrained(target)
+    extractor.save_pretrained(target)
 
 
 def _save_text(encoder: str, system: Tuned, target: Path) -> None:
