@@ -2,7 +2,7 @@
 
 Every candidate is a small change of the untrained product rule, penalised towards it: how far it may go is
 chosen by cross-validation over speakers, and the untrained rule is a candidate too. One is taken only where
-no more cautious one is within a standard error of the best loss, speakers as units. Around that choice stands
+every more cautious one is clearly worse (Student's bound, speakers as units). Around that choice stands
 an outer cross-validation, so that no clip is judged by what was chosen or fitted on its speaker.
 """
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Tensor
 
 from undertone import audio
@@ -185,7 +186,7 @@ def choose(
 ) -> tuple[Candidate, dict[str, float]]:
     """The candidate by cross-validation over speakers, and each one's loss.
 
-    The first in the order given, the most cautious first, whose loss is within a standard error of the best.
+    The first in the order given, the most cautious first, whose loss is not clearly above the best.
     """
     losses = {one.name: np.zeros(len(data)) for one in candidates}
     for test in folds_of(data.speakers):
@@ -196,17 +197,18 @@ def choose(
     means = {name: float(loss.mean()) for name, loss in losses.items()}
     best = losses[min(means, key=means.__getitem__)]
     worse = {name: loss - best for name, loss in losses.items()}
-    chosen = next(c for c in candidates if worse[c.name].mean() <= _error(worse[c.name], data.speakers))
+    chosen = next(c for c in candidates if worse[c.name].mean() <= _bound(worse[c.name], data.speakers))
     return chosen, means
 
 
-def _error(values: NDArray[np.float64], units: NDArray[np.str_]) -> float:
-    """The standard error of a mean, whole speakers as units."""
+def _bound(values: NDArray[np.float64], units: NDArray[np.str_]) -> float:
+    """How far a mean may be off: Student's bound of 95 % with speakers as units, wide where they are few."""
     names, which = np.unique(units, return_inverse=True)
     if len(names) < 2:
         return float(np.inf)
     sums = np.bincount(which, values - values.mean())
-    return float(np.sqrt((sums**2).sum() * len(names) / (len(names) - 1)) / len(values))
+    error = np.sqrt((sums**2).sum() * len(names) / (len(names) - 1)) / len(values)
+    return float(stats.t.ppf(0.95, len(names) - 1) * error)
 
 
 def nested(system: Sides, data: Judged) -> Tensor:
