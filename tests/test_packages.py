@@ -110,8 +110,7 @@ def test_extras_bring_the_weights_that_stand_here() -> None:
 
 
 UNDER = {"h11", "starlette", "ctranslate2", "pyannote", "yaml"}
-"""Parts of what is declared: of uvicorn, fastapi, faster-whisper and huggingface-hub; pyannote is for those who
-have it."""
+"""Parts of uvicorn, fastapi, faster-whisper and huggingface-hub; pyannote is for those who have it."""
 
 
 def test_everything_that_is_imported_is_declared() -> None:
