@@ -18,7 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 
 SCRIPTS = Path(__file__).parent / "notebooks"
-LIMIT = 3600
+LIMIT = 14_400
 """Seconds for one cell."""
 
 
