@@ -271,6 +271,9 @@ def test_the_readmes_figures_are_those_of_the_results() -> None:
     measured = (ROOT / "docs" / "results" / "transfer.md").read_text(encoding="utf-8")
     ratios = re.findall(r"(\d+\.\d) times", text)
     assert ratios == ["16.9", "14.8"] and all(f"{ratio}×" in measured for ratio in ratios)
+    lines = (ROOT / "docs" / "results" / "windows.jsonl").read_text(encoding="utf-8").splitlines()
+    windows = {one["name"].rpartition("/")[2]: one for one in map(json.loads, lines)}
+    assert f"{windows['clip-fp32']['against_pipeline']:.1f}" == ratios[0]
     barred = [one["met"] for one in figures if one.get("bar") is not None]
     assert f"{sum(barred)} of {len(barred)} bars met" in text
     noisy = known["RAVDESS-4: UA lost by white noise at 10 dB"]["value"]
