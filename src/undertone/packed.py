@@ -10,7 +10,7 @@ half a scale. Also where the packages of such weights are, and which names they 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,15 @@ def pack(values: Mapping[str, NDArray[Any]], bits: Callable[[str], int]) -> dict
 
 def unpack(packed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
     """The arrays as fp32, by their own names."""
-    values: dict[str, NDArray[np.float32]] = {}
-    for key, array in packed.items():
+    return dict(_unpacked(packed))
+
+
+def _unpacked(packed: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    for key in packed:
         name = key.removesuffix(ROWS)
         if key.endswith((SCALE, FINE)):
             continue
-        numbers = array.astype(np.float32)
+        numbers = packed[key].astype(np.float32)
         if name != key:
             if (fine := packed.get(name + FINE)) is not None:
                 rest = np.empty((*fine.shape, 4), np.float32)
@@ -109,19 +112,42 @@ def unpack(packed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]
                 numbers *= 4
                 numbers += rest.reshape(len(rest), -1)[:, : numbers.shape[1]]
             numbers *= packed[name + SCALE][:, None]
-        values[name] = numbers
-    return values
+        yield name, numbers
 
 
-def read(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """The weights of a folder as fp32."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+class _Opened(Mapping[str, NDArray[Any]]):
+    """The arrays of an open safetensors file, each read when it is wanted: memory stays small."""
+
+    def __init__(self, file: Any, names: Collection[str] | None) -> None:
+        self._file = file
+        self._keys = [k for k in sorted(file.keys()) if names is None or _name(k) in names]
+
+    def __getitem__(self, key: str) -> NDArray[Any]:
+        if key not in self._keys:
+            raise KeyError(key)
+        array: NDArray[Any] = self._file.get_tensor(key)
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def _name(key: str) -> str:
+    return key.removesuffix(ROWS).removesuffix(FINE).removesuffix(SCALE)
+
+
+def read(folder: Path, names: Collection[str] | None = None) -> dict[str, NDArray[np.float32]]:
+    """The weights of a folder as fp32, or those of them with these names."""
+    from safetensors import SafetensorError, safe_open
 
     try:
         number = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["format"]
         if number != FORMAT:
             raise ModelError(f"{folder / ABOUT}: format {number!r}, this undertone reads {FORMAT}")
-        return unpack(load_file(folder / WEIGHTS))
+        with safe_open(folder / WEIGHTS, "numpy") as file:
+            return unpack(_Opened(file, names))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ModelError(f"{folder}: the packed weights cannot be read ({error})") from error

@@ -153,6 +153,16 @@ def test_a_long_pause_or_another_speaker_ends_a_turn() -> None:
     assert len(stricter) == 3
 
 
+def test_breath_before_and_after_the_speech_is_no_part_of_a_turn() -> None:
+    wave = joined(silence(1), voice(0.6, 0.005), voice(2, 0.5), voice(0.6, 0.005), silence(1))
+    found = Predictor(FakeModel()).predict(wave)
+    (turn,) = found.turns
+    assert (turn.start, turn.end) == pytest.approx((1.6, 3.6), abs=0.05)
+    assert found.evidence.speech == pytest.approx(3.2 + 0.2, abs=0.1)  # it is judged all the same
+    faint = Predictor(FakeModel()).predict(joined(silence(1), voice(2, 0.05), silence(1))).turns[0]
+    assert (faint.start, faint.end) == pytest.approx((1.0, 3.0), abs=0.05)
+
+
 def test_a_threshold_governs_turns_stretches_and_speakers(call: Path) -> None:
     sure = Predictor(FakeModel()).predict(call, channels="split", threshold=1.0)
     assert sure.label is None and sure.withheld in ("low confidence", "near tie")

@@ -35,6 +35,9 @@ def test_rttm_of_several_recordings(tmp_path: Path) -> None:
     assert plain(list(speakers_of(str(path))("/x/other.wav"))) == [("eve", [(0.0, 9.0, None)])]
     with pytest.raises(DataError, match="holds no turns of nobody"):
         voices_in(path, recording="nobody")
+    path.write_text("who,start,end\nann,0,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match="is no RTTM"):
+        voices_in(path, recording="call")
 
 
 def test_a_transcript_with_speakers_in_json(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ RATE = 16_000
 SLACK: Seconds = 0.05
 """How far an end may lie behind the recording's: annotators round, and codecs pad."""
 
-PIECE: Seconds = 30.0
+PIECE: Seconds = 10.0
 """How much is held in memory before the channels are one."""
 
 

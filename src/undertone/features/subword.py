@@ -29,8 +29,15 @@ PADDING, UNKNOWN = "[PAD]", "[UNK]"
 class Subword:
     """Fitted: byte-pair pieces of lower-cased words; id 0 is padding, id 1 what no piece covers."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, path: Path | None = None) -> None:
+        """``tokenizer`` None: that of the file, read when the first text comes."""
+        self._known, self._path = tokenizer, path
+
+    @property
+    def _tokenizer(self) -> Any:
+        if self._known is None and self._path is not None:
+            self._known = _read(self._path)
+        return self._known
 
     @classmethod
     def fit(cls, texts: Iterable[str], size: int = 2000) -> Self:
@@ -78,11 +85,15 @@ class Subword:
     @classmethod
     def load(cls, path: Path) -> Self:
         """The vocabulary in a file that ``save`` wrote."""
-        from tokenizers import Tokenizer
+        return cls(_read(path))
 
-        try:
-            return cls(Tokenizer.from_str(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise ModelError(f"{path}: no such tokenizer; is the model folder complete?") from None
-        except Exception as error:  # tokenizers raises bare Exception
-            raise ModelError(f"{path}: not a tokenizer: {error}") from None
+
+def _read(path: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such tokenizer; is the model folder complete?") from None
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ModelError(f"{path}: not a tokenizer: {error}") from None

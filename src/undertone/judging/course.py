@@ -14,7 +14,7 @@ import numpy as np
 
 from undertone.judging.clip import Clip, Excerpt, Model, Transcript, excerpt, least_of
 from undertone.judging.reading import unread
-from undertone.judging.regions import Region, RegionWords, pooled
+from undertone.judging.regions import Region, RegionWords, pooled, sounding
 from undertone.judging.settings import Segmenting
 from undertone.judging.timeline import Timeline
 from undertone.judging.windows import RATE, Segmenter, SpeechDetector, Window
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Course", "Listen", "Loudness", "Step", "Steps", "Update"]
 
 T = TypeVar("T")
-BATCH = 8
-"""Windows that are judged in one step."""
+BATCH = 4
+"""Windows that are judged in one step: more would take more memory, and no less time."""
 NOTHING = np.zeros(0, np.float32)
 LEAST_PAUSE = 0.5
 """Seconds between the regions, at least, from which the level of the noise is known."""
@@ -180,7 +180,7 @@ class Course:
     def _judge(self, windows: Sequence[Window]) -> Steps[Update]:
         before = len(self.cells)
         ended = [
-            Region(w.region, w.region_end, w.region_wave, speaker=self._speaker)
+            _region(w.region, w.region_end, w.region_wave, self._speaker)
             for w in windows
             if w.region_end is not None and w.region_wave is not None
         ]
@@ -278,3 +278,8 @@ class Course:
         region = Region(self._origin, end, wave, known, speaker=self._speaker)
         self.regions.append(region)
         yield from self._judge_regions([region])
+
+
+def _region(start: int, end: int, wave: Wave, speaker: str | None) -> Region:
+    first, last = sounding(wave)
+    return Region(start, end, wave, speaker=speaker, sound=(start + first, start + last))

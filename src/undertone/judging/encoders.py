@@ -199,7 +199,7 @@ def _text(described: Mapping[str, Any] | None, tokenizer: Path | None) -> TextEn
     if described["name"] == "subword" or "tuning" in described:
         if tokenizer is None:
             raise ModelError("the model folder holds no tokenizer.json for the ids that its network takes")
-        return Subword.load(tokenizer)
+        return Subword(None, tokenizer)
     from undertone.features.config import TextConfig
     from undertone.features.text import build
 

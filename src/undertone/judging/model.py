@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,8 +22,9 @@ Posteriors = Mapping[str, NDArray[np.float32]]
 """(n, C) or, of one clip, (C,): ``fused``, ``speech`` / ``text`` where there is such a branch, and the
 system's ``asides`` by their names."""
 
-MOST_ROWS = 64
-"""Clips, or variants of them, that go through the network at once: memory stays small."""
+MOST_ROWS, MOST_FRAMES = 64, 800
+"""Clips, or variants of them, that go through the network at once, and their frames with the padding: memory
+stays small."""
 SIDES = ("fused", "speech", "text")
 MOST_WORDS = 200
 """Words of one transcript whose contributions are worked out."""
@@ -83,7 +84,7 @@ class TrainedModel:
         return self.encoders.without_each_word(one) if few else []
 
     def _run(self, rows: Sequence[ClipFeatures]) -> dict[str, NDArray[np.float32]]:
-        parts = [self.network.run(rows[at : at + MOST_ROWS]) for at in range(0, len(rows), MOST_ROWS)]
+        parts = [self.network.run(part) for part in _parts(rows)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _sides(
@@ -149,6 +150,17 @@ class TrainedModel:
 
     def _named(self, values: NDArray[np.float32], labels: Sequence[str] | None = None) -> dict[str, float]:
         return {label: float(p) for label, p in zip(labels or self.labels, values, strict=True)}
+
+
+def _parts(rows: Sequence[ClipFeatures]) -> Iterator[Sequence[ClipFeatures]]:
+    first, longest = 0, 0
+    for index, row in enumerate(rows):
+        longest = max(longest, row.frame_count)
+        count = index + 1 - first
+        if count > 1 and (count > MOST_ROWS or count * longest > MOST_FRAMES):
+            yield rows[first:index]
+            first, longest = index, row.frame_count
+    yield rows[first:]
 
 
 def _contributions(

@@ -54,7 +54,7 @@ def _gates(gates: Sequence[NDArray[np.float32] | None], size: int) -> torch.Tens
 
 def load_torch(path: Path, speech: SpeechEncoder | None = None) -> TrainedModel:
     """The model in a folder; ``speech``: an encoder in place of the card's own."""
-    loaded = folder.load(path)
+    loaded = folder.load(path, text_later=True)
     network = TorchNetwork(loaded.system)
     if loaded.config.plain().get("level") == "dialogue":
         network = _of_dialogues(path, loaded)

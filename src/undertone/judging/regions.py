@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from undertone.audio.noise import levels
 from undertone.judging import summary
 from undertone.judging.clip import Clip, Excerpt, Model, Transcript, excerpt, least_of, share
 from undertone.judging.settings import Segmenting
@@ -16,7 +19,12 @@ from undertone.types import Evidence, Prediction, TimelineSegment, WordScore
 if TYPE_CHECKING:
     from undertone.types import Wave
 
-__all__ = ["Region", "RegionWords", "pooled"]
+__all__ = ["Region", "RegionWords", "pooled", "sounding"]
+
+FAINT = 25.0
+"""Decibels below a region's loudest sound: what is fainter at its ends is breath, no part of a turn."""
+SMOOTH = 3
+"""Frames of 10 ms over which its level is taken."""
 
 
 @dataclass
@@ -32,6 +40,8 @@ class Region:
     speaker: str | None = None
     turn: tuple[float, float] | None = None
     """Start and end in seconds of the turn that it belongs to, where turns are given."""
+    sound: tuple[int, int] | None = None
+    """First and last (exclusive) sample of the recording that are no breath at an end; None: not known."""
 
     @property
     def clip(self) -> Clip:
@@ -57,6 +67,20 @@ class Region:
                 chars=None if word.chars is None else (word.chars[0] + first, word.chars[1] + first),
                 speaker=self.speaker,
             )
+
+
+def sounding(wave: Wave) -> tuple[int, int]:
+    """First and last (exclusive) sample of a region's wave between which it is loud enough for speech.
+
+    >>> faint, loud = np.full(3200, 0.001, np.float32), np.full(8000, 0.1, np.float32)
+    >>> sounding(np.concatenate([faint, loud, faint]))  # to a frame of 10 ms
+    (3040, 11360)
+    """
+    power = 10 ** (levels(wave, RATE) / 10)
+    power = np.convolve(power, np.full(SMOOTH, 1 / SMOOTH), "same")[: len(power)]
+    loud = np.flatnonzero(power >= power.max() * 10 ** (-FAINT / 10))
+    frame = RATE // 100
+    return int(loud[0]) * frame, min(len(wave), (int(loud[-1]) + 1) * frame)
 
 
 class RegionWords:

@@ -26,7 +26,7 @@ class Segmenting(Config):
     """Regions shorter than this are dropped."""
     min_silence: float = 0.4
     """Silence that closes a region: a longer pause is not judged."""
-    turn_gap: float = 1.0
+    turn_gap: float = 1.5
     """Of one speaker, a pause up to this long within which nobody else speaks does not end a turn."""
     pad: float = 0.1
     """Added to both ends of a region, never into its neighbour."""

@@ -90,6 +90,8 @@ def voices_of(rows: Iterable[Row]) -> list[Voice]:
 
 def _rttm(path: Path, _tier: str | None, recording: str | None) -> list[Row]:
     fields = [line.split() for line in _lines(path) if line.startswith("SPEAKER")]
+    if not fields:
+        raise DataError(f"{path}: is no RTTM (no line begins with SPEAKER)")
     files = {row[1] for row in fields}
     wanted = {recording} if len(files) > 1 else files
     return [(r[7], float(r[3]), float(r[3]) + float(r[4]), None) for r in fields if r[1] in wanted]

@@ -49,7 +49,8 @@ def cells_of(regions: Iterable[Region], least: float) -> list[TimelineSegment]:
 def turns(regions: Sequence[Region], least: float, settings: Segmenting) -> tuple[Turn, ...]:
     """The regions as turns: those of one given turn, else neighbours of one speaker with short pauses.
 
-    A label from the confidence ``least`` on. A turn begins and ends with its speech, without a region's pad.
+    A label from the confidence ``least`` on. A turn begins and ends with its speech, without breath before
+    and after it.
     """
     groups: list[list[Region]] = []
     for region in sorted(regions, key=lambda r: (r.start, r.end)):
@@ -58,7 +59,7 @@ def turns(regions: Sequence[Region], least: float, settings: Segmenting) -> tupl
             groups[-1].append(region)
         else:
             groups.append([region])
-    made = [_turn(group, least, settings.pad) for group in groups]
+    made = [_turn(group, least) for group in groups]
     return tuple(replace(turn, overlap=_overlap(turn, made)) for turn in made)
 
 
@@ -68,13 +69,12 @@ def _same_turn(last: Region, region: Region, gap: float) -> bool:
     return last.speaker == region.speaker and region.start - last.end <= gap * RATE
 
 
-def _turn(group: Sequence[Region], least: float, pad: float) -> Turn:
+def _turn(group: Sequence[Region], least: float) -> Turn:
     posterior = mean([(r.end - r.start, r.judged.probabilities) for r in group])
     label = max(posterior, key=posterior.__getitem__)
     unjudged = not any(r.judged.modalities for r in group)
-    start, end = group[0].turn or (group[0].start / RATE + pad, group[-1].end / RATE - pad)
-    if end <= start:
-        start, end = group[0].start / RATE, group[-1].end / RATE
+    first, last = (region.sound or (region.start, region.end) for region in (group[0], group[-1]))
+    start, end = group[0].turn or (first[0] / RATE, last[1] / RATE)
     return Turn(
         start,
         end,

@@ -15,12 +15,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from pydantic import Field
 
+from undertone import pretrained
 from undertone.config import Config, dump_toml, load_toml
 from undertone.errors import ModelError
 from undertone.files import whole, write_json, write_whole
@@ -120,8 +122,8 @@ def save(path: Path, system: System, card: Mapping[str, Any], tokenizer: Tokeniz
     write_json(path / CARD, plain, indent=2, sort_keys=True)
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
-    """The model in a folder, ready to predict."""
+def load(path: Path, device: torch.device | str = "cpu", *, text_later: bool = False) -> LoadedModel:
+    """The model in a folder, ready to predict; ``text_later``: see ``Tuned.rebuild``, on a CPU."""
     card = read_card(path)
     folder = _Folder.parse(load_toml(path / CONFIG), str(path / CONFIG))
     _check_schema(folder.schema_version, path)
@@ -129,7 +131,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
     system = build(folder.system, _settings(folder), dimensions, str(path / CONFIG))
     if (path / ENCODERS).is_file():
         settings = json.loads((path / ENCODERS).read_text(encoding="utf-8"))
-        system = Tuned.rebuild(system, settings, str(path))
+        system = Tuned.rebuild(system, settings, str(path), text_later)
     _load_weights(system, path / WEIGHTS)
     if len(card["labels"]) != dimensions.classes:
         raise ModelError(f"{path}: {len(card['labels'])} labels for {dimensions.classes} classes")
@@ -137,7 +139,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
     return LoadedModel(
         path=path,
         name=folder.system,
-        system=system.to(device).eval(),
+        system=(system if text_later else system.to(device)).eval(),
         config=system.config,
         dimensions=dimensions,
         card=card,
@@ -170,17 +172,24 @@ def _settings(folder: _Folder) -> dict[str, Any]:
     return SYSTEMS[folder.system][1].upgraded(folder.settings) if old else folder.settings
 
 
-def _load_weights(system: System, path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _load_weights(system: System, path: Path, rest: bool = False) -> None:
+    """Read the weights; those of a tower that takes no memory yet only as the ``rest``."""
+    from safetensors import SafetensorError, safe_open
 
+    own = system.state_dict()
+    empty = {name for name, tensor in own.items() if tensor.is_meta}
+    borrowed = system.borrowed() if isinstance(system, Tuned) else set()
     try:
-        tensors = load_file(path)
-        for name, own in system.named_buffers():  # of layers that share one standardisation
+        with safe_open(path, "pt") as file:
+            names = set(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names - empty}
+            if rest:
+                _fill(system, {name: file.get_tensor(name).to(own[name].dtype) for name in names & empty})
+                return
+        tensors |= {name: own[name] for name in (names & empty) | borrowed}
+        for name, buffer in system.named_buffers():  # of layers that share one standardisation
             if name.endswith(("speech_mean", "speech_std")) and name in tensors:
-                tensors[name] = tensors[name].expand_as(own)
-        if isinstance(system, Tuned):
-            tensors |= {name: system.get_parameter(name) for name in system.borrowed()}
+                tensors[name] = tensors[name].expand_as(buffer)
         system.load_state_dict(tensors)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None
@@ -189,3 +198,12 @@ def _load_weights(system: System, path: Path) -> None:
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise ModelError(f"{path}: does not fit {CONFIG} beside it: {first}") from None
+    if empty and isinstance(system, Tuned):
+        system.rest = partial(_load_weights, system, path, rest=True)
+
+
+def _fill(system: System, learned: Mapping[str, torch.Tensor]) -> None:
+    """Give the text tower the weights that learned, and those of the encoder that it was made from."""
+    assert isinstance(system, Tuned) and system.text_tower is not None
+    system.load_state_dict(learned, strict=False, assign=True)
+    pretrained.fill(system.base["text"], system.text_tower.model)

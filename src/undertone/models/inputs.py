@@ -197,8 +197,9 @@ class Moments(Observer):
         frames = batch.speech if batch.speech.ndim == 3 else batch.speech.transpose(1, 2).flatten(2)
         if batch.speech_gate is not None:
             frames = frames * batch.speech_gate[..., None]
-        vectors: Tensor = self.pool(frames * batch.speech_mask[..., None], batch.speech_mask)
-        return vectors
+        mask, rows = batch.speech_mask, 1 if torch.is_grad_enabled() else len(frames)
+        parts = zip(frames.chunk(rows), mask.chunk(rows), strict=True)  # a row at a time takes little memory
+        return torch.cat([self.pool(x * real[..., None], real) for x, real in parts])
 
     def _text(self, batch: Batch) -> Tensor:
         mask, gate = batch.text_mask, batch.text_gate

@@ -47,7 +47,12 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 def _masked_std(x: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
     kept = mask[..., None].to(x.dtype)
-    variance = ((x - mean[:, None]) ** 2 * kept).sum(1) / kept.sum(1).clamp(min=1.0)
+    squares = x - mean[:, None]
+    if torch.is_grad_enabled():
+        squares = squares**2 * kept
+    else:  # long clips' frames are most of what is in memory
+        squares.square_().mul_(kept)
+    variance = squares.sum(1) / kept.sum(1).clamp(min=1.0)
     return (variance + 1e-6).sqrt() * mask.any(1, keepdim=True)  # 1e-6 bounds the gradient at 0
 
 

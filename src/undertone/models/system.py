@@ -180,6 +180,9 @@ class System(nn.Module):
         """Whether ``observe`` has anything to take in."""
         return any(isinstance(part, Observer) for part in self.modules())
 
+    def complete(self) -> None:
+        """Read the weights that are otherwise read when they are first needed."""
+
     def standardised(self, batch: Batch) -> Batch:
         """The batch with its frames standardised; every call gets one."""
         return replace(batch, speech=(batch.speech - self.speech_mean).div_(self.speech_std))

@@ -5,8 +5,9 @@ The head is any system; it gets the same batch as when all features come from th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ __all__ = ["Tuned"]
 
 DESIGN = 2
 """Of the settings. In the first one speech networks were whole and took samples."""
+FILLING = Lock()
+"""Held while weights are read that were left for later: models are shared between threads."""
 
 
 class Tuned(System):
@@ -39,6 +42,8 @@ class Tuned(System):
         self.exportable, self.takes_prompts = head.exportable, head.takes_prompts
         self.base: dict[str, str] = {}
         """By side the name of the encoder that holds its frozen weights, so that a folder need not."""
+        self.rest: Callable[[], None] | None = None
+        """Reads the text tower's weights, where that is left until the first words come."""
 
     @property
     def layout(self) -> Dimensions:
@@ -86,8 +91,11 @@ class Tuned(System):
         }
 
     @classmethod
-    def rebuild(cls, head: System, settings: Mapping[str, Any], where: str) -> Tuned:
-        """Encoders by their ``settings``, with weights to be overwritten, around ``head``."""
+    def rebuild(
+        cls, head: System, settings: Mapping[str, Any], where: str, text_later: bool = False
+    ) -> Tuned:
+        """Encoders by their ``settings``, with weights to be overwritten, around ``head``; ``text_later``:
+        a text encoder of the box takes no memory yet."""
         design = int(settings.get("design", 1))
         if design != DESIGN:
             other, remedy = ("an older", "train again") if design < DESIGN else ("a newer", "update")
@@ -95,7 +103,7 @@ class Tuned(System):
 
         base = dict(settings.get("base", {}))
 
-        def tower(kind: type[Any], side: str) -> Any:
+        def tower(kind: type[Any], side: str, later: bool = False) -> Any:
             values = settings.get(side)
             if values is None:
                 return None
@@ -103,9 +111,10 @@ class Tuned(System):
             if side not in base:
                 return kind.rebuild(values["network"], config)
             load = pretrained.load_speech if side == "speech" else pretrained.load_text
-            return kind((pretrained.in_plain_torch(base[side]) or load(base[side])).model, config)
+            boxed = pretrained.in_plain_torch(base[side], filled=not later)
+            return kind((boxed or load(base[side])).model, config)
 
-        tuned = cls(head, tower(SpeechTower, "speech"), tower(TextTower, "text"))
+        tuned = cls(head, tower(SpeechTower, "speech"), tower(TextTower, "text", text_later))
         tuned.base = base
         return tuned
 
@@ -115,8 +124,20 @@ class Tuned(System):
             speech = self._through(self.speech_tower, batch.speech, batch.speech_lengths)
             batch = replace(batch, speech=speech)
         if self.text_tower is not None:
-            batch = replace(batch, text=self._through(self.text_tower, batch.text, batch.text_lengths))
+            batch = replace(batch, text=self._text(self.text_tower, batch.text, batch.text_lengths))
         return batch
+
+    def _text(self, tower: TextTower, ids: Tensor, lengths: Tensor) -> Tensor:
+        if self.rest is not None and not lengths.any():
+            return torch.zeros(*ids.shape, tower.dim)
+        self.complete()
+        return self._through(tower, ids, lengths)
+
+    def complete(self) -> None:
+        with FILLING, torch.inference_mode(False):
+            if self.rest is not None:
+                self.rest()
+            self.rest = None
 
     def _through(self, tower: Tower, values: Tensor, lengths: Tensor) -> Tensor:
         """What a tower makes of a side. In evaluation of no row twice, and of none that is missing but the

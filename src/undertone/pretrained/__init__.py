@@ -26,6 +26,7 @@ __all__ = [
     "architecture",
     "cached",
     "determining",
+    "fill",
     "fresh",
     "in_plain_torch",
     "load_recogniser",
@@ -95,10 +96,10 @@ def load_speech(name: str, revision: str | None = None) -> Pretrained:
     return _load(name, revision, AutoFeatureExtractor.from_pretrained, FEATURE_EXTRACTOR)
 
 
-def in_plain_torch(name: str, revision: str | None = None) -> Pretrained | None:
+def in_plain_torch(name: str, revision: str | None = None, filled: bool = True) -> Pretrained | None:
     """A network of the box for prediction, without importing transformers; None where it is of another kind.
 
-    One of text comes without a tokenizer.
+    One of text comes without a tokenizer. Unless ``filled`` it is without its weights, which ``fill`` reads.
     """
     folder, commit = locate(name, revision)
     if not packed.is_packed(folder):
@@ -110,8 +111,17 @@ def in_plain_torch(name: str, revision: str | None = None) -> Pretrained | None:
         return None
     speech = isinstance(model, plain.WhisperBody)
     files = determining(folder, FEATURE_EXTRACTOR if speech else TOKENIZER)
+    if filled:
+        plain.fill(model, folder)
     model.eval().requires_grad_(False)
     return Pretrained(name, commit, files, model, plain.LogMel(folder) if speech else None)
+
+
+def fill(name: str, model: Any) -> None:
+    """Read the weights that a network of the box is still without."""
+    from undertone.pretrained import plain
+
+    plain.fill(model, locate(name)[0])
 
 
 def load_text(name: str, revision: str | None = None) -> Pretrained:

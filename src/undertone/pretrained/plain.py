@@ -19,23 +19,33 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undertone import packed
+from undertone.errors import ModelError
 
-__all__ = ["Bert", "LogMel", "Settings", "WhisperBody", "network"]
+__all__ = ["Bert", "LogMel", "Settings", "WhisperBody", "fill", "network"]
 
 
 def network(folder: Path) -> WhisperBody | Bert | None:
-    """The network of a folder of packed weights; None where it is of another kind, or has a decoder."""
+    """The network of a folder of packed weights, still without them (``fill``); None where it is of another
+    kind, or has a decoder."""
     values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if values["model_type"] == "whisper" and not values["decoder_layers"]:
-        made: WhisperBody | Bert = WhisperBody(Settings(values))
-    elif values["model_type"] == "bert":
-        made = Bert(Settings(values))
-    else:
-        return None
-    own = made.state_dict()
-    weights = {name: torch.from_numpy(values) for name, values in packed.read(folder).items() if name in own}
-    made.load_state_dict(weights)
-    return made
+    with torch.device("meta"):  # sizes without numbers
+        if values["model_type"] == "whisper" and not values["decoder_layers"]:
+            return WhisperBody(Settings(values))
+        return Bert(Settings(values)) if values["model_type"] == "bert" else None
+
+
+def fill(network: nn.Module, folder: Path) -> None:
+    """Read the weights that a network is still without from a folder of packed ones."""
+    missing = {name for name, tensor in network.state_dict().items() if tensor.is_meta}
+    weights = {name: torch.from_numpy(values) for name, values in packed.read(folder, missing).items()}
+    if left := sorted(missing - set(weights)):
+        raise ModelError(f"{folder / packed.WEIGHTS}: lacks {', '.join(left[:3])}")
+    network.load_state_dict(weights, strict=False, assign=True)
+
+
+def _embedding(count: int, width: int) -> nn.Embedding:
+    """Without the random numbers, which torch makes by importing its compiler where there is no memory."""
+    return nn.Embedding.from_pretrained(torch.empty(count, width))
 
 
 class Settings(SimpleNamespace):
@@ -83,7 +93,7 @@ class _WhisperEncoder(nn.Module):
         self.config = config
         self.conv1 = nn.Conv1d(config.num_mel_bins, config.d_model, 3, padding=1)
         self.conv2 = nn.Conv1d(config.d_model, config.d_model, 3, stride=2, padding=1)
-        self.embed_positions = nn.Embedding(config.max_source_positions, config.d_model)
+        self.embed_positions = _embedding(config.max_source_positions, config.d_model)
         self.layers = nn.ModuleList(_WhisperBlock(config) for _ in range(config.encoder_layers))
         last = getattr(config, "final_norm", True) is not False
         self.layer_norm = nn.LayerNorm(config.d_model) if last else nn.Identity()
@@ -179,9 +189,9 @@ class _Embeddings(nn.Module):
     def __init__(self, config: Settings) -> None:
         super().__init__()
         width = config.hidden_size
-        self.word_embeddings = nn.Embedding(config.vocab_size, width)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
+        self.word_embeddings = _embedding(config.vocab_size, width)
+        self.position_embeddings = _embedding(config.max_position_embeddings, width)
+        self.token_type_embeddings = _embedding(config.type_vocab_size, width)
         self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
 
     def forward(self, ids: Tensor) -> Tensor:

@@ -59,6 +59,7 @@ def export(
         trained = load_in(model, precision="fp32")  # graphs are fp32: accepted where decisions are the same
     network = trained.network
     assert isinstance(network, TorchNetwork)
+    network.system.complete()
     if not network.system.exportable:
         name = trained.card["system"]
         raise ConfigError(f"{model}: '{name}' follows each clip's own length, so there is no one graph of it")
