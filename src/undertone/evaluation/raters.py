@@ -53,7 +53,7 @@ def against_raters(run: Run, units: Sequence[str]) -> Raters | None:
         return None
     votes, posterior = votes[known], posterior[:, known]
     share = votes / votes.sum(1, keepdims=True)
-    kept = [units[i] for i in np.flatnonzero(known)]
+    kept = [units[i] for i in np.flatnonzero(known).tolist()]
     model, human = agreement(votes, predictions.predicted()[:, known])
     return Raters(
         n=int(known.sum()),

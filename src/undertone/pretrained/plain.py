@@ -45,7 +45,7 @@ def fill(network: nn.Module, folder: Path) -> None:
 
 def _embedding(count: int, width: int) -> nn.Embedding:
     """Without the random numbers, which torch makes by importing its compiler where there is no memory."""
-    return nn.Embedding.from_pretrained(torch.empty(count, width))
+    return nn.Embedding(count, width, _weight=torch.empty(count, width))
 
 
 class Settings(SimpleNamespace):
