@@ -59,7 +59,7 @@ begins to overfit its sentences."""
 SETTINGS = ("model.modality_dropout=0.3", "training.epochs=5", "training.batch=32")
 BOXED = (
     "training.rate=5e-4",
-    "training.precision=bf16",
+    "training.precision=fp32",
     'training.keep="best"',
     "training.class_weights=false",
 )

@@ -50,7 +50,7 @@ HELD = 2200
 """Training sentences of GoEmotions that choose the epoch."""
 TUNED = (
     "speech.tune=top-k", "speech.layer=weighted", "speech.dropout=0.1", "training.encoder_rate=5e-5",
-    "training.rate=3e-4", "training.epochs=6", "training.batch=16", "training.precision=bf16",
+    "training.rate=3e-4", "training.epochs=6", "training.batch=16", "training.precision=fp32",
 )  # fmt: skip
 """Few epochs at low rates, from the frozen head: from a fresh one the blocks learn the clips by heart."""
 
@@ -245,7 +245,7 @@ def words(bench: Bench) -> None:
         "training.averaging=0",
         "training.smoothing=0",
         "training.class_weights=false",
-        "training.precision=bf16",
+        "training.precision=fp32",
     )
     show("words", bench.run("words-tuned", "text", "goemotions", *fixed, *learn), probe)
 

@@ -35,6 +35,9 @@ class Planted:
     def encode(self, clips: Sequence[Clip]) -> list[ClipFeatures]:
         return [self._features(clip, self.items[clip.id]) for clip in clips]
 
+    def without_each_word(self, one: ClipFeatures) -> list[ClipFeatures]:
+        return one.without_each_word()
+
     @staticmethod
     def _features(clip: Clip, item: Example) -> ClipFeatures:
         assert item.token_word is not None

@@ -1,4 +1,4 @@
-"""What training frees stays at hand."""
+"""What training frees stays at hand, and a precision that the machine lacks is warned of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+from undertone.training import device
+from undertone.training.config import TrainingConfig
 from undertone.training.device import keep_freed_memory
 
 PROBE = """
@@ -41,3 +44,17 @@ def test_where_the_library_is_another_nothing_happens(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "platform", "win32")
     assert keep_freed_memory() is False
     keep_freed_memory.cache_clear()
+
+
+def test_bf16_where_it_is_emulated_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(device, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device._precision(TrainingConfig(precision="bf16")) == "bf16"
+    assert "emulated" in caplog.text
+    caplog.clear()
+    assert device._precision(TrainingConfig(precision="fp32")) == "fp32"
+    monkeypatch.setattr(device, "_cpu_has_bf16", lambda: True)
+    assert device._precision(TrainingConfig(precision="bf16")) == "bf16"
+    assert not caplog.text

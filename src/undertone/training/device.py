@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import logging
 import os
 import sys
 from functools import cache
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 __all__ = ["accelerator", "gather", "keep_freed_memory"]
+
+log = logging.getLogger(__name__)
 
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -45,9 +48,16 @@ def accelerator(config: TrainingConfig, folder: Path | None = None) -> Accelerat
 
 
 def _precision(config: TrainingConfig) -> str:
+    if config.precision == "bf16" and not (torch.cuda.is_available() or _cpu_has_bf16()):
+        log.warning("this CPU has no bf16 arithmetic: it is emulated, several times slower than fp32")
     if config.precision != "auto":
         return config.precision
     return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def _cpu_has_bf16() -> bool:
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
 def _tracker(config: TrainingConfig) -> str | None:
