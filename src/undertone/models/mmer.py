@@ -145,7 +145,7 @@ class Mmer(System):
             weights = {"frame": self.loudest.weights(H, frames), "token": self.pool.weights(m, tokens)}
         return Output(self.last(z), vectors={"fused": z}, attention=weights, extra={"frames": H})
 
-    def second(self, output: Output, batch: Batch) -> Output | None:  # noqa: ARG002
+    def second_view(self, output: Output, batch: Batch) -> Output | None:  # noqa: ARG002
         if self.by_view is None:
             return None
         other: Output = self(second_view(batch, self.settings.views, self.speech_std, self.generator))

@@ -199,7 +199,7 @@ class System(nn.Module):
         """Logits and intermediates; with the weights where ``attention`` is True."""
         raise NotImplementedError
 
-    def second(self, output: Output, batch: Batch) -> Output | None:  # noqa: ARG002
+    def second_view(self, output: Output, batch: Batch) -> Output | None:  # noqa: ARG002
         """The output of a second view of the batch, for loss terms that compare both; most need none."""
         return None
 

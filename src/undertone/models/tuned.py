@@ -150,8 +150,8 @@ class Tuned(System):
         made = tower(values[rows], lengths[rows])[rows.long().cumsum(0) - 1]
         return made * (lengths > 0).view(-1, *(1 for _ in made.shape[1:]))
 
-    def second(self, output: Output, batch: Batch) -> Output | None:
-        return self.head.second(output, output.batch or batch)
+    def second_view(self, output: Output, batch: Batch) -> Output | None:
+        return self.head.second_view(output, output.batch or batch)
 
     def describe(self, prompts: Tensor) -> None:
         self.head.describe(prompts)

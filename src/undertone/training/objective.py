@@ -40,7 +40,7 @@ class Loss(NamedTuple):
 def losses(system: System, batch: Batch) -> dict[str, Tensor]:
     """The terms of a batch, unweighted, after a second pass over another view where the system has one."""
     output: Output = system(batch)
-    output.second = system.second(output, batch)
+    output.second = system.second_view(output, batch)
     return system.terms(output, batch)
 
 
