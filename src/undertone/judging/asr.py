@@ -143,6 +143,9 @@ class Whisper:
             from faster_whisper import WhisperModel
         except ImportError as error:
             raise MissingExtra("recognising words by Whisper", "asr") from error
+        from ctranslate2 import set_random_seed
+
+        set_random_seed(0)  # decoding that is less greedy draws; the same recordings have the same words
         folder = _converted(name)
         threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
         self._model = WhisperModel(
