@@ -138,6 +138,12 @@ def test_a_broken_file_is_one_clear_line(text: str, message: str, tmp_path: Path
     assert "\n" not in str(error.value)
 
 
+def test_a_manifest_that_is_missing_is_named_without_a_recipes_remedy(tmp_path: Path) -> None:
+    file = lines(tmp_path / "a.jsonl", [{"id": "x", "label": "sad"}])
+    with pytest.raises(ManifestError, match=r"makes one$"):
+        score(file, tmp_path / "m.jsonl", tmp_path / "run")
+
+
 def test_ids_of_another_corpus_are_named(corpus: Path, tmp_path: Path) -> None:
     file = lines(tmp_path / "a.jsonl", [{"id": "x", "label": "sad"}])
     with pytest.raises(DataError, match=r"none of its ids is tested \(it has 'x'"):

@@ -56,6 +56,8 @@ def score(
     have no prediction count as wrong; without, they are an error. ``trained``: the corpora that each part of
     the model was trained on; this manifest's own is refused, or with ``allow_overlap`` stamped.
     """
+    if not manifest.is_file():
+        raise ManifestError(f"{manifest}: no such manifest; `undertone prepare` makes one")
     corpus = read_corpus(str(manifest))
     stamps = overlap_stamps(trained or {}, corpus.name, allow_overlap)
     other = cards.read(like) if like is not None else None
