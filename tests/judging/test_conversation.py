@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,12 @@ def test_words_with_times_go_to_the_turns_that_they_lie_in(call: Path) -> None:
         Predictor(FakeModel()).judge(replace(one, words=Transcript("one two three")))
 
 
-def listen(wave: np.ndarray) -> Transcript | None:
-    """Words by how loud it is."""
+def listen(waves: Sequence[np.ndarray]) -> list[Transcript | None]:
+    """Words by how loud each is."""
+    return [spoken(wave) for wave in waves]
+
+
+def spoken(wave: np.ndarray) -> Transcript | None:
     soft = np.abs(wave).max() < 0.05
     first, second, at = ("so", "SAD", 0.5) if soft else ("OH", "no", 1.5)
     text, words = joined_words((Segment(first, 0.1, 0.4), Segment(second, at, at + 0.4)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -132,10 +133,10 @@ def test_a_given_text_goes_before_one_beside_and_that_before_recognition(
     assert given.transcript() == Transcript("given words", "given")
     recognised = 0
 
-    def listen(_wave: object) -> Transcript:
+    def listen(waves: Sequence[object]) -> list[Transcript]:
         nonlocal recognised
-        recognised += 1
-        return Transcript("some words", "recogniser")
+        recognised += len(waves)
+        return [Transcript("some words", "recogniser")] * len(waves)
 
     monkeypatch.setattr("undertone.judging.windows.detector", Everything)
     judge = Predictor(FakeModel(), recognise=listen)

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +27,10 @@ class Speller:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
-    def recognise(self, wave: np.ndarray) -> Recognised:
+    def recognise(self, waves: Sequence[np.ndarray]) -> list[Recognised]:
+        return [self._one(wave) for wave in waves]
+
+    def _one(self, wave: np.ndarray) -> Recognised:
         time.sleep(self.seconds)
         seconds = wave[: len(wave) // 16000 * 16000].reshape(-1, 16000)
         return Recognised(

@@ -181,7 +181,7 @@ def test_turns_are_bounded(client: TestClient) -> None:
 
 
 def test_words_are_recognised_where_that_is_wanted(spelling: TestClient) -> None:
-    listening = Predictor(FakeModel(), recognise=SPELLER.transcribe)
+    listening = Predictor(FakeModel(), recognise=SPELLER.transcripts)
     ours = in_python(listening, channels="split")
     assert ours["text_source"] == "speller" and ours["turns"][1]["text"] == "w0 w1 <2>."
     assert plain(ask(spelling, channels="split", asr="true")) == ours
@@ -279,7 +279,7 @@ def test_an_upload_that_is_cut_short_is_judged_with_a_warning(client: TestClient
 
 def test_the_answer_is_what_the_document_describes(client: TestClient) -> None:
     document = client.get("/openapi.json").json()["components"]["schemas"]
-    answer = in_python(Predictor(FakeModel(), recognise=SPELLER.transcribe), channels="split")
+    answer = in_python(Predictor(FakeModel(), recognise=SPELLER.transcripts), channels="split")
     answer["segments"] = answer["segments"] or answer["moments"]
     assert answer["words"] and answer["turns"] and answer["speakers"] and answer["moments"]
     parts = {
@@ -306,10 +306,10 @@ class Slow:
     def __init__(self) -> None:
         self.waves: list[int] = []
 
-    def recognise(self, wave: np.ndarray) -> Recognised:
-        self.waves.append(len(wave))
+    def recognise(self, waves: Sequence[np.ndarray]) -> list[Recognised]:
+        self.waves += map(len, waves)
         time.sleep(0.1)
-        return Recognised(())
+        return [Recognised(()) for _ in waves]
 
 
 def test_recognising_lets_others_between_and_ends_with_its_client() -> None:

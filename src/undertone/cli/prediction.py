@@ -253,7 +253,7 @@ def _recogniser(asr: str | None) -> Recognise | None:
         return None
     from undertone.judging.asr import Recogniser
 
-    return Recogniser(asr).transcribe
+    return Recogniser(asr).transcripts
 
 
 def _columns(given: Sequence[str] | None) -> dict[str, str]:

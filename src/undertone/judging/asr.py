@@ -6,14 +6,17 @@ are given without times, so that an aligner can set them.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from undertone import audio, pretrained
@@ -25,6 +28,8 @@ from undertone.store import default_root
 from undertone.types import Alignment, Segment
 
 if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+
     from undertone.types import Wave
 
 __all__ = ["IN_THE_BOX", "Recognised", "Recogniser", "Whisper", "plausible", "without_repetition"]
@@ -45,6 +50,8 @@ FASTEST = 8.0
 """Words a second that nobody speaks for long: more is a recogniser that ran away."""
 BESIDE = ("tokenizer.json", "preprocessor_config.json")
 """Files of a Whisper folder that the engine reads as they are."""
+MODELS = 4
+"""Waves that are recognised at the same time, at most; each takes 40 MB."""
 REPEATS = 4
 """A phrase of up to four words may stand so often in a row; what follows is dropped."""
 
@@ -62,8 +69,8 @@ class Recognised:
 class Engine(Protocol):
     """A speech recogniser."""
 
-    def recognise(self, wave: Wave) -> Recognised:
-        """The words of a mono wave at 16 kHz."""
+    def recognise(self, waves: Sequence[Wave]) -> list[Recognised]:
+        """The words of each mono wave at 16 kHz."""
 
 
 class Recogniser:
@@ -79,8 +86,15 @@ class Recogniser:
 
     def transcribe(self, wave: Wave, name: str = "clip") -> Transcript | None:
         """The words of mono samples at 16 kHz."""
+        return self.transcripts([wave], name)[0]
+
+    def transcripts(self, waves: Sequence[Wave], name: str = "clip") -> list[Transcript | None]:
+        """The words of each of several waves, at the same time where the engine can."""
+        recognised = self._engine.recognise(waves)
+        return [self._checked(*one, name) for one in zip(waves, recognised, strict=True)]
+
+    def _checked(self, wave: Wave, recognised: Recognised, name: str) -> Transcript | None:
         seconds = len(wave) / audio.RATE
-        recognised = self._engine.recognise(wave)
         words = without_repetition(recognised.words)
         if len(words) < len(recognised.words):
             log.warning("%s: %s repeated itself: what it repeated is left out", name, self.name)
@@ -136,40 +150,66 @@ def _engine(name: str) -> Engine:
 
 
 class Whisper:
-    """faster-whisper over a Whisper checkpoint, which is converted to int8 once, into the cache."""
+    """faster-whisper over a Whisper checkpoint, which is converted to int8 once, into the cache.
+
+    Several waves are recognised at the same time, by one model a core. Which model gets which wave depends on
+    the waves alone, so that the same recordings always have the same words.
+    """
 
     def __init__(self, name: str) -> None:
-        try:
-            from faster_whisper import WhisperModel
-        except ImportError as error:
-            raise MissingExtra("recognising words by Whisper", "asr") from error
+        if importlib.util.find_spec("faster_whisper") is None:
+            raise MissingExtra("recognising words by Whisper", "asr")
+        self._folder = _converted(name)
+        threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or os.cpu_count() or 1
+        self._most = min(threads, MODELS)
+        self._threads = threads // self._most
+        self._models = [self._load()]
+        self._adding = Lock()
+
+    def _load(self) -> WhisperModel:
         from ctranslate2 import set_random_seed
+        from faster_whisper import WhisperModel
 
-        set_random_seed(0)  # decoding that is less greedy draws; the same recordings have the same words
-        folder = _converted(name)
-        threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
-        self._model = WhisperModel(
-            str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
+        set_random_seed(0)  # decoding that is less greedy draws
+        return WhisperModel(
+            str(self._folder),
+            device="cpu",
+            compute_type="int8",
+            cpu_threads=self._threads,
+            local_files_only=True,
         )
 
-    def recognise(self, wave: Wave) -> Recognised:
-        pieces, about = self._model.transcribe(
-            wave,
-            beam_size=1,
-            temperature=TEMPERATURES,
-            condition_on_previous_text=False,  # a text that ran away would carry on in the next piece
-            vad_filter=True,
-            word_timestamps=True,
-            max_new_tokens=20 + round(TOKENS * min(len(wave) / audio.RATE, CHUNK_SECONDS)),
-        )
-        words = [
-            Segment(word.word.strip(), float(word.start), float(word.end))
-            for piece in pieces
-            for word in piece.words or ()
-            if word.word.strip()
-        ]
-        seconds = len(wave) / audio.RATE
-        return Recognised(tuple(_in_order(words, seconds)), about.language if words else None)
+    def recognise(self, waves: Sequence[Wave]) -> list[Recognised]:
+        with self._adding:
+            while len(self._models) < min(self._most, len(waves)):
+                self._models.append(self._load())
+            models = list(self._models)
+        shares = [waves[number :: len(models)] for number in range(len(models))]
+        if len(waves) == 1:
+            return [_recognised(models[0], waves[0])]
+        with ThreadPoolExecutor(len(models), thread_name_prefix="words") as threads:
+            parts = list(threads.map(lambda model, own: [_recognised(model, w) for w in own], models, shares))
+        return [parts[number % len(models)][number // len(models)] for number in range(len(waves))]
+
+
+def _recognised(model: WhisperModel, wave: Wave) -> Recognised:
+    seconds = len(wave) / audio.RATE
+    pieces, about = model.transcribe(
+        wave,
+        beam_size=1,
+        temperature=TEMPERATURES,
+        condition_on_previous_text=False,  # a text that ran away would carry on in the next piece
+        vad_filter=True,
+        word_timestamps=True,
+        max_new_tokens=20 + round(TOKENS * min(seconds, CHUNK_SECONDS)),
+    )
+    words = [
+        Segment(word.word.strip(), float(word.start), float(word.end))
+        for piece in pieces
+        for word in piece.words or ()
+        if word.word.strip()
+    ]
+    return Recognised(tuple(_in_order(words, seconds)), about.language if words else None)
 
 
 def _converted(name: str) -> Path:
@@ -210,7 +250,10 @@ class _Pipeline:
         self._pipeline = pretrained.load_recogniser(name)
         self._with_times = True
 
-    def recognise(self, wave: Wave) -> Recognised:
+    def recognise(self, waves: Sequence[Wave]) -> list[Recognised]:
+        return [self._one(wave) for wave in waves]
+
+    def _one(self, wave: Wave) -> Recognised:
         seconds = len(wave) / audio.RATE
         result = self._result({"raw": wave, "sampling_rate": audio.RATE}, seconds)
         words = [

@@ -52,10 +52,12 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+TOGETHER = 60.0
+"""Seconds of a recording whose stretches of speech are recognised at the same time."""
 ALIGN_UP_TO = 900.0
 """Seconds of a recording that is held whole so that words without times can be aligned."""
-Recognise: TypeAlias = "Callable[[Wave], Transcript | None]"
-"""The words of mono samples at 16 kHz."""
+Recognise: TypeAlias = "Callable[[Sequence[Wave]], Sequence[Transcript | None]]"
+"""The words of each wave, mono samples at 16 kHz."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def follow(steps: Steps[T], model: Model, recognise: Recognise | None = None) ->
             step = advance(steps, model.predict(step.clips, step.explain))
         else:
             assert recognise is not None, "a plan that listens needs a recogniser"
-            step = advance(steps, [recognise(wave) for wave in step.waves])
+            step = advance(steps, list(recognise(step.waves)))
     return step.result
 
 
@@ -116,6 +118,8 @@ def plan(
     if words is not None and "speech" not in model.sides and not voices:
         blocks = None  # it judges by the words, wherever the pauses are
     listen = listen and "text" in model.sides
+    if listen and blocks is not None:
+        blocks = _longer(blocks, round(TOGETHER * RATE))
     options: dict[str, Any] = {"settings": settings, "explain": explain, "threshold": threshold}
     if before is not None and model.contextual:
         wave = None if blocks is None else _held(blocks, 2**62)[0]
@@ -182,6 +186,18 @@ def remembering(model: Model, steps: Steps[T], before: list[Any] | None = None) 
             answers.append(answer)
         step = advance(steps, answers)
     return step.result
+
+
+def _longer(blocks: Iterable[Wave], least: int) -> Iterator[Wave]:
+    """The same samples in blocks of at least so many, but for the last."""
+    held: list[Wave] = []
+    for block in blocks:
+        held.append(block)
+        if sum(map(len, held)) >= least:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)
 
 
 def _held(blocks: Iterable[Wave], most: int) -> tuple[Wave, Iterator[Wave] | None]:

@@ -208,5 +208,5 @@ def load(
     if asr:
         from undertone.judging.asr import IN_THE_BOX, Recogniser
 
-        recognise = Recogniser(IN_THE_BOX if asr is True else asr).transcribe
+        recognise = Recogniser(IN_THE_BOX if asr is True else asr).transcripts
     return Predictor(ready, words=words_for(ready), recognise=recognise)
