@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import undertone
+from tests.features import classifiers
 from trees.sound import noise
 from undertone import api
-from undertone.api import scores
+from undertone.api import fusing, scores
 from undertone.api.frames import frame_of
-from undertone.errors import DataError, MissingExtra
+from undertone.errors import DataError, MissingExtra, UsageError
 from undertone.judging.fakes import FakeModel
 from undertone.judging.predictor import Predictor
 
@@ -84,12 +85,40 @@ def test_scores_by_hand() -> None:
 
 def test_posteriors_are_fused_by_the_product_rule() -> None:
     a, b = np.array([[0.6, 0.4]]), np.array([[0.9, 0.1]])
-    assert undertone.fuse(a, b) == pytest.approx(np.array([[0.54, 0.04]]) / 0.58)
-    assert undertone.fuse(a, b, weights=[1, 0]) == pytest.approx(a)
+    assert undertone.fuse_posteriors(a, b) == pytest.approx(np.array([[0.54, 0.04]]) / 0.58)
+    assert undertone.fuse_posteriors(a, b, weights=[1, 0]) == pytest.approx(a)
     with pytest.raises(DataError, match="of one shape"):
-        undertone.fuse(a, b[:, :1])
+        undertone.fuse_posteriors(a, b[:, :1])
     with pytest.raises(DataError, match="of one shape"):
-        undertone.fuse()
+        undertone.fuse_posteriors()
+
+
+def test_classifiers_are_fused_as_by_the_command(tmp_path: Path) -> None:
+    speech = classifiers.make("whisper", tmp_path / "speech")
+    text = classifiers.make("bert", tmp_path / "text", classes=("Freude", "Trauer", "Wut"))
+    lines: list[str] = []
+    done = undertone.fuse(
+        speech=speech, text=[text], out=tmp_path / "m", prior={"sad": 0.4}, say=lines.append
+    )
+    assert done.folder == tmp_path / "m" and done.labels == ("angry", "happy", "sad", "neutral")
+    assert "    Wut -> angry" in lines and "lacks neutral" in done.notes[0]
+    assert [one["classes"]["Wut"] for one in done.sides if one["side"] == "text"] == ["angry"]
+    assert undertone.load(done.folder).predict(None, text="so good").modalities == ("text",)
+    assert set(done.measured["milliseconds"]) == {str(speech), str(text)} and done.plain()["out"]
+    with pytest.raises(UsageError, match="--budget needs labelled clips"):
+        undertone.fuse(speech=speech, budget=5.0)
+    pytest.importorskip("pandas")
+    assert list(undertone.fuse(text=text, frame=True)["side"]) == ["text"]
+
+
+def test_a_fusion_that_is_fitted_has_rows_of_scores() -> None:
+    metrics = {n: {"ua": ua, "interval": [ua - 0.1, ua + 0.1]} for n, ua in (("untrained", 0.5), ("a", 0.4))}
+    measured = {"milliseconds": {"a": 7.0}, "fusion": {"metrics": metrics}}
+    one, fused = fusing.Fused(
+        None, ("sad",), ({"side": "text", "given": "a", "classes": {}},), (), measured
+    ).rows()
+    assert (one["name"], one["ua"], one["ua_low"], one["milliseconds"]) == ("a", 0.4, pytest.approx(0.3), 7.0)
+    assert (fused["name"], fused["side"], fused["ua_high"]) == ("untrained", "fused", 0.6)
 
 
 def test_findings_are_a_frame(clips: Path) -> None:
@@ -123,6 +152,7 @@ def test_without_pandas_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_examples_in_the_docstrings_run() -> None:
     import doctest
 
-    for module, least in ((api, 2), (scores, 2)):
+    pytest.importorskip("undertone_starter")
+    for module, least in ((api, 2), (scores, 1), (fusing, 2)):
         done = doctest.testmod(module)
         assert done.attempted >= least and not done.failed

@@ -231,7 +231,6 @@ ELSEWHERE = {
     "docs/quickstart.md",
     "docs/metrics.md",
     "docs/guides/features.md",
-    "docs/guides/python.md",
     "docs/guides/serving.md",
 }
 """Pages whose Python has a test of its own."""

@@ -72,9 +72,18 @@ def bar(doing: str, shown: bool = True) -> Iterator[Watch]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
         columns = (doing, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(doing, total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
+        progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        task = progress.add_task(doing, total=None)
+
+        def watch(done: int, total: int) -> None:
+            progress.start()  # not before the first: what is printed until then stays where it is printed
+            progress.update(task, completed=done, total=total)
+
+        try:
+            yield watch
+        finally:
+            if progress.live.is_started:
+                progress.stop()
 
 
 def track(items: Iterable[T], doing: str, total: int | None = None) -> Iterator[T]:

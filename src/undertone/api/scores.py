@@ -1,4 +1,4 @@
-"""Numbers: ``score`` and ``fuse``."""
+"""Numbers: ``score``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from undertone.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["fuse", "score"]
+__all__ = ["score"]
 
 
 def score(
@@ -67,26 +67,3 @@ def _one_hot(answers: Sequence[int | None], classes: int) -> NDArray[Any]:
             row[:] = 0.0
             row[answer] = 1.0
     return rows
-
-
-def fuse(*posteriors: ArrayLike, weights: Sequence[float] | None = None) -> NDArray[Any]:
-    """(N, C) one posterior of several systems by the product rule, each to the power of its weight.
-
-    Of posteriors that are there; `undertone fuse` makes a model folder of classifiers by the same rule.
-
-    >>> fuse([[0.8, 0.2]], [[0.5, 0.5]]).round(2).tolist()
-    [[0.8, 0.2]]
-    """
-    import numpy as np
-
-    given = [np.asarray(one, float) for one in posteriors]
-    powers = [1.0] * len(given) if weights is None else list(weights)
-    if not given or len({one.shape for one in given}) > 1 or len(powers) != len(given):
-        shapes = ", ".join(str(one.shape) for one in given) or "none"
-        raise DataError(
-            f"posteriors of one shape and a weight each are wanted: {shapes}, {len(powers)} weights"
-        )
-    logs = sum(power * np.log(np.maximum(one, 1e-12)) for power, one in zip(powers, given, strict=True))
-    joined = np.exp(logs - np.max(logs, axis=-1, keepdims=True))
-    fused: NDArray[Any] = joined / joined.sum(axis=-1, keepdims=True)
-    return fused

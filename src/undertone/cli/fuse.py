@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from undertone.cli.app import app
 from undertone.cli.progress import bar, say
 from undertone.errors import UsageError
-
-if TYPE_CHECKING:
-    from undertone.experiment.fuse import MadeSide
 
 T = TypeVar("T")
 
@@ -84,54 +81,40 @@ def fuse(
 
     Example: undertone fuse --speech starter --speech ./my-hubert --text ./my-bert
     """
-    from undertone.experiment.fuse import Wishes, joined, make_sides, milliseconds, write_sides
-    from undertone.files import refuse_place
+    from undertone.api.fusing import fuse as run
 
-    if out is not None:
-        refuse_place(out, folder=True)
-    wishes = Wishes(
-        maps=_pairs(maps, "--map", str),
-        rest=rest,
-        classes=tuple(name.strip() for name in classes.split(",")) if classes else (),
-        prior=_pairs(prior.split(",") if prior else (), "--prior", float),
-        weights=_pairs(weights, "--weight", float),
-        trained=_pairs(trained, "--trained-on", lambda names: tuple(names.split(","))),
-        precision=precision,
-        window=window,
-    )
-    sides = make_sides(speech or (), text or (), wishes)
-    if not as_json:
-        _show(sides)
-    made = joined(sides, wishes)
-    for line in made.notes:
+    with bar("judging") as watch:
+        done = run(
+            manifest,
+            speech=speech or (),
+            text=text or (),
+            out=out,
+            maps=_pairs(maps, "--map", str),
+            rest=rest,
+            classes=[name.strip() for name in classes.split(",")] if classes else (),
+            prior=_pairs(prior.split(",") if prior else (), "--prior", float),
+            weights=_pairs(weights, "--weight", float),
+            trained_on=_pairs(trained, "--trained-on", lambda names: names.split(",")),
+            budget=budget,
+            window=window,
+            precision=precision,
+            allow_overlap=allow_overlap,
+            say=None if as_json else print,
+            watch=watch,
+        )
+    for line in done.notes:
         say(line)
-    more: dict[str, Any] = {}
-    if manifest is not None:
-        from undertone.experiment.fusion import fit_sides
-
-        with bar("judging") as watch:
-            made, more = fit_sides(made, manifest, wishes, allow_overlap, budget, watch)
-        if not as_json:
-            _report(more)
-    else:
-        cost = milliseconds(sides)
-        more = {"milliseconds": cost}
-        if not as_json:
-            print("milliseconds a clip: " + ", ".join(f"{name} {ms:g}" for name, ms in cost.items()))
-        if budget is not None:
-            raise UsageError(
-                "--budget needs labelled clips: without them nothing says which side to leave out"
-            )
-    if out is not None:
-        write_sides(out, made, more)
-    else:
+    if out is None:
         say("nothing was written: --out names the folder")
     if as_json:
-        shown = [{"side": one.side, "given": one.given, "classes": dict(one.mapped)} for one in sides]
-        values = {"out": str(out) if out else None, "labels": list(made.labels), "sides": shown, **more}
-        print(json.dumps(values, ensure_ascii=False))
-    elif out is not None:
-        print(f"{out}: {len(made.sides)} sides, classes {', '.join(made.labels)}")
+        print(json.dumps(done.plain(), ensure_ascii=False))
+        return
+    if manifest is not None:
+        _report(done.measured)
+    cost = done.measured["milliseconds"].items()
+    print("milliseconds a clip: " + ", ".join(f"{name} {ms:g}" for name, ms in cost))
+    if out is not None:
+        print(f"{out}: {len(done.sides)} sides, classes {', '.join(done.labels)}")
 
 
 def _pairs(given: Sequence[str] | None, option: str, make: Callable[[str], T]) -> dict[str, T]:
@@ -148,19 +131,6 @@ def _pairs(given: Sequence[str] | None, option: str, make: Callable[[str], T]) -
     return pairs
 
 
-def _show(sides: Sequence[MadeSide]) -> None:
-    """Every map, before it is used."""
-    for one in sides:
-        head = f"{one.side} {one.given}"
-        if one.trained:
-            head += f" (trained on {', '.join(one.trained)})"
-        print(head)
-        if not one.mapped:
-            print(f"    gives {', '.join(one.member.labels)}: dimensions, no classes")
-        for name, target in one.mapped.items():
-            print(f"    {name} -> {'left out' if target == '-' else target}")
-
-
 def _report(more: Mapping[str, Any]) -> None:
     fitted = more["fusion"]
     for name, row in fitted["metrics"].items():
@@ -172,6 +142,5 @@ def _report(more: Mapping[str, Any]) -> None:
         f"chosen: {fitted['chosen']}"
         + (f"; left out: {', '.join(fitted['left_out'])}" if fitted["left_out"] else "")
     )
-    print("milliseconds a clip: " + ", ".join(f"{name} {ms:g}" for name, ms in more["milliseconds"].items()))
     for stamp in fitted["stamps"]:
         say(f"stamped: {stamp}")

@@ -7,7 +7,7 @@ labelled clips ─ logits of every side ─▶ nested cross-validation over spea
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -30,7 +30,7 @@ from undertone.models.sides import SideConfig, Sides, SidesConfig
 if TYPE_CHECKING:
     from undertone.features.classify import SpeechClassifier, TextClassifier
 
-__all__ = ["Joined", "MadeSide", "Wishes", "joined", "make_sides", "write_sides"]
+__all__ = ["Joined", "MadeSide", "Wishes", "joined", "make_sides", "map_lines", "write_sides"]
 
 Side = Literal["speech", "text"]
 REST = {"other": OTHER, "drop": DROPPED}
@@ -148,6 +148,17 @@ def _stated(member: SpeechClassifier | TextClassifier | OwnSide, name: str) -> l
         corpus = str(member.model.card.get("corpus", ""))
         return [one.strip() for one in corpus.replace("+", ",").split(",") if one.strip()]
     return stated_corpora(locate(name, member.revision)[0])
+
+
+def map_lines(sides: Iterable[MadeSide]) -> Iterator[str]:
+    """Every map, for a person."""
+    for one in sides:
+        trained = f" (trained on {', '.join(one.trained)})" if one.trained else ""
+        yield f"{one.side} {one.given}{trained}"
+        if not one.mapped:
+            yield f"    gives {', '.join(one.member.labels)}: dimensions, no classes"
+        for name, target in one.mapped.items():
+            yield f"    {name} -> {'left out' if target == DROPPED else target}"
 
 
 def joined(sides: Sequence[MadeSide], wishes: Wishes) -> Joined:
