@@ -18,8 +18,8 @@ from undertone.errors import ConfigError, LabelError, ProtocolError
 from undertone.experiment.prepare import prepare
 from undertone.experiment.recipe import load_recipe
 from undertone.experiment.study.clips import Choices, read_clips
-from undertone.experiment.study.emotions import emotion_in, speaker_in
 from undertone.experiment.study.look import Survey, refuse, survey
+from undertone.experiment.study.names import emotions_of, speaker_in
 from undertone.experiment.study.plan import (
     Speed,
     StudyPlan,
@@ -172,9 +172,32 @@ def test_a_column_that_the_user_names_goes_before_those_recognised(tmp_path: Pat
 
 
 def test_words_of_names() -> None:
-    assert emotion_in("x_ANG_1") == "ANG" and emotion_in("angles") is None
+    assert emotions_of(["x_ANG_1", "angles", "angry_then_sad", "anna Wut 3"]) == ["ANG", None, None, "Wut"]
     assert speaker_in("clips/Actor_03/x.wav") == "actor_03"
     assert speaker_in("loudspeaker3.wav") is None and speaker_in("actors/x.wav") is None
+
+
+def test_short_codes_and_common_words_are_no_labels_inside_names(tmp_path: Path) -> None:
+    assert emotions_of(["ps", "cal", "ira"]) == ["ps", "cal", "ira"], "as whole names"
+    assert emotions_of(["ps_02_angry", "ira_mad_sad", "cal_3", "bang-4"]) == ["angry", "sad", None, None]
+    assert emotions_of(["joy_02_angry", "joy_03_sad"]) == ["angry", "sad"], "Joy is the speaker"
+    clips = read_clips(folder(tmp_path, "{speaker}_joy_ps_{label}_{n}.wav"), Choices())
+    assert {u.label for u in clips.utterances} == set(CLASSES)
+
+
+def test_folders_of_several_speakers_with_one_word_are_one_class(tmp_path: Path) -> None:
+    """As in TESS: ``OAF_Fear``, ``YAF_fear``; what only one folder is called stays as it is."""
+    for seed, (name, n) in enumerate(
+        (name, n)
+        for name in ("OAF_Fear", "YAF_fear", "OAF_Pleasant_surprise", "YAF_pleasant_surprised")
+        for n in range(3)
+    ):
+        noise(tmp_path / name / f"{n}.wav", seed=seed)
+    clips = read_clips(tmp_path, Choices(speaker_from="([A-Z]+)_"))
+    assert Counter(u.label for u in clips.utterances) == {"fearful": 6, "surprised": 6}
+    assert any("'OAF_Fear' is fearful" in line for line in clips.guesses)
+    kept = read_clips(tmp_path, Choices(label_from="folder", speaker_from="([A-Z]+)_"))
+    assert len({u.label for u in kept.utterances}) == 4
 
 
 # ---- what is refused ------------------------------------------------------------------------------------

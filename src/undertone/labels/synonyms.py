@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from undertone.errors import LabelError
 from undertone.labels import in_order
 
-__all__ = ["DROPPED", "OTHER", "SYNONYMS", "known_to", "label_map", "meaning"]
+__all__ = ["DROPPED", "OTHER", "SYNONYMS", "emotions_in", "known_to", "label_map", "meaning"]
 
 OTHER = "other"
 """What a class may become by name where it is none of the classes that are wanted."""
@@ -28,11 +28,11 @@ SYNONYMS: dict[str, str] = {
         "怒り 怒 분노 화남 غضب गुस्सा θυμός zloba hněv düh harag"
     ),
     "happy": (
-        "hap happy happiness joy joyful freude froh freudig glück glueck joie heureux alegria alegría "
-        "feliz felicidad gioia felice felicita felicità felicidade radosc radość szczescie szczęście "
-        "blij blijdschap vreugde glad gladje glädje lycka glaede glæde ilo mutluluk mutlu радость "
-        "счастье счастливый 高兴 快乐 开心 喜悦 喜び 嬉しい 幸せ 喜 행복 기쁨 سعادة فرح खुशी χαρά "
-        "radost öröm boldog"
+        "hap happy happiness joy joyful freude froh freudig glück glueck glücklich gluecklich joie heureux "
+        "alegria alegría feliz felicidad contento gioia felice felicita felicità felicidade radosc radość "
+        "szczescie szczęście blij blijdschap vreugde glad gladje glädje lycka glaede glæde ilo mutluluk "
+        "mutlu радость счастье счастливый 高兴 快乐 开心 喜悦 喜び 嬉しい 幸せ 喜 행복 기쁨 سعادة فرح खुशी "
+        "χαρά radost öröm boldog"
     ),
     "sad": (
         "sad sadness sadnes traurig trauer traurigkeit tristesse triste tristeza tristezza smutek "
@@ -65,7 +65,7 @@ SYNONYMS: dict[str, str] = {
     ),
     "surprised": (
         "sur surprise surprised surprising überrascht ueberrascht überraschung ueberraschung surpris "
-        "sorpresa sorprendido sorpreso surpreso zaskoczenie zdziwienie verrast verrassing förvåning "
+        "sorpresa surpresa sorprendido sorpreso surpreso zaskoczenie zdziwienie verrast verrassing förvåning "
         "forvaning overraskelse yllätys şaşkınlık saskinlik удивление 惊讶 吃惊 驚訝 驚き 놀람 مفاجأة "
         "आश्चर्य έκπληξη překvapení meglepetés pleasantsurprise ps pleasantsurprised"
     ),
@@ -78,7 +78,18 @@ SYNONYMS: dict[str, str] = {
 """Of each class the names that mean it, in any case, with or without accents. In English, Spanish, French,
 German, Italian, Portuguese, Polish, Dutch, the languages of Scandinavia, Finnish, Turkish, Russian, Chinese,
 Japanese, Korean, Arabic, Hindi, Greek, Czech and Hungarian. Names that are only near a class (annoyance,
-love, contempt) stand nowhere: whoever wants them there states it."""
+love, contempt) become none: whoever wants them there states it."""
+NEAR = (
+    "annoyed annoyance irritated amused amusement elated cheerful laughter sorrow grief depressed relaxed "
+    "anxious anxiety panic contempt contemptuous astonished positive negative tired sleepy sleepiness pride "
+    "proud shame tender tenderness love hate stress stressed"
+)
+"""Labels that people give, and that are none of the classes."""
+CODES = frozenset("ang hap sad neu exc fru fea dis sur joy wut".split())
+"""Words of three letters that count as a part of a name too: most others are syllables or initials."""
+LONG = 4
+NO_PART = frozenset("none bang".split())
+"""Words that mean something else inside a name."""
 
 
 def _plain(name: str) -> str:
@@ -89,6 +100,8 @@ def _plain(name: str) -> str:
 
 _MEANING = {_plain(word): name for name, words in SYNONYMS.items() for word in (*words.split(), name)}
 
+_EMOTIONS = {word for word, name in _MEANING.items() if name != OTHER} | set(NEAR.split())
+
 
 def meaning(name: str) -> str | None:
     """Our class of that name, or None; of a name of several parts (``male_happy``), that of the one that has
@@ -98,6 +111,28 @@ def meaning(name: str) -> str | None:
     parts = [part for part in re.split(r"[\W_\d]+", name) if part]
     known = {_MEANING[_plain(part)] for part in parts if _plain(part) in _MEANING}
     return known.pop() if len(known) == 1 else None
+
+
+def emotions_in(name: str) -> list[str]:
+    """The emotion words in a name, as they are written there.
+
+    A name that is nothing but one may be of any length; as a part of a longer name short words are none.
+
+    >>> emotions_in("anna_02_ANGRY_take1"), emotions_in("ps"), emotions_in("ps_02"), emotions_in("contempt")
+    (['ANGRY'], ['ps'], [], ['contempt'])
+    """
+    if _plain(name) in _EMOTIONS:
+        return [name]
+    return [
+        word
+        for word in re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", name))
+        if _is_part(_plain(word))
+    ]
+
+
+def _is_part(word: str) -> bool:
+    known = word in _EMOTIONS and word not in NO_PART
+    return known and (len(word) >= LONG or word in CODES or not word.isascii())
 
 
 def label_map(

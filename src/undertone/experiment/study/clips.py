@@ -17,14 +17,15 @@ from typing import Any
 from undertone import manifest as manifests
 from undertone.corpora.table import ALIASES, FIELDS, READERS, Table
 from undertone.errors import ConfigError, CorpusError, LabelError
-from undertone.experiment.study.emotions import (
+from undertone.experiment.study.names import (
     MOST,
-    emotion_in,
+    emotions_of,
     names_emotions,
     names_speakers,
     speaker_in,
 )
 from undertone.judging.inputs import AUDIO, beside
+from undertone.labels.synonyms import meaning
 from undertone.manifest.meta import sidecar
 from undertone.types import Utterance
 
@@ -165,8 +166,7 @@ def _label_level(names: Sequence[str]) -> int | None:
     worded = [i for i, folders in enumerate(levels) if names_emotions(folders)]
     if worded:
         return worded[0]
-    named = [Path(name).stem for name in names]
-    if sum(emotion_in(name) is not None for name in named) >= MOST * len(named):
+    if _worded(names):
         return None
     free = [i for i, each in enumerate(levels) if 1 < len(set(each)) <= MANY and not names_speakers(each)]
     return free[0] if len(free) == 1 else None
@@ -178,21 +178,40 @@ def _labels(
     given = choices.label_from
     if given == "folder" or (given is None and level is not None):
         own = level if level is not None else _only_level(names, "--label-from folder")
+        folders = [_parts(name)[own] for name in names]
+        classes = _shared(folders) if given is None else {}
+        if classes:
+            one = folders[0]
+            guesses.append(f"labels by the emotion word in each sub-folder ('{one}' is {classes[one]})")
+            return [classes[folder] for folder in folders]
         guesses.append("labels by sub-folder (--label-from folder)")
-        return [_parts(name)[own] for name in names]
+        return list(folders)
     if given is not None:
         return [None] * len(names)  # a pattern, below
-    words = [emotion_in(Path(name).stem) for name in names]
-    if sum(word is not None for word in words) >= MOST * len(words):
+    if words := _worded(names):
         known = "|".join(sorted({word for word in words if word}))
         guesses.append(f"labels by file name (--label-from '(?<![^\\W\\d_])({known})(?![^\\W\\d_])')")
-        return list(words)
+        return words
     raise LabelError(
         "no labels: neither sub-folders nor names are of emotions as it seems, first "
         f"'{names[0]}'; --label-from folder takes sub-folders, --label-from 'REGEX' what its group "
         "matches in a path; a table (csv, jsonl, parquet) can name labels too, and `undertone prepare` "
         "reads known corpora"
     )
+
+
+def _shared(folders: Sequence[str]) -> dict[str, str]:
+    """The class of each folder where several have the same (``anna_Fear``, ``ben_fear``); else empty."""
+    each = sorted(set(folders))
+    words = emotions_of(each)
+    classes = {name: meaning(word) or word.casefold() for name, word in zip(each, words, strict=True) if word}
+    return classes if len(set(classes.values())) < len(classes) == len(each) else {}
+
+
+def _worded(names: Sequence[str]) -> list[str | None]:
+    """The emotion word of each file's name; empty where too few hold one."""
+    words = emotions_of([Path(name).stem for name in names])
+    return words if sum(word is not None for word in words) >= MOST * len(words) else []
 
 
 def _only_level(names: Sequence[str], option: str) -> int:
