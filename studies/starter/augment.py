@@ -1,12 +1,13 @@
 """Variants of recordings: another pace, microphone and room, noise, a narrow line, a codec, another level.
 
 Everything is drawn from the generator that is handed in, so that a seed and a clip always give the same
-variant. No other recording takes part: voices of speakers that are kept aside would come in.
+variant. Voices in the background are those that are handed in.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "coloured",
     "room",
     "through_band",
+    "among_voices",
     "trimmed",
     "vary",
 ]
@@ -98,6 +100,14 @@ def vary(wave: Wave, config: AugmentConfig, rng: np.random.Generator) -> Wave:
         wave = coded(wave, list(CODECS)[rng.integers(len(CODECS))], rng.uniform(0.85, 1.0))
     louder: Wave = np.clip(wave * 10 ** (rng.uniform(*config.gain) / 20), -1.0, 1.0).astype(np.float32)
     return louder
+
+
+def among_voices(wave: Wave, others: Sequence[Wave], rng: np.random.Generator) -> Wave:
+    """The clip and, 3 to 20 dB below it, one to three of the other recordings, as long as it lasts."""
+    background = np.zeros(len(wave))
+    for index in rng.choice(len(others), min(int(rng.integers(1, 4)), len(others)), replace=False):
+        background += np.roll(np.resize(others[index], len(wave)), int(rng.integers(len(wave))))
+    return mixed(wave, background, rng.uniform(3.0, 20.0), RATE)
 
 
 def trimmed(wave: Wave, before: float = 0.1, after: float = 0.1) -> Wave:

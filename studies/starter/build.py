@@ -18,7 +18,7 @@ from undertone.files import whole
 from undertone.models import folder
 from undertone.models.compact import Compact, CompactConfig
 from undertone.models.example import Dimensions
-from undertone.models.kinds import KindClassifier, SpeechDistance
+from undertone.models.kinds import KindClassifier, NoiseShare, SpeechDistance
 from undertone.models.tuned import Tuned
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from undertone.models.kinds import View
 
-__all__ = ["EIGHT", "card", "dimensions", "distance_from_speech", "head", "judge", "save"]
+__all__ = ["EIGHT", "card", "dimensions", "distance_from_speech", "head", "judge", "noise_share", "save"]
 
 LARGE = 1024
 """Numbers in a tensor from which it is kept in half precision."""
@@ -59,11 +59,18 @@ def distance_from_speech(recipe: StarterRecipe) -> SpeechDistance:
     return SpeechDistance(2 * max(1, sizes.speech_layers) * sizes.speech, recipe.judges.axes)
 
 
+def noise_share(recipe: StarterRecipe) -> NoiseShare:
+    """How likely speech is in noise, before it is learned."""
+    sizes = dimensions(recipe)
+    return NoiseShare(2 * max(1, sizes.speech_layers) * sizes.speech)
+
+
 def head(recipe: StarterRecipe) -> Compact:
     """Both heads with fresh weights."""
     sizes = recipe.judges
     config = CompactConfig(
         views=sizes.views,
+        noise_views=sizes.noise_views,
         networks=sizes.networks,
         hidden=sizes.hidden,
         axes=sizes.axes,

@@ -15,7 +15,7 @@ from undertone.corpora.ravdess import Ravdess
 from undertone.errors import CorpusError
 from undertone.types import Utterance
 
-__all__ = ["ACTED", "CORPORA", "FOLDS", "Spoken", "digest", "folds", "read"]
+__all__ = ["ACTED", "CORPORA", "FOLDS", "Spoken", "background", "digest", "folds", "read"]
 
 FOLDS = 5
 CORPORA = ("ravdess", "emodb", "nemo", "timit")
@@ -78,6 +78,14 @@ def _table(corpus: str, root: Path, label: Callable[[dict[str, str]], str]) -> l
             )
             for row in csv.DictReader(file)
         ]
+
+
+def background(clips: Sequence[Spoken], tests: bool = False) -> list[Spoken]:
+    """The read recordings whose voices go behind those that are learned from; or behind those of the tests:
+    every other speaker."""
+    read = [clip for clip in clips if clip.corpus == "timit"]
+    speakers = sorted({clip.speaker for clip in read})[int(tests) :: 2]
+    return [clip for clip in read if clip.speaker in speakers]
 
 
 def folds(clips: Sequence[Spoken], seed: int = 0) -> list[frozenset[str]]:

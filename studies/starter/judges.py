@@ -12,16 +12,32 @@ from studies.starter.targets import KINDS, MEANS, TargetsConfig, loss
 from undertone.config import Config
 from undertone.models.batch import Batch
 from undertone.models.example import Dimensions, Example
-from undertone.models.kinds import KindClassifier, SpeechDistance, View
+from undertone.models.kinds import KindClassifier, NoiseShare, SpeechDistance, View
 from undertone.models.system import Output, System, SystemConfig
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset
 from undertone.training.loop import fit
 
-__all__ = ["JudgesConfig", "fit_distance", "fit_judge", "shares"]
+__all__ = ["Draws", "JudgesConfig", "fit_distance", "fit_judge", "fit_noise", "shares"]
 
 MOST = 12_000
 """Regions, at most, from which the distance from speech is learned."""
+
+
+class Draws(Config):
+    """What of all draws is no recording as it is, in shares."""
+
+    varied: float = Field(0.1, ge=0.0, lt=1.0)
+    """Variants of every sort."""
+    noisy: float = Field(0.0, ge=0.0, lt=1.0)
+    """In noise alone."""
+    voices: float = Field(0.0, ge=0.0, lt=1.0)
+    """With voices in the background."""
+
+    @property
+    def each(self) -> tuple[float, ...]:
+        """By sort: as recorded, varied, in noise, among voices."""
+        return 1 - self.varied - self.noisy - self.voices, self.varied, self.noisy, self.voices
 
 
 class JudgesConfig(Config):
@@ -29,6 +45,8 @@ class JudgesConfig(Config):
 
     views: tuple[View, ...] = ("upper", "upper", "all", "linear")
     """What each classifier gets; a view that stands twice counts twice."""
+    noise_views: tuple[View, ...] = ("upper", "all")
+    """And those that answer as far as there is noise."""
     networks: PositiveInt = 2
     """Of each, from other seeds; the log posteriors of all are averaged."""
     hidden: PositiveInt = 256
@@ -39,10 +57,9 @@ class JudgesConfig(Config):
     batch: PositiveInt = 128
     rate: float = Field(1e-3, gt=0.0)
     decay: float = Field(0.3, ge=0.0)
-    varied: float = Field(0.1, gt=0.0, lt=1.0)
-    """Share of variants among the regions that are drawn."""
-    noisy: float = Field(0.3, ge=0.0, lt=1.0)
-    """Share of variants in noise alone. The rest are recordings as they are."""
+    draws: Draws = Draws()
+    noise_draws: Draws = Draws(varied=0.1, noisy=0.6, voices=0.15)
+    """Of those that answer in noise."""
     read: float = Field(0.06, ge=0.0, lt=1.0)
     """Weight of read speech (TIMIT) beside that of one class of a corpus: 0.06 makes 0.4 % of all draws."""
     sounds: float = Field(0.05, ge=0.0, lt=1.0)
@@ -50,17 +67,22 @@ class JudgesConfig(Config):
 
 
 def shares(
-    corpora: NDArray[np.str_], kinds: NDArray[np.int64], sorts: NDArray[np.int64], config: JudgesConfig
+    corpora: NDArray[np.str_],
+    kinds: NDArray[np.int64],
+    sorts: NDArray[np.int64],
+    draws: Draws,
+    read: float = 1.0,
 ) -> NDArray[np.float64]:
     """(regions,): how often each is drawn. Every corpus counts the same, and in it every class; what is of no
-    class counts as much as its share of the corpus. ``sorts``: 0 as recorded, 1 varied, 2 in noise."""
+    class counts as much as its share of the corpus. ``sorts``: places in ``draws.each``; ``read``: the weight
+    of read speech."""
     classes = np.array(MEANS)[kinds]
     share = np.zeros(len(kinds))
     for corpus in np.unique(corpora):
-        for sort, weight in enumerate((1 - config.varied - config.noisy, config.varied, config.noisy)):
+        for sort, weight in enumerate(draws.each):
             inside = (corpora == corpus) & (sorts == sort)
             other = (classes < 0) & inside
-            weight *= config.read if corpus == "timit" else 1.0
+            weight *= read if corpus == "timit" else 1.0
             for label in range(4):
                 own = inside & (classes == label)
                 share[own] = weight / max(1, own.sum()) / 4
@@ -138,6 +160,14 @@ class _Drawn(Dataset):
             labels=torch.from_numpy(self.kinds[rows]),
             present=torch.tensor([[True, False]]).expand(count, 2),
         )
+
+
+def fit_noise(
+    net: NoiseShare, rows: NDArray[np.float32], sorts: NDArray[np.int64], drawn: NDArray[np.float64]
+) -> None:
+    """Learn which pooled frames ``(regions, n)`` are of speech in noise or among voices."""
+    noisy = torch.from_numpy((sorts > 1).astype(np.float32))
+    net.learn(torch.from_numpy(rows), noisy, torch.from_numpy(drawn).float())
 
 
 def fit_distance(net: SpeechDistance, rows: NDArray[np.float32], seed: int) -> None:

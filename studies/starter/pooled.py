@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.starter.augment import AugmentConfig, vary
+from studies.starter.augment import AugmentConfig, among_voices, vary
+from studies.starter.clips import background
 from studies.starter.nonspeech import sound
 from undertone import audio
 from undertone.config import Config, fingerprint
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hearing", "Pooled", "clips", "pool", "regions", "sounds"]
 
-VERSION = 2
+VERSION = 3
 """Raised with every change that changes the numbers."""
 CHUNK = 250
 """Clips that are kept together: a killed run goes on after the last whole chunk."""
@@ -49,6 +50,8 @@ class Hearing(Config):
     augment: AugmentConfig = AugmentConfig()
     noisy: int = 1
     """Further variants, in noise and nothing else."""
+    voices: int = 1
+    """And with voices in the background."""
     noise: AugmentConfig = AugmentConfig.noise_alone()
     sounds: int = 600
     """Generated sounds that nobody speaks."""
@@ -64,7 +67,7 @@ class Pooled:
     clip: NDArray[np.int64]
     """(regions,): the clip of each."""
     variant: NDArray[np.int64]
-    """(regions,): 0 is the recording as it is."""
+    """(regions,): 0 is the recording as it is, then the variants, those in noise, those among voices."""
     samples: NDArray[np.int64]
     """(regions,): how long each is."""
 
@@ -72,6 +75,11 @@ class Pooled:
         """Which regions are of these clips, and of this variant."""
         inside = np.isin(self.clip, np.asarray(chosen))
         return inside if variant is None else inside & (self.variant == variant)
+
+    def sorts(self, hearing: Hearing) -> NDArray[np.int64]:
+        """(regions,): 0 as recorded, 1 a variant of every sort, 2 in noise alone, 3 among voices."""
+        last = np.cumsum([0, hearing.variants, hearing.noisy])
+        return np.searchsorted(last, self.variant).astype(np.int64)
 
 
 def pool(frames: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -94,11 +102,12 @@ def regions(wave: Wave) -> list[Wave]:
 def clips(known: Sequence[Spoken], hearing: Hearing, folder: Path, jobs: int = 1) -> Pooled:
     """All clips' regions, from ``folder`` what is there."""
     mark = fingerprint([VERSION, hearing.plain(), build(hearing.encoder).identity])
+    others = tuple(clip.path for clip in background(known))
     tasks = []
     for first in range(0, len(known), CHUNK):
         part = known[first : first + CHUNK]
         name = f"clips-{mark}-{fingerprint([[c.corpus, c.id] for c in part])}.npz"
-        tasks.append((folder / name, first, part, hearing))
+        tasks.append((folder / name, first, part, hearing, others))
     _made(tasks, _clips, jobs)
     return _read([task[0] for task in tasks])
 
@@ -106,12 +115,12 @@ def clips(known: Sequence[Spoken], hearing: Hearing, folder: Path, jobs: int = 1
 def sounds(hearing: Hearing, folder: Path) -> NDArray[np.float16]:
     """(sounds, 2 K D), each judged as it is, as where no speech is found."""
     path = folder / f"sounds-{fingerprint([VERSION, hearing.plain(), build(hearing.encoder).identity])}.npz"
-    _made([(path, 0, [], hearing)], _sounds, 1)
+    _made([(path, 0, [], hearing, ())], _sounds, 1)
     return _read([path]).rows
 
 
-_Task = tuple[Path, int, "Sequence[Spoken]", Hearing]
-"""The file to make, the number of the first clip, the clips."""
+_Task = tuple[Path, int, "Sequence[Spoken]", Hearing, tuple[Path, ...]]
+"""The file to make, the number of the first clip, the clips, and the recordings behind them."""
 
 
 def _made(tasks: Sequence[_Task], make: Callable[[_Task], None], jobs: int) -> None:
@@ -135,24 +144,35 @@ def _read(paths: Sequence[Path]) -> Pooled:
 
 
 def _clips(task: _Task) -> None:
-    path, first, part, hearing = task
+    path, first, part, hearing, others = task
     places: list[tuple[int, int]] = []
     rows = []
     encoder = _encoder(hearing)
     for number, clip in enumerate(part, first):
         wave = audio.load(clip.path)
         key = zlib.crc32(f"{clip.corpus}/{clip.id}".encode())
-        for variant in range(hearing.variants + hearing.noisy + 1):
+        for variant in range(1 + hearing.variants + hearing.noisy + hearing.voices):
             dice = np.random.default_rng([hearing.seed, key, variant])
-            change = hearing.augment if variant <= hearing.variants else hearing.noise
-            for region in regions(vary(wave, change, dice) if variant else wave):
+            for region in regions(_changed(wave, variant, hearing, dice, others)):
                 places.append((number, variant))
                 rows.append((_heard(encoder, region), len(region)))
     _keep(path, rows, places)
 
 
+def _changed(
+    wave: Wave, variant: int, hearing: Hearing, dice: np.random.Generator, others: tuple[Path, ...]
+) -> Wave:
+    if not variant:
+        return wave
+    if variant <= hearing.variants:
+        return vary(wave, hearing.augment, dice)
+    if variant <= hearing.variants + hearing.noisy:
+        return vary(wave, hearing.noise, dice)
+    return among_voices(wave, _waves(others), dice)
+
+
 def _sounds(task: _Task) -> None:
-    path, _, _, hearing = task
+    path, _, _, hearing, _ = task
     encoder = _encoder(hearing)
     waves = [sound(np.random.default_rng([hearing.seed, 7, n])) for n in range(hearing.sounds)]
     _keep(path, [(_heard(encoder, wave), len(wave)) for wave in waves], [(n, 0) for n in range(len(waves))])
@@ -168,6 +188,11 @@ def _keep(path: Path, rows: list[tuple[NDArray[np.float16], int]], places: list[
     values = {"rows": np.stack([row for row, _ in rows]), "clip": clip, "variant": variant}
     with whole(path) as file:
         np.savez(file, samples=np.array([size for _, size in rows]), **values)
+
+
+@lru_cache(1)
+def _waves(paths: tuple[Path, ...]) -> list[Wave]:
+    return [audio.load(path) for path in paths]
 
 
 @lru_cache(1)

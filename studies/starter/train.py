@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from studies.starter import clips as recordings
 from studies.starter import pooled, sentences
 from studies.starter.clips import ACTED, Spoken
-from studies.starter.judges import fit_distance, fit_judge, shares
+from studies.starter.judges import Draws, fit_distance, fit_judge, fit_noise, shares
 from studies.starter.recipe import StarterRecipe
 from studies.starter.targets import CLASSES, KINDS, kind_of
 from undertone.config import dump_toml, fingerprint
@@ -37,13 +37,15 @@ __all__ = ["OPEN", "PARTS", "Place", "chosen", "train", "train_part", "train_wor
 
 log = logging.getLogger(__name__)
 
-VERSION = 6
+VERSION = 7
 """Raised with every change that changes the numbers of a part."""
 FOLDS = tuple(f"fold-{k}" for k in range(recordings.FOLDS))
 WITHOUT, ONLY = tuple(f"without-{c}" for c in ACTED), tuple(f"only-{c}" for c in ACTED)
 OPEN = ("open", *(f"open-{k}" for k in range(recordings.FOLDS)))
 PARTS = (*FOLDS, *ONLY, *WITHOUT, *OPEN, "final")
 """Everything that has a speech side of its own."""
+HALF = Draws(varied=0.1, noisy=0.3, voices=0.15)
+"""Draws from which it is learned what is noise."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def train(place: Place, parts: Sequence[str] = PARTS, jobs: int = 1) -> None:
     else:
         with spawned_pool(1) as pool:
             words = pool.submit(train_words, place)
-            pooled.clips(known, place.recipe.hearing, place.heard, jobs - 1)
+            pooled.clips(known, place.recipe.hearing, place.heard, jobs)
             pooled.sounds(place.recipe.hearing, place.heard)
             words.result()
         with spawned_pool(jobs) as pool:
@@ -122,7 +124,7 @@ def train_part(place: Place, part: str) -> None:
     import torch
     from safetensors.torch import load_file
 
-    from studies.starter.build import distance_from_speech, judge
+    from studies.starter.build import distance_from_speech, judge, noise_share
 
     one_thread()
     folder, recipe, started = place.part(part), place.recipe, time.perf_counter()
@@ -134,10 +136,15 @@ def train_part(place: Place, part: str) -> None:
         return
     heard = pooled.clips(known, recipe.hearing, place.heard)
     sounds = pooled.sounds(recipe.hearing, place.heard).astype(np.float32)
-    rows, kinds, drawn = _drawn(known, heard, learned, sounds, recipe)
+    inside = heard.of(learned)
+    if part.startswith("open"):  # its licence allows no voices of others
+        inside &= heard.sorts(recipe.hearing) < 3
+    rows, kinds, shares_of = _to_learn(known, heard, inside, sounds, recipe)
     weights: dict[str, Tensor] = {}
-    views = [view for view in recipe.judges.views for _ in range(recipe.judges.networks)]
-    for number, view in enumerate(views):
+    judges = recipe.judges
+    groups = (judges.views, judges.draws), (judges.noise_views, judges.noise_draws)
+    views = [(v, d) for views, d in groups for v in views for _ in range(judges.networks)]
+    for number, (view, draws) in enumerate(views):
         seed = 100 * recipe.seed + number
         torch.manual_seed(seed)
         net = judge(recipe, view)
@@ -145,12 +152,17 @@ def train_part(place: Place, part: str) -> None:
         if kept.is_file():
             net.load_state_dict(load_file(kept))
         else:
-            fit_judge(net, rows, kinds, drawn, recipe.judges, recipe.targets, seed)
+            fit_judge(net, rows, kinds, shares_of(draws), judges, recipe.targets, seed)
             _write(kept, net.state_dict())
         weights |= {f"judges.{number}.{name}": value for name, value in net.state_dict().items()}
+    spoken = slice(len(rows) - len(sounds))
     distance = distance_from_speech(recipe)
-    fit_distance(distance, rows[: len(rows) - len(sounds)], recipe.seed)
+    fit_distance(distance, rows[spoken], recipe.seed)
     weights |= {f"known.{name}": value for name, value in distance.state_dict().items()}
+    if judges.noise_views:
+        noise = noise_share(recipe)
+        fit_noise(noise, rows[spoken], heard.sorts(recipe.hearing)[inside], shares_of(HALF)[spoken])
+        weights |= {f"noise.{name}": value for name, value in noise.state_dict().items()}
     if tested:
         _score(place, part, known, tested, heard, weights)
     write_json(folder / "seconds.json", {"seconds": round(time.perf_counter() - started, 1)})
@@ -159,26 +171,28 @@ def train_part(place: Place, part: str) -> None:
         kept.unlink()
 
 
-def _drawn(
+def _to_learn(
     known: Sequence[Spoken],
     heard: pooled.Pooled,
-    learned: Sequence[int],
+    inside: NDArray[np.bool_],
     sounds: NDArray[np.float32],
     recipe: StarterRecipe,
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
-    """Rows to learn from, with their kinds and how often each is drawn; sounds are the last."""
-    inside = heard.of(learned)
+) -> tuple[NDArray[np.float32], NDArray[np.int64], Callable[[Draws], NDArray[np.float64]]]:
+    """Rows to learn from, with their kinds, and how often each is drawn under some ``Draws``; sounds are the
+    last."""
     owner = heard.clip[inside]
     kinds = np.array([kind_of(clip) for clip in known])[owner]
     corpora = np.array([clip.corpus for clip in known])[owner]
-    variants = heard.variant[inside]
-    sorts = np.where(variants == 0, 0, np.where(variants <= recipe.hearing.variants, 1, 2))
-    spoken = shares(corpora, kinds, sorts, recipe.judges)
+    sorts = heard.sorts(recipe.hearing)[inside]
     rows = np.concatenate([heard.rows[inside].astype(np.float32), sounds])
     share = recipe.judges.sounds
-    drawn = np.concatenate([spoken * (1 - share), np.full(len(sounds), share / max(1, len(sounds)))])
-    none = np.full(len(sounds), KINDS.index("none"))
-    return rows, np.concatenate([kinds, none]), drawn / drawn.sum()
+
+    def drawn(draws: Draws) -> NDArray[np.float64]:
+        spoken = shares(corpora, kinds, sorts, draws, recipe.judges.read)
+        every = np.concatenate([spoken * (1 - share), np.full(len(sounds), share / max(1, len(sounds)))])
+        return np.asarray(every / every.sum(), np.float64)
+
+    return rows, np.concatenate([kinds, np.full(len(sounds), KINDS.index("none"))]), drawn
 
 
 def _score(

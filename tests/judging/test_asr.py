@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from undertone import audio
 from undertone.cli.app import ASR, _with_default_values
 from undertone.judging.asr import IN_THE_BOX, Recognised, Recogniser, plausible, without_repetition
 from undertone.judging.clip import Transcript
@@ -142,7 +143,7 @@ def whisper(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         pytest.skip("UNDERTONE_DATA holds no encoders/whisper-tiny.en")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNDERTONE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("OMP_NUM_THREADS", "2")
         yield Recogniser(str(folder))
 
 
@@ -157,3 +158,13 @@ def test_real_weights_recognise_a_real_sentence_and_nothing_in_silence_and_noise
     drawn = np.random.default_rng(0)
     assert whisper.transcribe(np.zeros(3 * RATE, np.float32)) is None
     assert whisper.transcribe((0.05 * drawn.standard_normal(5 * RATE)).astype(np.float32)) is None
+
+
+@pytest.mark.slow  # converts the weights, 5 to 40 s
+def test_several_waves_at_once_have_the_words_of_each_alone(whisper: Recogniser, real_data: Path) -> None:
+    folder = real_data / "ravdess" / "Actor_01"
+    waves = [audio.load(str(folder / f"03-01-05-01-0{n}-01-01.flac")) for n in (1, 2)]
+    waves.insert(1, np.zeros(3 * RATE, np.float32))
+    together = whisper.transcripts(waves)
+    assert together == [whisper.transcribe(wave) for wave in waves]
+    assert together[1] is None and together[0] != together[2]

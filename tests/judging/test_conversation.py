@@ -132,6 +132,20 @@ def test_recognised_words_are_those_of_their_turn_with_times_of_the_recording(ca
     assert found.modalities == ("speech", "text")
 
 
+def test_what_is_spoken_within_a_minute_is_recognised_together(tmp_path: Path) -> None:
+    part = joined(voice(2, 0.5), silence(8))
+    soundfile.write(tmp_path / "long.wav", np.tile(part, 15), RATE)
+    counts = []
+
+    def counting(waves: Sequence[np.ndarray]) -> list[Transcript | None]:
+        counts.append(len(waves))
+        return listen(waves)
+
+    found = Predictor(FakeModel(), recognise=counting).predict(tmp_path / "long.wav")
+    assert sum(counts) == 15 and len(counts) <= 4
+    assert found.text == " ".join(["OH no"] * 15)
+
+
 def test_windows_get_the_words_that_were_recognised_in_them() -> None:
     model = Recorded()
     wave = joined(silence(1), voice(9, 0.5), silence(1))

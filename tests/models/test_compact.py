@@ -15,6 +15,7 @@ from undertone.models.kinds import (
     NONE,
     OTHER,
     KindClassifier,
+    NoiseShare,
     SpeechDistance,
     class_scores,
     reject_nonspeech,
@@ -102,6 +103,32 @@ def test_the_farther_from_known_speech_the_less_sure_and_the_label_stays() -> No
     assert (found.argmax(1) == 0).all()
     want = class_scores(kinds[:1], MEANS, 8.0**0.7).exp()
     torch.testing.assert_close(found[2:], want)
+
+
+def test_what_is_noise_is_learned_from_frames_that_count_unlike() -> None:
+    made = torch.Generator().manual_seed(0)
+    noisy = torch.arange(200) % 2
+    frames = torch.randn(200, 6, generator=made) + 3.0 * noisy[:, None]
+    share = NoiseShare(6)
+    share.learn(frames, noisy.float(), torch.ones(200))
+    assert bool(((share(frames) > 0.5) == (noisy > 0)).float().mean() > 0.98)
+    share.learn(frames, noisy.float(), 1.0 - 0.9 * noisy)
+    rare = share(torch.full((1, 6), 1.5))
+    share.learn(frames, noisy.float(), 0.1 + 0.9 * noisy)
+    assert float(rare) < 0.4 < 0.6 < float(share(torch.full((1, 6), 1.5)))
+
+
+def test_some_classifiers_answer_as_far_as_there_is_noise() -> None:
+    model = build(
+        "compact", {"views": ("upper",), "noise_views": ("all",), "networks": 2}, Dimensions(3, speech=4, text=2)
+    ).eval()
+    assert isinstance(model, Compact) and model.noise is not None
+    pooled = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    each = torch.stack([judge(pooled).log_softmax(-1) for judge in model.judges])
+    for bias, share in ((-50.0, 0.0), (50.0, 1.0), (0.0, 0.5)):
+        model.noise.bias.fill_(bias)
+        wanted = (1 - share) * each[:2].mean(0) + share * each[2:].mean(0)
+        assert torch.allclose(model.score_speech(pooled)[0], wanted, atol=1e-6)
 
 
 def test_frames_are_pooled_by_their_mean_and_deviation_of_each_state() -> None:

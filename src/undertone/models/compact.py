@@ -1,6 +1,7 @@
 """``compact``: small heads over a speech encoder's hidden states and over words, and the product rule.
 
     frames of K hidden states ─▶ mean, deviation ─┬─▶ classifiers ─▶ kinds ─▶ classes
+                                                  ├─▶ noise? then other classifiers answer
                                                   └─▶ distance from all known speech: how sure, speech at all?
     vectors of tokens ─▶ mean ─▶ classes
 
@@ -24,7 +25,14 @@ from undertone.models.batch import Batch
 from undertone.models.branches import Pooled, Unimodal
 from undertone.models.example import Dimensions
 from undertone.models.inputs import Moments
-from undertone.models.kinds import KindClassifier, SpeechDistance, View, class_scores, reject_nonspeech
+from undertone.models.kinds import (
+    KindClassifier,
+    NoiseShare,
+    SpeechDistance,
+    View,
+    class_scores,
+    reject_nonspeech,
+)
 from undertone.models.system import Output, System, SystemConfig, scored
 
 __all__ = ["Compact", "CompactConfig"]
@@ -38,6 +46,8 @@ class CompactConfig(SystemConfig):
 
     views: tuple[View, ...] = ("upper", "all")
     """What of the pooled frames each classifier gets."""
+    noise_views: tuple[View, ...] = ()
+    """Of further classifiers that learned from speech in noise: they answer as far as there is noise."""
     networks: PositiveInt = 1
     """Classifiers of each; the log posteriors of all are averaged."""
     hidden: PositiveInt = 256
@@ -100,9 +110,11 @@ class Compact(System):
         states = max(1, dimensions.speech_layers)
         self.judges = nn.ModuleList(
             KindClassifier(states, dimensions.speech, view, len(self.kinds), config.hidden, config.dropout)
-            for view in config.views
+            for view in (*config.views, *config.noise_views)
             for _ in range(config.networks)
         )
+        self.quiet = len(config.views) * config.networks
+        self.noise = NoiseShare(self.pool.width) if config.noise_views else None
         self.known = SpeechDistance(self.pool.width, config.axes) if config.axes else None
         words = Pooled("text", dimensions, config.words, "mean", config.dropout)
         self.words = Unimodal(words, config.words, dimensions.classes, config.dropout)
@@ -135,7 +147,10 @@ class Compact(System):
     def score_speech(self, pooled: Tensor) -> tuple[Tensor, Tensor | None]:
         """(B, kinds): mean log posteriors of the kinds; and (B,) the distance from all speech."""
         logits = torch.stack([judge(pooled).float().log_softmax(-1) for judge in self.judges])
-        return logits.mean(0), None if self.known is None else self.known(pooled)
+        kinds = logits[: self.quiet].mean(0)
+        if self.noise is not None:
+            kinds = torch.lerp(kinds, logits[self.quiet :].mean(0), self.noise(pooled)[:, None])
+        return kinds, None if self.known is None else self.known(pooled)
 
     def classes(self, kinds: Tensor, distance: Tensor | None) -> Tensor:
         """(B, C): log posteriors of the classes by the speech; the farther it is, the less sure."""

@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["NONE", "OTHER", "KindClassifier", "SpeechDistance", "View", "class_scores", "reject_nonspeech"]
+__all__ = [
+    "NONE",
+    "OTHER",
+    "KindClassifier",
+    "NoiseShare",
+    "SpeechDistance",
+    "View",
+    "class_scores",
+    "reject_nonspeech",
+]
 
 NONE, OTHER = -1, -2
 """In place of a kind's class: no emotional speech at all; emotional speech of none of the classes."""
@@ -59,6 +68,49 @@ class KindClassifier(nn.Module):
             x = self.dropout(F.gelu(self.hidden(x)))
         logits: Tensor = self.last(x)
         return logits
+
+
+class NoiseShare(nn.Module):
+    """How likely pooled frames (B, n) are of speech in noise: a logistic regression."""
+
+    mean: Tensor
+    std: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+        self.register_buffer("weight", torch.zeros(size))
+        self.register_buffer("bias", torch.zeros(1))
+
+    def learn(self, pooled: Tensor, noisy: Tensor, drawn: Tensor, pull: float = 0.03) -> None:
+        """Fit to the frames ``(m, n)``, ``noisy (m,)`` or not; each counts as much as ``drawn (m,)`` says."""
+        self.mean.copy_(pooled.mean(0))
+        self.std.copy_(pooled.std(0) + 1e-3)
+        x = self._scaled(pooled)
+        weight, bias = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
+        free = [weight.requires_grad_(), bias.requires_grad_()]
+        solver = torch.optim.LBFGS(free, max_iter=60, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            solver.zero_grad()
+            each = F.binary_cross_entropy_with_logits(x @ weight + bias, noisy, reduction="none")
+            value = (each * drawn / drawn.sum()).sum() + pull * weight.square().sum()
+            torch.autograd.backward(value)
+            return value
+
+        solver.step(loss)  # type: ignore[no-untyped-call]
+        self.weight.copy_(weight.detach())
+        self.bias.copy_(bias.detach())
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(B,): from 0 to 1."""
+        return torch.sigmoid(self._scaled(pooled) @ self.weight + self.bias)
+
+    def _scaled(self, pooled: Tensor) -> Tensor:
+        return ((pooled - self.mean) / self.std).clamp(-CLIPPED, CLIPPED)
 
 
 class SpeechDistance(nn.Module):

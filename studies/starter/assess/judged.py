@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from studies.starter import pooled
 from studies.starter.assess import worse
 from studies.starter.assess.sounds import KINDS, sounds
-from studies.starter.clips import Spoken, folds
+from studies.starter.clips import Spoken, background, folds
 from studies.starter.targets import CLASSES, class_of
 from undertone import audio
 from undertone.audio import RATE
@@ -104,7 +104,7 @@ def of_worse(
 
     def ask() -> list[dict[str, Any]]:
         if condition == VOICES:
-            change = worse.beside_voices([audio.load(c.path) for c in known if c.corpus == "timit"])
+            change = worse.beside_voices([audio.load(c.path) for c in background(known, tests=True)])
         else:
             change = worse.CONDITIONS[condition]
         waves = ((known[i].id, change(audio.load(known[i].path), known[i].id, RATE)) for i in chosen)

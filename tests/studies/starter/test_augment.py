@@ -8,6 +8,7 @@ import pytest
 from studies.starter.augment import (
     SLOPES,
     AugmentConfig,
+    among_voices,
     coloured,
     room,
     through_band,
@@ -31,6 +32,16 @@ def test_what_is_active_is_found_between_the_silences() -> None:
     first, last = active_span(_speech(), RATE)
     assert abs(first - 0.5 * RATE) <= 400 and abs(last - 1.5 * RATE) <= 400
     assert abs(len(trimmed(_speech(), 0.1, 0.2)) / RATE - 1.3) < 0.06
+
+
+def test_voices_come_behind_the_whole_clip_3_to_20_db_below_it() -> None:
+    drawn = np.random.default_rng(9)
+    wave = _speech(silence=0.0)
+    others = [drawn.normal(size=size).astype(np.float32) for size in (1000, 700, 900)]
+    for seed in range(20):
+        added = among_voices(wave, others, np.random.default_rng(seed)) - wave
+        below = 10 * np.log10(np.square(wave).mean() / np.square(added).mean())
+        assert len(added) == len(wave) and 2.5 < below < 20.5
 
 
 @pytest.mark.parametrize("snr", [0.0, 10.0, 25.0])

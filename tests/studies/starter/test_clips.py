@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from studies.starter.clips import digest, folds, read
+from studies.starter.clips import background, digest, folds, read
 from studies.starter.targets import CLASSES, KINDS, MEANS, class_of, kind_of
 from trees.starter import write_data
 
@@ -28,6 +28,15 @@ def test_kinds_and_classes_of_the_corpora(tmp_path: Path) -> None:
         else:
             assert class_of(clip) == -1
     assert len(KINDS) == len(MEANS)
+
+
+def test_voices_behind_the_tests_are_of_speakers_of_their_own(
+    tmp_path: Path,
+) -> None:
+    clips = read(write_data(tmp_path))
+    learned, tested = background(clips), background(clips, tests=True)
+    assert learned and tested and {clip.corpus for clip in learned + tested} == {"timit"}
+    assert not {clip.speaker for clip in learned} & {clip.speaker for clip in tested}
 
 
 def test_one_changed_byte_changes_that_corpus_hash(tmp_path: Path) -> None:

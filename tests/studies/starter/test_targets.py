@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from studies.starter.judges import JudgesConfig, fit_judge, shares
+from studies.starter.judges import Draws, JudgesConfig, fit_judge, shares
 from studies.starter.targets import KINDS, MEANS, TargetsConfig, loss
 from undertone.models.kinds import KindClassifier, class_scores
 
@@ -18,7 +18,7 @@ def test_each_corpus_and_in_it_each_class_is_drawn_alike() -> None:
     corpora = np.array(["a"] * 90 + ["b"] * 10)
     kinds = np.array([NEUTRAL] * 60 + [0, 1, 2] * 10 + [0, 1, 2, 3, 3] * 2)
     variants = np.tile([0, 1], 50)
-    drawn = shares(corpora, kinds, variants, JudgesConfig(varied=0.5, noisy=0.0))
+    drawn = shares(corpora, kinds, variants, Draws(varied=0.5))
     assert drawn.sum() == pytest.approx(1.0)
     assert drawn[corpora == "b"].sum() == pytest.approx(0.5)
     for corpus in "ab":
@@ -32,7 +32,7 @@ def test_where_nothing_tells_them_apart_classes_drawn_alike_are_as_likely() -> N
     rng = np.random.default_rng(0)
     centres = np.minimum(kinds, SAD)[:, None] - 6.0 * (kinds == KINDS.index("none"))[:, None]
     rows = (rng.normal(size=(len(kinds), 20)) * 0.3 + 2.0 * centres).astype(np.float32)
-    drawn = shares(np.array(["a"] * len(kinds)), kinds, np.zeros(len(kinds)), JudgesConfig())
+    drawn = shares(np.array(["a"] * len(kinds)), kinds, np.zeros(len(kinds)), Draws())
     torch.manual_seed(0)
     net = KindClassifier(1, 10, "all", len(KINDS), 16, 0.0)
     config = JudgesConfig(steps=200, batch=64, rate=5e-3)
