@@ -184,7 +184,11 @@ def test_stress_takes_the_folder(corpus: Path, names: tuple[str, str], tmp_path:
     from undertone.experiment.stress import stress_model
 
     write_sides(tmp_path / "model", joined(make_sides(names[:1], names[1:], Wishes()), Wishes()))
-    sweeps = stress_model(tmp_path / "model", corpus)
+    seen: list[tuple[int, int]] = []
+    sweeps = stress_model(tmp_path / "model", corpus, watch=lambda done, total: seen.append((done, total)))
+    conditions = {row["at"] for rows in sweeps.values() for row in rows} - {"none", "whole", "nothing"}
+    total = sweeps["added noise"][0]["n"] * len(conditions)
+    assert seen[0] == (32, total) and seen[-1] == (total, total), "what several sweeps have is done once"
     assert list(sweeps) == ["added noise", "band", "missing", "transcript"]
     assert sweeps["added noise"][0] == sweeps["missing"][0] | {"at": "none"}
     assert sweeps["missing"][1]["n"] == 40

@@ -98,6 +98,20 @@ def test_a_shared_search_is_stamped_on_card_and_report(tmp_path: Path, searched:
     assert any("settings were searched on the validation parts" in s for s in evaluate(ran.runs[0]).warnings)
 
 
+def test_trainings_are_counted_those_of_earlier_calls_first(tmp_path: Path, searched: Search) -> None:
+    made = small(corpus(tmp_path))
+    seen: list[tuple[int, int]] = []
+    searched(made, "own", trials=2, watch=lambda done, total: seen.append((done, total)))
+    assert {total for _, total in seen} == {3 * 2} and seen[0] == (0, 6) and seen[-1] == (6, 6)
+    assert seen == sorted(seen) and {done for done, _ in seen} == set(range(7))
+    seen.clear()
+    searched(made, "own", trials=3, watch=lambda done, total: seen.append((done, total)))
+    assert seen[0] == (2, 9) and seen[-1] == (9, 9)
+    seen.clear()
+    searched(made, "s", shared=True, folds=2, trials=2, watch=lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen[:3]] == [0, 1, 1] and seen[-1] == (4, 4), "by fold, then by trial"
+
+
 def test_a_search_goes_on_where_it_was_unless_what_it_reads_has_changed(
     tmp_path: Path, searched: Search
 ) -> None:

@@ -25,7 +25,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_word_errors_cost_a_text_system_dear(run: Path) -> None:
-    sweeps = stress(run)
+    seen: list[tuple[int, int]] = []
+    sweeps = stress(run, watch=lambda done, total: seen.append((done, total)))
+    folds = len(list(run.glob("*/0/metrics.json")))
+    assert seen == [(n, 4 * folds) for n in range(1, 4 * folds + 1)], "four conditions of each fold's model"
     rows = {row["at"]: row for row in sweeps["transcript"]}
     assert list(sweeps) == ["transcript"], "a text system hears no noise"
     assert list(rows) == ["gold", "10 % word errors", "20 % word errors", "40 % word errors"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from undertone.cli.app import app
-from undertone.cli.progress import EpochBar, JobBar, say
+from undertone.cli.progress import EpochBar, JobBar, bar, say
 from undertone.cli.scale import Address, Engine, Ray, workers_of
 from undertone.errors import TrainingError
 
@@ -223,7 +223,10 @@ def search(
 
             stack.enter_context(connected(address))
             place = partial(on_cluster, store=at.root, trials=trials, address=address, workers=workers)
-        done = search_recipe(loaded, ranges, out, at, trials=trials, shared=shared, folds=folds, place=place)
+        watch = stack.enter_context(bar("trainings"))
+        done = search_recipe(
+            loaded, ranges, out, at, trials=trials, shared=shared, folds=folds, place=place, watch=watch
+        )
     if as_json:
         tried = {
             name: {"values": dict(best.values), "validation_ua": best.score, "trials": best.trials}
@@ -258,10 +261,11 @@ def stress(
     from undertone.experiment.stress import stress as sweep
     from undertone.experiment.stress import stress_model
 
-    if manifest is not None:
-        sweeps = stress_model(run, manifest, transcripts=transcripts, watch=say)
-    else:
-        sweeps = sweep(run, transcripts=transcripts, watch=say)
+    with bar("judging") as watch:
+        if manifest is not None:
+            sweeps = stress_model(run, manifest, transcripts=transcripts, say=say, watch=watch)
+        else:
+            sweeps = sweep(run, transcripts=transcripts, say=say, watch=watch)
     if as_json:
         print(json.dumps({"sweeps": sweeps}))
         return

@@ -20,6 +20,7 @@ from undertone.experiment.material import gather_features, open_material, read_c
 from undertone.experiment.recipe import Recipe, SearchedConfig
 from undertone.experiment.run import FINAL, fresh, run_job, unweighted
 from undertone.files import locked, write_whole
+from undertone.progress import Watch
 from undertone.store import Store
 from undertone.training.loop import fit
 from undertone.training.search import Range, Report, SearchResult, search
@@ -87,6 +88,7 @@ def search_recipe(
     shared: bool = False,
     folds: int | None = None,
     place: Place | None = None,
+    watch: Watch | None = None,
 ) -> Searched:
     """The settings with the best validation UA, written with the recipe into ``out/<name>/searched.toml``.
 
@@ -94,12 +96,14 @@ def search_recipe(
     trained on or scored for it. ``shared``: one search for all folds, on the validation parts of the first
     ``folds``; then test parts of other folds have a vote, and every card states it. The same utterances
     validate the settings and choose epochs later, so the best score itself is a little too good.
+    ``watch`` is called with how many of how many trainings are done, one a trial and fold.
     """
     _refuse(recipe, ranges, shared)
     corpus = read_corpus(recipe.manifest, everything=recipe.protocol.level == "dialogue")
     split = recipe.protocol.split_of(corpus.utterances)
     names = [fold.name for fold in split.folds]
     folder = out / recipe.title
+    count = _Count(watch, trials, len(names[:folds]) if shared else 1, 1 if shared else len(names))
 
     def run(chosen: tuple[str, ...], journal: str) -> SearchResult:
         score = ValidationScore(recipe, chosen)
@@ -109,9 +113,12 @@ def search_recipe(
         mark = fingerprint([recipe.mark(), spaces, chosen, used, code_mark(run_job.__module__)])
         study = folder / f"{journal}.journal"
         if place is not None:
-            return place(score, ranges, study, mark)
-        attempt = partial(_attempt, score, folder / "try", store)
-        return search(ranges, attempt, trials=trials, study=study, mark=mark)
+            result = place(score, ranges, study, mark)
+        else:
+            attempt = partial(_attempt, score, folder / "try", store, count)
+            result = search(ranges, attempt, trials=trials, study=study, mark=mark, watch=count.trials_over)
+        count.search_over()
+        return result
 
     how = f"{trials} trials over {', '.join(r.key for r in ranges)}"
     with locked(folder):
@@ -134,10 +141,40 @@ def search_recipe(
     return Searched(folder / FILE, results)
 
 
+class _Count:
+    """Counts the trainings of a search, each trial's folds, for a ``watch``."""
+
+    def __init__(self, watch: Watch | None, trials: int, folds: int, searches: int) -> None:
+        self._watch, self._trials, self._folds, self._searches = watch, trials, folds, searches
+        self._before = self._over = 0
+
+    def trials_over(self, number: int) -> None:
+        self._over = min(number, self._trials)
+        self.folds_over(0)
+
+    def folds_over(self, number: int) -> None:
+        if self._watch is not None:
+            done = (self._before + self._over) * self._folds + number
+            self._watch(done, self._searches * self._trials * self._folds)
+
+    def search_over(self) -> None:
+        self._before, self._over = self._before + self._trials, 0
+        self.folds_over(0)
+
+
 def _attempt(
-    score: ValidationScore, folder: Path, store: Store, values: Mapping[str, Any], report: Report
+    score: ValidationScore,
+    folder: Path,
+    store: Store,
+    count: _Count,
+    values: Mapping[str, Any],
+    report: Report,
 ) -> float:
-    return score(values, folder, store, report)
+    def counted(step: int, value: float) -> None:
+        count.folds_over(min(step, len(score.folds) - 1))  # the last is counted with its trial
+        report(step, value)
+
+    return score(values, folder, store, counted)
 
 
 def _overrides(values: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ folds, such as ``undertone fuse`` makes, all labelled clips of a manifest.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ from undertone.judging.inputs import recording_of
 from undertone.judging.predictor import load_model
 from undertone.models import folder as models
 from undertone.models.example import Example
+from undertone.progress import Watch
 from undertone.training.dataset import Dataset
 from undertone.training.inference import infer
 from undertone.types import Alignment, Segment, SpeechEncoder, TextEncoder, Utterance
@@ -49,6 +50,8 @@ SNRS = (20.0, 10.0, 5.0, 0.0)
 """Decibels of the active speech over white noise."""
 ERRORS = (0.1, 0.2, 0.4)
 """Shares of the words that are another word, or left out."""
+AT_ONCE = 32
+"""Clips that a model folder gets in one call."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,17 @@ def _conditions(speech: bool, text: bool, source: str, transcripts: Path | None)
 Sweeps = dict[str, list[dict[str, Any]]]
 
 
-def stress(run: Path, *, transcripts: Path | None = None, watch: Callable[[str], None] = log.info) -> Sweeps:
-    """Each condition's metrics over all folds and seeds, by sweep; ``stress.json`` in the run holds them."""
+def stress(
+    run: Path,
+    *,
+    transcripts: Path | None = None,
+    say: Callable[[str], None] = log.info,
+    watch: Watch | None = None,
+) -> Sweeps:
+    """Each condition's metrics over all folds and seeds, by sweep; ``stress.json`` in the run holds them.
+
+    ``say`` gets each condition's name, ``watch`` how many of how many models have seen their test part.
+    """
     if not (run / "recipe.toml").is_file():
         raise ConfigError(f"{run}: not a run (no recipe.toml); `undertone crossval` makes runs")
     recipe = load_recipe(run / "recipe.toml")
@@ -134,14 +146,14 @@ def stress(run: Path, *, transcripts: Path | None = None, watch: Callable[[str],
         raise ConfigError(f"{run}: stress tests single utterances, this run is of whole dialogues")
     material = open_material(run, recipe.manifest, everything=False)
     encoders = _Encoders(recipe)
-    sweeps: Sweeps = {}
-    known: dict[Condition, dict[str, Any]] = {}
-    for condition in conditions(recipe, transcripts):
-        what = replace(condition, sweep="", at="")
-        if what not in known:
-            watch(f"{condition.sweep}: {condition.at}")
-            known[what] = _metrics(run, recipe, material, encoders, condition)
-        sweeps.setdefault(condition.sweep, []).append({"at": condition.at, **known[what]})
+    wanted = conditions(recipe, transcripts)
+    each = len(material.split.folds) * recipe.protocol.seeds
+    count = _counter(watch, each * len({_what(one) for one in wanted}))
+
+    def values(condition: Condition) -> dict[str, Any]:
+        return _metrics(run, recipe, material, encoders, condition, count)
+
+    sweeps = _sweeps(wanted, values, say)
     write_json(run / FILE, {"sweeps": sweeps}, indent=1)
     return sweeps
 
@@ -151,9 +163,13 @@ def stress_model(
     manifest: Path,
     *,
     transcripts: Path | None = None,
-    watch: Callable[[str], None] = log.info,
+    say: Callable[[str], None] = log.info,
+    watch: Watch | None = None,
 ) -> Sweeps:
-    """Each condition's metrics of one model folder over a manifest's labelled clips, by sweep."""
+    """Each condition's metrics of one model folder over a manifest's labelled clips, by sweep.
+
+    ``say`` gets each condition's name, ``watch`` how many of how many clips are judged.
+    """
     model = load_model(folder)
     labels = {name: index for index, name in enumerate(model.labels)}
     tested = [u for u in manifests.read(manifest).resolved() if u.label in labels]
@@ -162,22 +178,66 @@ def stress_model(
     vocabulary = sorted({word for u in tested for word in (u.text or "").split()})
     other = _other_texts(transcripts) if transcripts else {}
     sides = ("speech" in model.sides, "text" in model.sides and bool(vocabulary))
+    wanted = _conditions(*sides, tested[0].text_source or "gold", transcripts)
+    count = _counter(watch, len(tested) * len({_what(one) for one in wanted}))
+
+    def values(condition: Condition) -> dict[str, Any]:
+        truth: list[int] = []
+        shares: list[list[float]] = []
+        for first in range(0, len(tested), AT_ONCE):
+            some = tested[first : first + AT_ONCE]
+            clips = [_clip_of(u, condition, vocabulary, other, model.rate) for u in some]
+            rows = [
+                (labels[str(u.label)], clip)
+                for u, clip in zip(some, clips, strict=True)
+                if clip.wave is not None or clip.text
+            ]
+            answers = model.predict([clip for _, clip in rows]) if rows else []
+            truth += [label for label, _ in rows]
+            shares += [[one.probabilities[name] for name in labels] for one in answers]
+            count(len(some))
+        return _kept(metrics.summary(np.array(truth), np.array(shares), list(labels)))
+
+    return _sweeps(wanted, values, say)
+
+
+def _what(condition: Condition) -> Condition:
+    """What is made worse, whatever the sweep is called."""
+    return replace(condition, sweep="", at="")
+
+
+def _sweeps(
+    wanted: Sequence[Condition],
+    values: Callable[[Condition], dict[str, Any]],
+    say: Callable[[str], None],
+) -> Sweeps:
+    """The metrics of each condition, computed once where several sweeps have it."""
     sweeps: Sweeps = {}
     known: dict[Condition, dict[str, Any]] = {}
-    for condition in _conditions(*sides, tested[0].text_source or "gold", transcripts):
-        what = replace(condition, sweep="", at="")
+    for condition in wanted:
+        what = _what(condition)
         if what not in known:
-            watch(f"{condition.sweep}: {condition.at}")
-            rows = [
-                (labels[str(u.label)], _clip_of(u, condition, vocabulary, other, model.rate)) for u in tested
-            ]
-            rows = [(label, clip) for label, clip in rows if clip.wave is not None or clip.text]
-            answers = model.predict([clip for _, clip in rows])
-            shares = np.array([[one.probabilities[name] for name in labels] for one in answers])
-            values = metrics.summary(np.array([label for label, _ in rows]), shares, list(labels))
-            known[what] = {key: values[key] for key in ("n", "wa", "ua", "macro_f1", "ece")}
+            say(f"{condition.sweep}: {condition.at}")
+            known[what] = values(condition)
         sweeps.setdefault(condition.sweep, []).append({"at": condition.at, **known[what]})
     return sweeps
+
+
+def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: values[key] for key in ("n", "wa", "ua", "macro_f1", "ece")}
+
+
+def _counter(watch: Watch | None, total: int) -> Callable[[int], None]:
+    """A function to call with how many more are done."""
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        if watch is not None:
+            watch(done, total)
+
+    return count
 
 
 def _clip_of(
@@ -209,16 +269,19 @@ def _worse(wave: Wave, name: str, condition: Condition, rate: int) -> Wave:
 
 
 def _metrics(
-    run: Path, recipe: Recipe, material: Material, encoders: _Encoders, condition: Condition
+    run: Path,
+    recipe: Recipe,
+    material: Material,
+    encoders: _Encoders,
+    condition: Condition,
+    count: Callable[[int], None],
 ) -> dict[str, Any]:
-    results = [
-        pair
-        for fold in material.split.folds
-        for pair in _fold(run, recipe, material, encoders, fold.name, condition)
-    ]
+    results: list[tuple[Any, Any]] = []
+    for fold in material.split.folds:
+        results += _fold(run, recipe, material, encoders, fold.name, condition)
+        count(recipe.protocol.seeds)
     labels, posteriors = (np.concatenate(column) for column in zip(*results, strict=True))
-    values = metrics.summary(labels, posteriors, list(material.corpus.labels))
-    return {key: values[key] for key in ("n", "wa", "ua", "macro_f1", "ece")}
+    return _kept(metrics.summary(labels, posteriors, list(material.corpus.labels)))
 
 
 def _fold(

@@ -96,8 +96,11 @@ def search(
     study: Path,
     mark: str = "",
     seed: int = 0,
+    watch: Callable[[int], None] | None = None,
 ) -> SearchResult:
     """The best of ``trials`` settings by ``attempt``'s score, the higher the better.
+
+    ``watch`` is called with how many trials are over, those of earlier calls first.
 
     ``study`` is a journal file: a search that was killed keeps its finished trials, which count. Trials with
     another ``mark``, that of everything else that determines a score, do not.
@@ -127,8 +130,17 @@ def search(
             log.warning("trial %d with %s: %s", trial.number, values, error)
             raise
 
-    done = sum(t.state.is_finished() for t in created.trials)
-    created.optimize(objective, n_trials=max(0, trials - done), catch=(TrainingError,))
+    def over() -> int:
+        return sum(t.state.is_finished() for t in created.trials)
+
+    if watch is not None:
+        watch(over())
+    created.optimize(
+        objective,
+        n_trials=max(0, trials - over()),
+        catch=(TrainingError,),
+        callbacks=[lambda _study, _trial: watch(over())] if watch is not None else None,
+    )
     return best_of(created, study)
 
 
