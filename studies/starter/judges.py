@@ -58,7 +58,7 @@ class JudgesConfig(Config):
     rate: float = Field(1e-3, gt=0.0)
     decay: float = Field(0.3, ge=0.0)
     draws: Draws = Draws()
-    noise_draws: Draws = Draws(varied=0.1, noisy=0.6, voices=0.15)
+    noise_draws: Draws = Draws(varied=0.1, noisy=0.45, voices=0.1)
     """Of those that answer in noise."""
     read: float = Field(0.06, ge=0.0, lt=1.0)
     """Weight of read speech (TIMIT) beside that of one class of a corpus: 0.06 makes 0.4 % of all draws."""

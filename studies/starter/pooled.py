@@ -48,7 +48,7 @@ class Hearing(Config):
     variants: int = 2
     """Of each clip, the recording as it is not counted."""
     augment: AugmentConfig = AugmentConfig()
-    noisy: int = 1
+    noisy: int = 2
     """Further variants, in noise and nothing else."""
     voices: int = 1
     """And with voices in the background."""
