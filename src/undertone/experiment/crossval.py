@@ -140,7 +140,7 @@ def _other(recipe: Recipe, folder: Path) -> str:
     if before.mark() != recipe.mark():
         return ", ".join(recipe.changes(before)[:3])
     same = Path(before.manifest).absolute() == Path(recipe.manifest).absolute()
-    if same or data == read_corpus(recipe.manifest, everything=recipe.every_turn).mark:
+    if same or data == read_corpus(recipe.manifest, recipe.every_turn, recipe.rated).mark:
         return ""
     return f"manifest = {before.manifest}"
 
@@ -172,7 +172,7 @@ def plan(
 ) -> Plan:
     """The jobs of a run; what is missing is encoded, and its folder gets card, facts, folds, features."""
     protocol = recipe.protocol
-    corpus = read_corpus(recipe.manifest, everything=recipe.every_turn)
+    corpus = read_corpus(recipe.manifest, recipe.every_turn, recipe.rated)
     split = protocol.split_of(corpus.utterances)
     features = features_of(recipe, corpus)
     if recipe.searched.folds and recipe.searched.split != split.hash:

@@ -29,7 +29,7 @@ def write_example(recipe: Recipe, run: Path, wanted: str | None = None) -> Path 
     """
     if recipe.protocol.level == "dialogue":
         return None
-    material = open_material(run, recipe.manifest, everything=False)
+    material = open_material(run, recipe.manifest, everything=False, rated=recipe.rated)
     utterance = material.corpus.by_id[wanted] if wanted else _worth_a_look(material.corpus.utterances)
     fold = next(f for f in material.split.folds if utterance.id in f.test)
     folder = run / fold.name / "0"

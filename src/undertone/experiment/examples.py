@@ -18,6 +18,7 @@ from undertone.experiment.material import Features, Material
 from undertone.experiment.recipe import Recipe
 from undertone.features.assemble import assemble, functionals, two_frames
 from undertone.features.subword import Subword
+from undertone.labels.rated import fractions, rated, to_unit
 from undertone.models.characters import spelled
 from undertone.models.example import IGNORE, Dimensions, Example, as_turn, dialogue
 from undertone.store import Store
@@ -88,10 +89,27 @@ def dataset(
     made = examples(material, recipe, utterances, tokenizer)
     if recipe.model.targets and recipe.protocol.level == "utterance":
         wanted = recipe.model.targets
-        made = [replace(e, targets=targets_of(u, wanted)) for e, u in zip(made, utterances, strict=True)]
+        made = [
+            replace(e, targets={**e.targets, **targets_of(u, wanted)})
+            for e, u in zip(made, utterances, strict=True)
+        ]
     if recipe.model.by_statistics and not recipe.speech.tuned:  # the same results, much less to read
         made = [_summarised(example) for example in made]
     return Dataset(made, networks.layout(recipe, dims))
+
+
+def rated_targets(
+    utterance: Utterance, recipe: Recipe, labels: Sequence[str], scales: Mapping[str, tuple[float, float]]
+) -> dict[str, NDArray[np.float32]]:
+    """The fractions of the votes (C,), and the ratings (n,) in 0…1; nan where there are none."""
+    wanted: dict[str, NDArray[np.float32]] = {}
+    if {"distribution", "multilabel"} & set(recipe.target):
+        wanted["votes"] = fractions(utterance.votes, labels)
+    if scales:
+        values = rated(utterance.extra)
+        row = [to_unit(values[d], scale) if d in values else np.nan for d, scale in scales.items()]
+        wanted["ratings"] = np.array(row, np.float32)
+    return wanted
 
 
 def targets_of(utterance: Utterance, names: Sequence[str]) -> dict[str, NDArray[np.int64]]:
@@ -153,6 +171,12 @@ def examples(
     """One example an utterance, or a dialogue, in the order of ``utterances``."""
     labels = {name: index for index, name in enumerate(material.corpus.labels)}
     turns = [_example(material.features, recipe, u, tokenizer, labels) for u in utterances]
+    if recipe.rated:
+        scales = material.corpus.scales_of(recipe)
+        turns = [
+            replace(e, targets=rated_targets(u, recipe, material.corpus.labels, scales))
+            for e, u in zip(turns, utterances, strict=True)
+        ]
     return _dialogues(utterances, turns) if recipe.protocol.level == "dialogue" else turns
 
 

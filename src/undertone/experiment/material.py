@@ -16,7 +16,7 @@ from typing import Any
 from undertone import manifest as manifests
 from undertone import splits
 from undertone.config import Config, fingerprint
-from undertone.errors import LabelError, ManifestError
+from undertone.errors import ConfigError, LabelError, ManifestError
 from undertone.experiment.networks import tuned_text
 from undertone.experiment.recipe import Recipe
 from undertone.features import speech as speech_encoders
@@ -25,6 +25,8 @@ from undertone.features.config import CODE
 from undertone.features.extract import extract, speech_key, text_key
 from undertone.files import write_json
 from undertone.labels import in_order
+from undertone.labels.rated import DIMENSIONS, SCALES
+from undertone.labels.rated import rated as ratings
 from undertone.manifest.meta import sidecar
 from undertone.store import Store
 from undertone.types import TIERS, FrameClock, Segment, Utterance
@@ -44,6 +46,8 @@ class LabelledCorpus:
     """The classes, in the order of a model's outputs."""
     utterances: tuple[Utterance, ...]
     """With absolute audio; turns without a label only where ``everything`` is wanted."""
+    scales: Mapping[str, tuple[float, float] | None]
+    """By dimension that utterances have: the least and the largest rating, None where that is not known."""
     mark: str
     """Hash of the classes and of all that is known of the utterances, but not of their recordings: neither
     where they are nor what they hold."""
@@ -51,6 +55,22 @@ class LabelledCorpus:
     def known(self, ids: Iterable[str]) -> str:
         """Hash of the classes and of all that is known of these utterances."""
         return fingerprint([list(self.labels), [_known(self.by_id[i]) for i in sorted(ids)]])
+
+    def scales_of(self, recipe: Recipe) -> dict[str, tuple[float, float]]:
+        """The dimensions that the recipe learns, each with its scale."""
+        if "dimensions" not in recipe.target:
+            return {}
+        known = {name: recipe.scales.get(name) or scale for name, scale in self.scales.items()}
+        if not known:
+            raise ManifestError(
+                f"{recipe.manifest}: no utterance has ratings of arousal, valence or dominance"
+            )
+        for name, scale in known.items():
+            if scale is None or scale[0] >= scale[1]:
+                raise ConfigError(
+                    f"{recipe.title}: the scale of {name} is not known: --set scales.{name}=[1,7] states it"
+                )
+        return {name: scale for name, scale in known.items() if scale is not None}
 
     @cached_property
     def by_id(self) -> dict[str, Utterance]:
@@ -90,8 +110,9 @@ class Material:
     features: Features
 
 
-def read_corpus(path: str | Path, everything: bool = False) -> LabelledCorpus:
-    """The utterances of a manifest that have a label; all of them where context is wanted.
+def read_corpus(path: str | Path, everything: bool = False, rated: str = "") -> LabelledCorpus:
+    """The utterances of a manifest that have a label; all of them where context is wanted, and with ``rated``
+    (``Recipe.rated``) those that have votes or ratings alone.
 
     A manifest that many recipes share is read once, as long as it stays as it is.
     """
@@ -101,14 +122,16 @@ def read_corpus(path: str | Path, everything: bool = False) -> LabelledCorpus:
             f"{path}: no such manifest; `undertone prepare` makes one, --set manifest=FILE names another"
         )
     files = [p.stat() for p in (path, sidecar(path)) if p.is_file()]
-    return _read(path, everything, tuple((f.st_ino, f.st_mtime_ns, f.st_size) for f in files))
+    return _read(path, everything, rated, tuple((f.st_ino, f.st_mtime_ns, f.st_size) for f in files))
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, everything: bool, _as_it_is: tuple[tuple[int, int, int], ...]) -> LabelledCorpus:
+def _read(
+    path: Path, everything: bool, rated: str, _as_it_is: tuple[tuple[int, int, int], ...]
+) -> LabelledCorpus:
     manifest = manifests.read(path)
     labelled = [u.label for u in manifest.utterances if u.label is not None]
-    if not labelled:
+    if not labelled and not (rated and manifest.meta.classes):
         raise ManifestError(
             f"{path}: no utterance has a label to learn from (of a table: prepare it with --map COLUMN=label)"
         )
@@ -117,10 +140,18 @@ def _read(path: Path, everything: bool, _as_it_is: tuple[tuple[int, int, int], .
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise LabelError(f"{path}: {wrong[0].id}: {strange[str(wrong[0].label)]}{more}")
     labels = manifest.meta.classes or in_order(labelled)
-    kept = tuple(u for u in manifest.resolved() if everything or u.label is not None)
-    mark = fingerprint([list(labels), [_known(u) for u in kept]])
+    kept = tuple(
+        u
+        for u in manifest.resolved()
+        if everything or u.label is not None or (rated == "train" and (u.votes or ratings(u.extra)))
+    )
+    known = [_known(u) + ([dict(u.votes), ratings(u.extra)] if rated else []) for u in kept]
+    mark = fingerprint([list(labels), known])
     name = manifest.meta.corpus or path.stem
-    return LabelledCorpus(name, manifest.meta.label_set or "own", tuple(labels), kept, mark)
+    own = manifest.meta.scales or dict.fromkeys(DIMENSIONS, SCALES.get(name))
+    there = {dimension for u in kept for dimension in ratings(u.extra)}
+    scales = {d: own.get(d) for d in DIMENSIONS if d in there}
+    return LabelledCorpus(name, manifest.meta.label_set or "own", tuple(labels), kept, scales, mark)
 
 
 def _known(utterance: Utterance) -> list[Any]:
@@ -198,15 +229,15 @@ def _read_features(folder: Path) -> Features:
     return Features(**values, clock=FrameClock(**clock) if clock else None)
 
 
-def open_material(folder: Path, manifest: str, everything: bool) -> Material:
+def open_material(folder: Path, manifest: str, everything: bool, rated: str = "") -> Material:
     """What the run in ``folder`` was planned with; read once a process."""
     changed = (folder / FILE).stat().st_mtime_ns, (folder / "split.json").stat().st_mtime_ns
-    return _open(folder, manifest, everything, changed)
+    return _open(folder, manifest, everything, rated, changed)
 
 
 @lru_cache(maxsize=8)
-def _open(folder: Path, manifest: str, everything: bool, _changed: tuple[int, int]) -> Material:
-    corpus = read_corpus(manifest, everything)
+def _open(folder: Path, manifest: str, everything: bool, rated: str, _changed: tuple[int, int]) -> Material:
+    corpus = read_corpus(manifest, everything, rated)
     split = splits.read(folder / "split.json")
     split.check(u.id for u in corpus.utterances)
     return Material(corpus, split, _read_features(folder))

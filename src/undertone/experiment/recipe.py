@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, SerializeAsAny
+from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, field_validator
 
 from undertone import splits
 from undertone.config import Config, apply_overrides, fingerprint, load_toml
@@ -26,6 +26,7 @@ from undertone.errors import ConfigError, UsageError, nearest_name, no_such
 from undertone.features.config import SpeechConfig, TextConfig
 from undertone.models.system import SystemConfig
 from undertone.models.table import SYSTEMS
+from undertone.models.targets import Target, TargetKind
 from undertone.models.towers import TuneConfig
 from undertone.training.config import TrainingConfig
 from undertone.types import Utterance
@@ -123,6 +124,8 @@ class ProtocolConfig(Config):
     the test part chooses the epoch, the temperature and the weights of members: optimistic, and stamped."""
     refit: bool = False
     """Train once more on the training and validation parts, for as many epochs as validation chose."""
+    no_agreement: Literal["train", "drop"] = "train"
+    """What is done with utterances that have votes or ratings but no label, where these are targets."""
     seeds: PositiveInt = 1
     """Seeds 0, 1, … of each fold."""
     unit: Literal["corpus", "session", "speaker"] = "corpus"
@@ -172,9 +175,36 @@ class Recipe(Config):
     model: SerializeAsAny[SystemConfig] = SystemConfig()
     """Settings of the system, of its own class."""
     training: TrainingConfig = TrainingConfig()
+    target: tuple[TargetKind, ...] = Field(default=("class",), min_length=1)
+    """What is learned: ``class``, ``distribution`` of the raters' votes, ``dimensions`` (arousal, valence,
+    dominance), ``multilabel`` (several emotions at once); one or several of them over one trunk. Without the
+    class, the distribution or else the emotions give the posterior."""
+    target_weights: dict[TargetKind, PositiveFloat] = Field(default_factory=dict)
+    """How much each target's loss counts; 1 where it is not named."""
+    scales: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """The least and the largest rating of a dimension, where the manifest does not state them."""
     notes: tuple[str, ...] = Field(default=())
     """For the reader of the result: differences from the published settings."""
     searched: SearchedConfig = SearchedConfig()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        kinds = [value] if isinstance(value, str) else value
+        if isinstance(kinds, list | tuple) and len(set(kinds)) < len(kinds):
+            raise ValueError("should name no target twice")
+        return kinds
+
+    @property
+    def rated(self) -> str:
+        """Whether votes and ratings count: empty where the class is the only target, else what is done with
+        utterances that raters did not agree on."""
+        return "" if self.target == ("class",) else self.protocol.no_agreement
+
+    def target_of(self, dimensions: Iterable[str]) -> Target:
+        """The targets and their weights, over these dimensions of the corpus."""
+        weights = {kind: self.target_weights.get(kind, 1.0) for kind in self.target}
+        return Target(weights=weights, dimensions=tuple(dimensions) if "dimensions" in weights else ())
 
     @property
     def title(self) -> str:
@@ -317,6 +347,10 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
             raise ConfigError(f"{prefix}{name}.layer = {side.layer} has no {lowest} blocks below it to tune")
     if recipe.training.warm and not any(used and side.tuned for _, used, side in both):
         raise ConfigError(f"{prefix}training.warm is for recipes that tune an encoder")
+    if wrong := sorted(set(recipe.target_weights) - set(recipe.target)):
+        raise ConfigError(
+            f"{prefix}target_weights.{wrong[0]}: no such target; target = {list(recipe.target)}"
+        )
     if recipe.protocol.refit and recipe.protocol.selection == "test":
         raise ConfigError(f"{prefix}protocol.refit and protocol.selection = 'test' exclude each other")
     level = getattr(recipe.model, "level", "utterance")

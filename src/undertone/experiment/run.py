@@ -7,7 +7,7 @@ then open the test part (which is the validation part too under ``selection = "t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,12 +28,14 @@ from undertone.experiment.recipe import Recipe
 from undertone.features.english import not_english
 from undertone.features.subword import Subword
 from undertone.files import whole, write_json, write_lines, write_whole
+from undertone.labels.rated import to_scale
 from undertone.models import folder as models
 from undertone.models.calibration import calibrate
 from undertone.models.example import IGNORE, Dimensions
 from undertone.models.inputs import prompts
-from undertone.models.system import System
+from undertone.models.system import System, cross_entropy
 from undertone.models.table import build
+from undertone.models.targets import Target
 from undertone.training.inference import Outputs, infer
 from undertone.training.jobs import Job, mark_done
 from undertone.training.loop import Fitted, Watch, fit, seed_everything
@@ -56,7 +58,7 @@ def run_job(job: Job, watch: Watch | None = None) -> None:
     """Train and test one fold with one seed, or make the final model; its folder holds what comes of it."""
     task: Task = job.payload
     recipe = task.recipe
-    material = open_material(task.folder, recipe.manifest, everything=recipe.every_turn)
+    material = open_material(task.folder, recipe.manifest, recipe.every_turn, recipe.rated)
     job.folder.mkdir(parents=True, exist_ok=True)
     for stale in ("done.json", "metrics.json"):  # of other settings
         (job.folder / stale).unlink(missing_ok=True)
@@ -85,7 +87,8 @@ def _fold(job: Job, recipe: Recipe, material: Material, watch: Watch | None) -> 
     outputs = infer(fitted.system, data.test.open(fitted))
     finish.write_validation(job.folder, fitted)
     seconds = time.perf_counter() - started
-    rows = predictions(fitted.system, outputs, material.corpus.labels, recipe.title)
+    scales = material.corpus.scales_of(recipe)
+    rows = predictions(fitted.system, outputs, material.corpus.labels, recipe.title, scales)
     values = _metrics(outputs, fitted.system, material.corpus.labels)
     values |= {"seconds": seconds, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
     values |= {"parameters": sum(p.numel() for p in system.parameters()), **chosen}
@@ -163,6 +166,9 @@ def fresh(
     that learn with it as they are pretrained."""
     seed_everything(seed)
     system = build(recipe.system, recipe.model.plain(), dimensions, recipe.title)
+    target = recipe.target_of(material.corpus.scales_of(recipe))
+    if target != Target():
+        system.aim(target)
     if system.takes_prompts:
         system.describe(prompts(material.corpus.labels, encoding(recipe, tokenizer), dimensions))
     if recipe.training.warm:
@@ -178,8 +184,11 @@ def unweighted(labels: NDArray[np.int64], posteriors: NDArray[np.float32], class
 def temper(fitted: Fitted) -> tuple[float, float]:
     """The loss on the validation part before and after the system got its temperature from it."""
     assert fitted.validation is not None
-    logits = torch.from_numpy(fitted.validation.logits)
-    return calibrate(fitted.system, logits, torch.from_numpy(fitted.validation.labels))
+    logits, labels = torch.from_numpy(fitted.validation.logits), torch.from_numpy(fitted.validation.labels)
+    if fitted.system.target.judged != "class":  # it estimates the votes, and the labels would sharpen it
+        loss = float(cross_entropy(logits, labels))
+        return loss, loss
+    return calibrate(fitted.system, logits, labels)
 
 
 def posteriors_of(system: System, logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -195,23 +204,49 @@ def _metrics(outputs: Outputs, system: System, labels: Sequence[str]) -> dict[st
     return metrics.summary(outputs.labels[known], posteriors, list(labels))
 
 
-def predictions(system: System, outputs: Outputs, labels: Sequence[str], model: str) -> list[dict[str, Any]]:
-    """A line of ``predictions.jsonl`` for everything that has a label, but for fold and seed."""
+def predictions(
+    system: System,
+    outputs: Outputs,
+    labels: Sequence[str],
+    model: str,
+    scales: Mapping[str, tuple[float, float]] | None = None,
+) -> list[dict[str, Any]]:
+    """A line of ``predictions.jsonl`` for everything that has a label, but for fold and seed; where votes or
+    dimensions are targets for everything, with what is predicted of them."""
     from undertone.types import Prediction
 
     logits = {"fused": outputs.logits, **outputs.branches}
     posteriors = {name: posteriors_of(system, values) for name, values in logits.items()}
     rows = []
     for i, (name, label) in enumerate(zip(outputs.ids, outputs.labels.tolist(), strict=True)):
-        if label == IGNORE:
+        if label == IGNORE and not system.target.further:
             continue
         posterior = dict(zip(labels, posteriors["fused"][i].tolist(), strict=True))
         best = max(posterior, key=posterior.__getitem__)
         perspectives = {k: dict(zip(labels, v[i].tolist(), strict=True)) for k, v in posteriors.items()}
         prediction = Prediction(name, best, posterior[best], posterior, perspectives, model=model)
         plain = {key: value for key, value in prediction.plain().items() if key not in OF_RECORDINGS}
-        rows.append({**plain, "truth": labels[label]})
+        further = {key: values[i] for key, values in outputs.asides.items()}
+        plain |= named_asides(further, labels, scales or {}) if further else {}
+        rows.append({**plain, "truth": None if label == IGNORE else labels[label]})
     return rows
+
+
+def named_asides(
+    values: Mapping[str, NDArray[np.float32]],
+    labels: Sequence[str],
+    scales: Mapping[str, tuple[float, float]],
+) -> dict[str, dict[str, float]]:
+    """``dimensions`` and ``spread`` on their scales, ``distribution`` and ``several`` by class."""
+    named: dict[str, dict[str, float]] = {}
+    for key, row in values.items():
+        if key == "dimensions":
+            named[key] = {d: to_scale(float(x), s) for (d, s), x in zip(scales.items(), row, strict=True)}
+        elif key == "spread":
+            named[key] = {d: float(x) * (s[1] - s[0]) for (d, s), x in zip(scales.items(), row, strict=True)}
+        elif key in ("distribution", "several"):
+            named[key] = dict(zip(labels, map(float, row), strict=True))
+    return {key: {name: round(x, 6) for name, x in inner.items()} for key, inner in named.items()}
 
 
 OF_RECORDINGS = frozenset({"turns", "speakers", "moments", "change", "evidence", "withheld", "schema"})
@@ -231,12 +266,20 @@ def model_card(recipe: Recipe, material: Material, *, fold: str, seed: int) -> d
         "synthesised": material.corpus.name == "demo",
         "encoders": material.features.encoders,
         "protocol": {"split": recipe.protocol.split, "fold": fold, "seed": seed, "hash": material.split.hash},
+        **(_target_card(recipe, material) if recipe.rated else {}),
         "selection": recipe.protocol.selection,
         "calibrated_on": recipe.protocol.selection,
         "run": recipe.title,
         "undertone": undertone.__version__,
         "notes": list(recipe.notes),
     }
+
+
+def _target_card(recipe: Recipe, material: Material) -> dict[str, Any]:
+    """What is learned, and on which scale each dimension is."""
+    scales = material.corpus.scales_of(recipe)
+    own = {"asides": {"dimensions": list(scales), "spread": list(scales)}, "scales": scales} if scales else {}
+    return {"target": list(recipe.target), **own}
 
 
 def _languages(recipe: Recipe, material: Material) -> list[str]:

@@ -51,7 +51,7 @@ class ValidationScore:
         tried = self.recipe.but(_overrides(values))
         planned = plan(tried, folder, lambda r, c: gather_features(r, c.utterances, store), final=False)
         dialogue = tried.protocol.level == "dialogue"
-        material = open_material(planned.folder, tried.manifest, everything=dialogue)
+        material = open_material(planned.folder, tried.manifest, dialogue, tried.rated)
         score = partial(unweighted, classes=len(material.corpus.labels))
         scores: list[float] = []
         for fold in self.folds:
@@ -99,7 +99,7 @@ def search_recipe(
     ``watch`` is called with how many of how many trainings are done, one a trial and fold.
     """
     _refuse(recipe, ranges, shared)
-    corpus = read_corpus(recipe.manifest, everything=recipe.protocol.level == "dialogue")
+    corpus = read_corpus(recipe.manifest, recipe.protocol.level == "dialogue", recipe.rated)
     split = recipe.protocol.split_of(corpus.utterances)
     names = [fold.name for fold in split.folds]
     folder = out / recipe.title
@@ -192,6 +192,8 @@ def _middle(ranges: Sequence[Range], results: Sequence[SearchResult]) -> dict[st
 
 def _refuse(recipe: Recipe, ranges: Sequence[Range], shared: bool) -> None:
     """Refuse to search what decides who is tested, and inside folds what all folds share."""
+    if "class" not in recipe.target:
+        raise ConfigError(f"{recipe.title}: a search goes by validation UA, so the class must be a target")
     own_text = ("text.vocabulary", "text.width") if recipe.text.learned else ()
     for one in ranges:
         room = one.key.partition(".")[0]

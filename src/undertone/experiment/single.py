@@ -14,6 +14,7 @@ from undertone.experiment.crossval import plan, reserved
 from undertone.experiment.material import gather_features, read_corpus
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.run import run_job
+from undertone.labels.rated import DIMENSIONS
 from undertone.models.example import Dimensions
 from undertone.models.table import build
 from undertone.store import Store
@@ -71,8 +72,10 @@ def sizes(recipe: Recipe) -> Sizes:
     from undertone.features.speech import build as speech_encoder
 
     classes, utterances, folds = 4, 0, 0
+    dims: tuple[str, ...] = DIMENSIONS
     if Path(recipe.manifest).is_file():
-        corpus = read_corpus(recipe.manifest, everything=recipe.every_turn)
+        corpus = read_corpus(recipe.manifest, recipe.every_turn, recipe.rated)
+        dims = tuple(corpus.scales_of(recipe))
         split = recipe.protocol.split_of(corpus.utterances)
         classes, utterances, folds = len(corpus.labels), len(corpus.utterances), len(split.folds)
     acoustic = recipe.speech.name == "acoustic"
@@ -87,6 +90,8 @@ def sizes(recipe: Recipe) -> Sizes:
         hop=0.0 if wide else HOP,
     )
     system = build(recipe.system, recipe.model.plain(), dimensions, recipe.title)
+    if recipe.rated:
+        system.aim(recipe.target_of(dims))
     return Sizes(
         parameters=sum(p.numel() for p in system.parameters()),
         members=tuple(name or "whole" for name in system.members()),

@@ -144,7 +144,7 @@ def stress(
     recipe = load_recipe(run / "recipe.toml")
     if recipe.protocol.level == "dialogue":
         raise ConfigError(f"{run}: stress tests single utterances, this run is of whole dialogues")
-    material = open_material(run, recipe.manifest, everything=False)
+    material = open_material(run, recipe.manifest, everything=False, rated=recipe.rated)
     encoders = _Encoders(recipe)
     wanted = conditions(recipe, transcripts)
     each = len(material.split.folds) * recipe.protocol.seeds

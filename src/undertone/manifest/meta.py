@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Meta:
     """The label space in the order of a model's outputs; empty where nothing is labelled."""
     provenance: tuple[Mapping[str, Any], ...] = ()
     """One entry a stage, the first first: ``{"stage": "prepare", "undertone": "0.1.0", …}``."""
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """By dimension (arousal, valence, dominance) the least and the largest rating; empty where unknown."""
     notes: tuple[str, ...] = ()
     """How the corpus on disk differed from its release."""
     schema: tuple[int, int] = SCHEMA
@@ -40,7 +42,8 @@ class Meta:
     def plain(self) -> dict[str, Any]:
         """Plain JSON values, always in the present schema."""
         values = asdict(self)
-        return {"schema": "{}.{}".format(*SCHEMA)} | {k: v for k, v in values.items() if k != "schema"}
+        kept = {k: v for k, v in values.items() if k != "schema" and (v or k != "scales")}
+        return {"schema": "{}.{}".format(*SCHEMA)} | kept
 
 
 def sidecar(manifest: Path) -> Path:
@@ -66,10 +69,11 @@ def read_meta(manifest: Path) -> Meta:
             label_set=values.get("label_set"),
             classes=tuple(values.get("classes") or ()),
             provenance=tuple(values.get("provenance") or ()),
+            scales={k: (float(low), float(high)) for k, (low, high) in (values.get("scales") or {}).items()},
             notes=tuple(values.get("notes") or ()),
             schema=schema,
         )
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ManifestError(f"{path}: {error}") from None
 
 

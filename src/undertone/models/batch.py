@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from undertone.models.example import IGNORE, Dimensions, Example, filled, padded
@@ -64,7 +65,8 @@ class Batch:
     present: Tensor
     """(B, 2) bool: whether there is speech / text."""
     targets: Mapping[str, Tensor] = field(default_factory=dict)
-    """(B, n) by name: further targets in training, IGNORE on padding and where there is none."""
+    """(B, n) by name: further targets in training, IGNORE on padding and where there is none; and ``votes``
+    (B, C) and ``ratings`` (B, n), at dialogue level (B, U, …), nan there."""
     speakers: Tensor | None = None
     """(B, U) at dialogue level."""
     turn_present: Tensor | None = None
@@ -152,7 +154,7 @@ def collate(examples: Sequence[Example], dimensions: Dimensions) -> Batch:
         labels=_labels(examples),
         present=torch.stack(lengths, 1) > 0,
         targets={
-            name: torch.from_numpy(filled([e.targets.get(name) for e in examples], None, IGNORE))
+            name: torch.from_numpy(_targets([e.targets.get(name) for e in examples]))
             for name in sorted({name for e in examples for name in e.targets})
         },
         speakers=torch.from_numpy(filled([e.speakers for e in examples], None, -1)) if dialogues else None,
@@ -169,6 +171,21 @@ def _turn_present(examples: Sequence[Example]) -> Tensor:
         known = example.turn_present
         row[: len(example.ids)] = torch.from_numpy(whole if known is None else known)
     return present
+
+
+def _targets(items: Sequence[NDArray[Any] | None]) -> NDArray[Any]:
+    """(B, n), or (B, U, n) of turns; whole numbers with IGNORE and others with nan where there is nothing."""
+    first = next(x for x in items if x is not None)
+    if first.ndim == 1:
+        real = first.dtype.kind == "f"
+        return filled(items, None, np.nan if real else IGNORE, np.float32 if real else np.int64)
+    out = np.full(
+        (len(items), max(len(x) for x in items if x is not None), first.shape[1]), np.nan, np.float32
+    )
+    for row, item in zip(out, items, strict=True):
+        if item is not None:
+            row[: len(item)] = item
+    return out
 
 
 def _labels(examples: Sequence[Example]) -> Tensor:

@@ -181,4 +181,4 @@ class Compact(System):
             posteriors[self.aside] = output.extra["kinds"][:, : self.first].softmax(-1)
         if FAR in output.extra:
             posteriors[FAR] = output.extra[FAR][:, None]
-        return posteriors
+        return posteriors | super().asides(output)

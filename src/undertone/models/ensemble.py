@@ -169,7 +169,8 @@ class Ensemble(System):
         return Output(
             logits=self._combined(outputs),
             members={name: o.logits for name, o in outputs.items()},
-            vectors={"fused": torch.cat([o.vector for o in outputs.values()], -1)},
+            vectors={"fused": torch.cat([o.vector for o in outputs.values()], -1)}
+            | {name: o.vector for name, o in outputs.items()},
             attention=_mean_attention(outputs.values()),
             extra={f"present {name}": o.present for name, o in outputs.items()},
         )

@@ -53,8 +53,9 @@ class Example:
     """Per tier (S,): index of the word a segment belongs to, -1 for none."""
     token_word: NDArray[np.int64] | None = None
     """(L,): index of the word segment of each token, -1 for none."""
-    targets: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    """(n,) by name: further targets that a system wants in training (``SystemConfig.targets``)."""
+    targets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """(n,) by name: further targets that a system wants in training (``SystemConfig.targets``), whole
+    numbers; and ``votes`` (C,) and ``ratings`` (n,), at dialogue level (U, …), nan where there are none."""
     label: int = IGNORE
     labels: NDArray[np.int64] | None = None
     """(U,) at dialogue level, in place of ``label``."""
@@ -86,6 +87,11 @@ def dialogue(name: str, turns: Sequence[Example], speakers: Sequence[str | None]
         ids=tuple(turn.id for turn in turns),
         speakers=np.array([people[speaker] for speaker in speakers], np.int64),
         turn_present=np.array([[_given(turn.speech), _given(turn.text)] for turn in turns]),
+        targets={
+            name: np.stack([turn.targets[name] for turn in turns])
+            for name in ("votes", "ratings")
+            if all(name in turn.targets for turn in turns)
+        },
     )
 
 

@@ -29,6 +29,7 @@ from undertone.files import whole, write_json, write_whole
 from undertone.models.example import Dimensions
 from undertone.models.system import System, SystemConfig
 from undertone.models.table import ASSEMBLED, SYSTEMS, build
+from undertone.models.targets import Target
 from undertone.models.tuned import Tuned
 
 __all__ = ["FILES", "SCHEMA", "LoadedModel", "Tokenizer", "load", "name_of", "read_card", "save"]
@@ -62,6 +63,7 @@ class _Folder(Config):
     system: str
     dimensions: _Sizes
     settings: dict[str, Any] = Field(default_factory=dict)
+    target: Target = Target()
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def save(path: Path, system: System, card: Mapping[str, Any], tokenizer: Tokeniz
         "dimensions": asdict(system.dimensions),
         "settings": system.config.plain(),
     }
+    if system.target != Target():
+        values["target"] = system.target.plain()
     write_whole(path / CONFIG, dump_toml(values))
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in system.state_dict().items()}
     if isinstance(system, Tuned):
@@ -129,6 +133,8 @@ def load(path: Path, device: torch.device | str = "cpu", *, text_later: bool = F
     _check_schema(folder.schema_version, path)
     dimensions = Dimensions(**folder.dimensions.model_dump())
     system = build(folder.system, _settings(folder), dimensions, str(path / CONFIG))
+    if folder.target != Target():
+        system.aim(folder.target)
     if (path / ENCODERS).is_file():
         settings = json.loads((path / ENCODERS).read_text(encoding="utf-8"))
         system = Tuned.rebuild(system, settings, str(path), text_later)

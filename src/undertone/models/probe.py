@@ -17,6 +17,7 @@ from undertone.models.batch import Batch
 from undertone.models.example import IGNORE, Dimensions
 from undertone.models.inputs import Moments
 from undertone.models.system import Output, System, SystemConfig, scored
+from undertone.models.targets import target_loss
 
 __all__ = ["Probe", "ProbeConfig"]
 
@@ -50,6 +51,7 @@ class Probe(System):
         self.parts = nn.ModuleList(Moments(side, dimensions) for side in self.sides)
         self.last = nn.Linear(sum(part.width for part in self.parts), dimensions.classes)  # type: ignore[misc]
         self._rows: tuple[Tensor, Tensor] | None = None
+        self._wanted: dict[str, Tensor] = {}
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
         vectors, weights = zip(*(part(batch) for part in self.parts), strict=True)
@@ -69,17 +71,18 @@ class Probe(System):
         if self._rows is None:
             self._rows = self._read(batches)
         if number == 0:  # from one place, so that no seed decides
-            nn.init.zeros_(self.last.weight)
-            nn.init.zeros_(self.last.bias)
+            for parameter in self.parameters():
+                nn.init.zeros_(parameter)
         rows, labels = self._rows
-        strength = 1 / (self.strengths[number] * len(rows))
+        strength = 1 / (self.strengths[number] * max(1, int((labels != IGNORE).sum())))
         optimizer = torch.optim.LBFGS(
-            self.last.parameters(), max_iter=ROUNDS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+            self.parameters(), max_iter=ROUNDS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
         )
 
         def loss() -> Tensor:
-            value: Tensor = self.criterion(self.last(rows), labels)
-            return value + 0.5 * strength * self.last.weight.square().sum()
+            value = self.weights.get("fused", 0.0) * self.criterion(self.last(rows), labels)
+            penalty = sum((p.square().sum() for p in self.parameters() if p.ndim > 1), start=torch.zeros(()))
+            return value + 0.5 * strength * penalty + self._further(rows)
 
         def closure() -> float:
             optimizer.zero_grad()
@@ -92,14 +95,31 @@ class Probe(System):
         optimizer.zero_grad()
         return {"loss": float(self.criterion(self.last(rows), labels).detach())}
 
+    def _further(self, rows: Tensor) -> Tensor:
+        """The losses of targets beside the class; they share nothing with it but the vectors."""
+        loss = rows.new_zeros(())
+        if self.target.further:
+            made = self.target_heads(rows)  # type: ignore[operator]
+            for kind in self.target.further:
+                truth = self._wanted["ratings" if kind == "dimensions" else "votes"]
+                loss = loss + self.weights[f"{kind} target"] * target_loss(self, kind, made, truth)
+        return loss
+
     @torch.no_grad()
     def _read(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
-        """The standardised vectors (n, F) and labels (n,) of all that has both."""
+        """The standardised vectors (n, F) and labels (n,) of all that has both, or further targets."""
         vectors, labels = [], []
+        wanted: dict[str, list[Tensor]] = {}
         for batch in batches:
-            kept = scored(batch.labels, self._given(batch)) != IGNORE
+            kept = self._given(batch)
+            if not self.target.further:
+                kept = scored(batch.labels, kept) != IGNORE
             vectors.append(self(batch).vectors["fused"][kept])
             labels.append(batch.labels[kept])
+            for name in ("votes", "ratings") if self.target.further else ():
+                if name in batch.targets:
+                    wanted.setdefault(name, []).append(batch.targets[name][kept])
+        self._wanted = {name: torch.cat(parts) for name, parts in wanted.items()}
         return torch.cat(vectors), torch.cat(labels)
 
     def _given(self, batch: Batch) -> Tensor:

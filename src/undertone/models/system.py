@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from zlib import crc32
 
 import torch
 from pydantic import Field
@@ -22,6 +23,14 @@ from torch import Tensor, nn
 from undertone.config import Config
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE, Dimensions
+from undertone.models.targets import (
+    Target,
+    TargetHeads,
+    decide,
+    soft_cross_entropy,
+    target_asides,
+    widths,
+)
 from undertone.types import Tier
 
 __all__ = ["Observer", "Output", "Reduction", "System", "SystemConfig", "cross_entropy", "scored"]
@@ -76,6 +85,8 @@ class Output:
     ``token`` (B, L), those a system has, each summing to 1 where that modality is present."""
     extra: dict[str, Tensor] = field(default_factory=dict)
     """What the system's own loss terms need."""
+    targets: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    """By member: what the heads of targets beside the class give (``targets.TargetHeads``)."""
     second: Output | None = None
     """Of a second view of the batch, where the system's loss needs one."""
     batch: Batch | None = None
@@ -122,6 +133,10 @@ class System(nn.Module):
     criterion: Callable[[Tensor, Tensor], Tensor]
     """Mean loss of logits (…, C) against labels: cross-entropy unless the trainer sets class weights
     or focal loss. Terms that are a plain classification loss go through it."""
+    soft_criterion: Callable[[Tensor, Tensor], Tensor]
+    """As ``criterion``, of logits (n, C) against the fractions of votes (n, C)."""
+    target: Target
+    """What is learned; the class alone until ``aim``."""
     speech_mean: Tensor
     speech_std: Tensor
     """(Ds,), or (K, 1, Ds), of the training part's frames, 0 and 1 until ``standardise`` sets them. Every
@@ -139,13 +154,15 @@ class System(nn.Module):
         self.dimensions = dimensions
         self.weights = {"fused": 1.0}
         self.reductions = {}
-        self.criterion = cross_entropy
+        self.criterion, self.soft_criterion = cross_entropy, soft_cross_entropy
+        self.target = Target()
         self.gather = _identity
         layers = (dimensions.speech_layers, 1) if dimensions.speech_layers else ()
         self.register_buffer("speech_mean", torch.zeros(*layers, dimensions.speech))
         self.register_buffer("speech_std", torch.ones(*layers, dimensions.speech))
         self.register_buffer("temperature", torch.ones(()))
         self.register_forward_pre_hook(_standardised)
+        self.register_forward_hook(_with_targets)
 
     @property
     def layout(self) -> Dimensions:
@@ -161,6 +178,21 @@ class System(nn.Module):
         """From now on frames are shifted by ``mean`` and divided by ``std``, (Ds,) or (K, Ds)."""
         self.speech_mean.copy_(mean.view(-1, *self.speech_mean.shape[1:]).expand_as(self.speech_mean))
         self.speech_std.copy_(std.view(-1, *self.speech_std.shape[1:]).expand_as(self.speech_std))
+
+    def aim(self, target: Target) -> None:
+        """Learn these targets: heads with fresh weights are added to each member."""
+        self.target = target
+        if target.further:
+            sizes = widths(self)
+            for name, member in self.members().items():
+                with torch.random.fork_rng(devices=[]):  # a member's do not depend on which others there are
+                    torch.manual_seed(torch.initial_seed() + crc32(f"{name} targets".encode()))
+                    heads = TargetHeads(sizes[name], self.dimensions.classes, target)
+                member.add_module("target_heads", heads.to(self.temperature.device))
+        own = target.weights.get("class", 0.0)
+        self.weights = {name: own * weight for name, weight in self.weights.items() if own}
+        self.weights |= {f"{kind} target": target.weights[kind] for kind in target.further}
+        self.reductions = self.reductions | {f"{kind} target": "gathered" for kind in target.further}
 
     def describe(self, prompts: Tensor) -> None:
         """Take the classes' prompts (C, P), as ``inputs.bag`` makes them, where ``takes_prompts``."""
@@ -215,12 +247,13 @@ class System(nn.Module):
         """(…, C) calibrated probabilities of the fused logits."""
         return (logits.float() / self.temperature).softmax(-1)
 
-    def asides(self, output: Output) -> dict[str, Tensor]:  # noqa: ARG002
-        """Further posteriors (B, n) by name, ``group/name`` for one of several; most systems have none.
+    def asides(self, output: Output) -> dict[str, Tensor]:
+        """Further posteriors (B, n) by name, ``group/name`` for one of several: those of targets beside the
+        class; most systems have no others.
 
         The card names what they are over under ``asides``; without that it is the classes.
         """
-        return {}
+        return target_asides(self, output)
 
     def members(self) -> dict[str, nn.Module]:
         """Disjoint parts trained independently in effect; a system of one is its own, under no name."""
@@ -242,6 +275,17 @@ def _identity(vectors: Tensor) -> Tensor:
 def _standardised(system: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     assert isinstance(system, System)
     return system.standardised(inputs[0]), *inputs[1:]
+
+
+def _with_targets(system: nn.Module, _: tuple[Any, ...], output: Output) -> None:
+    assert isinstance(system, System)
+    if not system.target.further:
+        return
+    heads = {n: m.target_heads for n, m in system.members().items() if hasattr(m, "target_heads")}
+    for name, one in heads.items():
+        output.targets[name] = one(output.vectors[name or "fused"])  # type: ignore[operator]
+    if heads:  # of a tuned system they are its head's
+        decide(system, output)
 
 
 def cross_entropy(

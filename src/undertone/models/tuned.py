@@ -39,6 +39,7 @@ class Tuned(System):
         super().__init__(head.config, head.dimensions)
         self.head, self.speech_tower, self.text_tower = head, speech, text
         self.weights, self.reductions, self.sides = head.weights, head.reductions, head.sides
+        self.target = head.target
         self.exportable, self.takes_prompts = head.exportable, head.takes_prompts
         self.base: dict[str, str] = {}
         """By side the name of the encoder that holds its frozen weights, so that a folder need not."""

@@ -55,10 +55,16 @@ class TrainingConfig(Config):
 
     class_weights: bool = False
     """Weight classes against their frequency, to a mean of 1 over the training part."""
+    effective: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Of ``class_weights``, β of the effective number of samples, as 0.999; 1: the number itself."""
+    adjustment: float = Field(default=0.0, ge=0.0)
+    """τ of logit adjustment: in training τ log of the class' share is added to its logit."""
+    scaling: float = Field(default=0.0, ge=0.0)
+    """γ of vector scaling: in training a logit is multiplied by (n of its class / largest n)^γ."""
     focal: float = Field(default=0.0, ge=0.0)
     """The focal loss's gamma; 0 is plain cross-entropy."""
     smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of each target spread evenly over all classes."""
+    """Share of each target, a label or the fractions of votes, spread evenly over all classes."""
     standardise: bool = True
     """Bring each dimension of the frames to mean 0 and deviation 1 over the training part."""
 

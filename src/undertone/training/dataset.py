@@ -54,6 +54,13 @@ class Dataset:
         """The labels, in the order of ``turns``; IGNORE where there is none."""
         return np.concatenate([_targets(e) for e in self.examples])
 
+    def rated(self, name: str) -> NDArray[np.float32] | None:
+        """(n, …): the ``votes`` or ``ratings`` of all ``turns``; None where the examples have none."""
+        rows = [e.targets[name] for e in self.examples if name in e.targets]
+        if len(rows) < len(self.examples):
+            return None
+        return np.concatenate([row.reshape(-1, row.shape[-1]) for row in rows])
+
     @cached_property
     def classes(self) -> NDArray[np.int64]:
         """One label per example, for balanced sampling: at dialogue level the dialogue's most frequent."""

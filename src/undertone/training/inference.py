@@ -12,6 +12,7 @@ from torch import Tensor
 
 from undertone.models.batch import Batch
 from undertone.models.system import Output, System
+from undertone.models.targets import target_asides
 from undertone.training.batching import evaluation_batches
 from undertone.training.dataset import Dataset
 
@@ -33,6 +34,10 @@ class Outputs:
     """(n, C) of ``speech`` and ``text``, where the system has them"""
     members: dict[str, Matrix] = field(default_factory=dict)
     """(n, C) by member; of a system of one, its logits under the empty name"""
+    targets: dict[str, dict[str, Matrix]] = field(default_factory=dict)
+    """By member what the heads of targets beside the class give"""
+    asides: dict[str, Matrix] = field(default_factory=dict)
+    """What all of them give together, by ``targets.target_asides``"""
     fused: Matrix | None = None
     """(n, D) pooled vectors for the embedding map, where the system has them"""
 
@@ -55,7 +60,7 @@ def infer(system: System, dataset: Dataset, batch: int = 64) -> Outputs:
     system.eval()
     try:
         with torch.inference_mode():
-            pieces = [_piece(*pair) for pair in _run(system, dataset, batch)]
+            pieces = [_piece(system, *pair) for pair in _run(system, dataset, batch)]
     finally:
         system.train(training)
     return _in_order(pieces, dataset)
@@ -76,9 +81,11 @@ class _Piece:
     columns: dict[str, Matrix]
 
 
-def _piece(batch: Batch, output: Output) -> _Piece:
+def _piece(system: System, batch: Batch, output: Output) -> _Piece:
     values = {"logits": output.logits, **{f"member {k}": v for k, v in output.members.items()}}
     values |= {f"branch {name}": v for name, v in output.sides().items() if name != "fused"}
+    values |= {f"target {m}/{kind}": v for m, made in output.targets.items() for kind, v in made.items()}
+    values |= {f"aside {name}": v for name, v in target_asides(system, output).items()}
     if "fused" in output.vectors:
         values["fused"] = output.vectors["fused"]
     if not batch.turns:
@@ -100,8 +107,15 @@ def _in_order(pieces: list[_Piece], dataset: Dataset) -> Outputs:
     order = np.array([place[name] for name in turns])
     columns = {key: np.concatenate([p.columns[key] for p in pieces])[order] for key in pieces[0].columns}
     members = {k.removeprefix("member "): v for k, v in columns.items() if k.startswith("member ")}
+    targets: dict[str, dict[str, Matrix]] = {}
+    for key, values in columns.items():
+        if key.startswith("target "):
+            member, _, kind = key.removeprefix("target ").rpartition("/")
+            targets.setdefault(member, {})[kind] = values
     return Outputs(
         ids=turns,
+        targets=targets,
+        asides={k.removeprefix("aside "): v for k, v in columns.items() if k.startswith("aside ")},
         labels=dataset.targets,
         logits=columns["logits"],
         branches={k.removeprefix("branch "): v for k, v in columns.items() if k.startswith("branch ")},

@@ -19,13 +19,21 @@ from undertone.errors import TrainingError
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE
 from undertone.models.system import System
+from undertone.models.targets import soft_cross_entropy
 from undertone.training.averaging import Average
 from undertone.training.batching import TrainingStep, deal, evaluation_batches, plan_epoch
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset, frame_statistics
 from undertone.training.device import accelerator, gather, keep_freed_memory
 from undertone.training.inference import Outputs
-from undertone.training.objective import Objective, Share, class_weights, classification_loss
+from undertone.training.objective import (
+    Objective,
+    Share,
+    class_weights,
+    classification_loss,
+    label_counts,
+    margins,
+)
 from undertone.training.optimizer import clip_members, make_optimizer, rate_at, set_rate
 from undertone.training.selection import Score, combine, keep_best, keep_planned, restore
 from undertone.training.state import Progress, load_state, save_state
@@ -122,8 +130,7 @@ def fit(
 
 def _prepare(system: System, train: Dataset, config: TrainingConfig, machine: Accelerator) -> None:
     """Set what follows from the training part before any step, and the gathering over processes."""
-    if not (train.targets != IGNORE).any():
-        raise TrainingError("no utterance of the training part has a label")
+    _check_targets(system, train)
     if config.standardise and (statistics := frame_statistics(train, _frames_of(system, machine.device))):
         system.standardise(*statistics)
     if system.observes:
@@ -131,14 +138,35 @@ def _prepare(system: System, train: Dataset, config: TrainingConfig, machine: Ac
         some = np.arange(0, len(train), max(1, len(train) // OBSERVED))
         for part in evaluation_batches(train.lengths[some], config.batch):
             system.observe(encoded(train.batch(some[part])))
-    if config.class_weights or config.focal or config.smoothing:
-        labels = torch.from_numpy(train.targets)
-        weight = class_weights(labels, train.dimensions.classes) if config.class_weights else None
+    if config.class_weights or config.focal or config.smoothing or config.adjustment or config.scaling:
+        labels, classes = torch.from_numpy(train.targets), train.dimensions.classes
+        weight = class_weights(labels, classes, config.effective) if config.class_weights else None
+        scale, shift = margins(label_counts(labels, classes), config.adjustment, config.scaling)
         system.criterion = partial(
-            classification_loss, weight=weight, focal=config.focal, smoothing=config.smoothing
+            classification_loss,
+            weight=weight,
+            focal=config.focal,
+            smoothing=config.smoothing,
+            scale=scale,
+            shift=shift,
         )
+        system.soft_criterion = partial(soft_cross_entropy, weight=weight, smoothing=config.smoothing)
     if machine.num_processes > 1:
         system.gather = gather
+
+
+def _check_targets(system: System, train: Dataset) -> None:
+    """Refuse a training part in which nothing is known of a target."""
+    for kind in system.target.weights:
+        rated = None if kind == "class" else train.rated("ratings" if kind == "dimensions" else "votes")
+        known = (
+            (train.targets != IGNORE).any()
+            if kind == "class"
+            else rated is not None and np.isfinite(rated).any()
+        )
+        if not known:
+            what = {"class": "a label", "dimensions": "ratings of its dimensions"}.get(kind, "votes")
+            raise TrainingError(f"no utterance of the training part has {what}")
 
 
 def _frames_of(system: System, device: torch.device) -> Callable[[Batch], Batch]:

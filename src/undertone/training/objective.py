@@ -17,8 +17,18 @@ from torch.nn import functional as F
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE
 from undertone.models.system import Output, System
+from undertone.models.targets import target_terms
 
-__all__ = ["Loss", "Objective", "Share", "class_weights", "classification_loss", "losses"]
+__all__ = [
+    "Loss",
+    "Objective",
+    "Share",
+    "class_weights",
+    "classification_loss",
+    "label_counts",
+    "losses",
+    "margins",
+]
 
 
 class Share(NamedTuple):
@@ -40,8 +50,11 @@ class Loss(NamedTuple):
 def losses(system: System, batch: Batch) -> dict[str, Tensor]:
     """The terms of a batch, unweighted, after a second pass over another view where the system has one."""
     output: Output = system(batch)
+    further = target_terms(system, output, batch)
+    if "class" not in system.target.weights:
+        return further
     output.second = system.second_view(output, batch)
-    return system.terms(output, batch)
+    return system.terms(output, batch) | further
 
 
 class Objective(nn.Module):
@@ -76,14 +89,24 @@ class Objective(nn.Module):
 
 
 def classification_loss(
-    logits: Tensor, labels: Tensor, weight: Tensor | None = None, focal: float = 0.0, smoothing: float = 0.0
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor | None = None,
+    focal: float = 0.0,
+    smoothing: float = 0.0,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of ``logits (…, C)`` with class weights (C,), focal gamma and label smoothing.
 
-    The mean over what is labelled; 0, with a gradient, where nothing is.
+    The mean over what is labelled; 0, with a gradient, where nothing is. Logits are multiplied by
+    ``scale (C,)`` and ``shift (C,)`` is added, in training alone, so that rare classes get a margin.
     """
     known = labels != IGNORE
-    scores, target = logits[known].float().log_softmax(-1), labels[known]  # (n, C), (n,)
+    moved = logits[known].float()
+    moved = moved if scale is None else moved * scale.to(moved.device)
+    moved = moved if shift is None else moved + shift.to(moved.device)
+    scores, target = moved.log_softmax(-1), labels[known]  # (n, C), (n,)
     if not len(target):
         return logits.sum() * 0.0
     loss = F.nll_loss(scores, target, reduction="none")
@@ -96,8 +119,32 @@ def classification_loss(
     return loss.mean()
 
 
-def class_weights(labels: Tensor, classes: int) -> Tensor:
-    """(C,) inverse frequencies, scaled so that their mean over the labels is 1; 0 for a class without any."""
-    counts = torch.bincount(labels[labels != IGNORE], minlength=classes).float()
+def class_weights(labels: Tensor, classes: int, effective: float = 1.0) -> Tensor:
+    """(C,) inverse frequencies, scaled so that their mean over the labels is 1; 0 for a class without any.
+
+    ``effective`` below 1: the inverse of (1 - β^n) / (1 - β), the number of samples that are not copies of
+    others (Cui et al., CVPR 2019), in place of the number n.
+    """
+    counts = label_counts(labels, classes)
     seen = counts > 0
-    return torch.where(seen, counts.sum() / (counts.clamp(min=1.0) * seen.sum()), 0.0)
+    numbers = counts.clamp(min=1.0)
+    if effective < 1.0:
+        numbers = (1.0 - effective**numbers) / (1.0 - effective)
+    weights = torch.where(seen, 1.0 / numbers, 0.0)
+    return weights * counts.sum() / (weights * counts).sum().clamp(min=1e-12)
+
+
+def label_counts(labels: Tensor, classes: int) -> Tensor:
+    """(C,) how often each class is a label."""
+    return torch.bincount(labels[labels != IGNORE], minlength=classes).float()
+
+
+def margins(counts: Tensor, adjustment: float, scaling: float) -> tuple[Tensor | None, Tensor | None]:
+    """The factors and the summands (C,) of logits in training, None where there are none.
+
+    ``adjustment`` τ adds τ log of the class' share (logit adjustment, Menon et al., ICLR 2021); ``scaling`` γ
+    multiplies by (n / largest n)^γ (vector scaling, Kini et al., NeurIPS 2021).
+    """
+    numbers = counts.clamp(min=1.0)
+    scale = (numbers / numbers.max()) ** scaling if scaling else None
+    return scale, adjustment * (numbers / numbers.sum()).log() if adjustment else None

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from undertone.labels.rated import ccc
 from undertone.models.example import IGNORE
 from undertone.models.system import System
+from undertone.models.targets import target_loss
 from undertone.training.dataset import Dataset
 from undertone.training.inference import Outputs, infer, softmax
 from undertone.training.state import Progress, Weights
@@ -36,14 +38,43 @@ def keep_best(
     labels = outputs.labels[known]
     progress.stale += 1
     for name, member in system.members().items():
-        posteriors = softmax(outputs.members[name][known])
-        merit = (score(labels, posteriors), -_loss(labels, posteriors))
+        if system.target.judged == "class":
+            posteriors = softmax(outputs.members[name][known])
+            merit = (score(labels, posteriors), -_loss(labels, posteriors))
+        else:
+            merit = (_rated(system, validation, outputs.targets[name]), 0.0)
         if always or name not in progress.best or merit > progress.best[name]:
             progress.best[name], progress.best_epoch[name] = merit, progress.epoch
             progress.stale = 0
             best[name] = {k: v.detach().clone() for k, v in member.state_dict().items()}
-    fused = softmax(outputs.logits[known])
-    return {"validation_ua": score(labels, fused), "validation_loss": _loss(labels, fused)}
+    record = {}
+    if known.any():
+        fused = softmax(outputs.logits[known])
+        record = {"validation_ua": score(labels, fused), "validation_loss": _loss(labels, fused)}
+    if system.target.judged != "class":
+        record["validation_target"] = float(
+            np.mean([_rated(system, validation, t) for t in outputs.targets.values()])
+        )
+    return record
+
+
+def _rated(system: System, validation: Dataset, made: Mapping[str, NDArray[np.float32]]) -> float:
+    """How well a member's heads do where the class is no target, the higher the better: of votes minus the
+    divergence or the binary cross-entropy, of dimensions alone their mean CCC."""
+    kind = system.target.judged
+    truth = validation.rated("ratings" if kind is None else "votes")
+    if truth is None:
+        return 0.0
+    known = np.isfinite(truth)
+    if kind is None:
+        columns = range(truth.shape[1])
+        values = [ccc(truth[known[:, c], c], made["dimensions"][known[:, c], c]) for c in columns]
+        return float(np.nan_to_num(values).mean())
+    rows = known.all(1)
+    loss = target_loss(
+        system, kind, {kind: torch.from_numpy(made[kind][rows])}, torch.from_numpy(truth[rows])
+    )
+    return -float(loss)
 
 
 def keep_planned(
@@ -68,7 +99,8 @@ def combine(system: System, validation: Dataset) -> Outputs:
     outputs = infer(system, validation)
     known = outputs.labels != IGNORE
     posteriors = {name: torch.from_numpy(softmax(x[known])) for name, x in outputs.members.items()}
-    system.fit_combination(posteriors, torch.from_numpy(outputs.labels[known]))
+    if system.target.judged == "class":
+        system.fit_combination(posteriors, torch.from_numpy(outputs.labels[known]))
     return infer(system, validation) if len(posteriors) > 1 else outputs
 
 

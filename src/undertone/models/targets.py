@@ -1,0 +1,228 @@
+"""What a system learns of an utterance, one idea for all systems: a head a target on its fused vector.
+
+    class          the label, by the system's own last layers and losses
+    distribution   the fractions of the raters' votes: soft cross-entropy, recorded as their divergence
+    multilabel     several emotions at once: binary cross-entropy against the fractions, present above 1/C
+    dimensions     arousal, valence, dominance in 0…1: 1 - CCC over the batch, and the spread around the mean
+
+CCC is computed over the whole batch because it is no mean over utterances: it compares the predictions' mean
+and variance with those of the ratings, and of one utterance there is neither. (A squared error alone is least
+for predictions drawn towards the mean, which CCC counts against them.)
+
+Where the class is no target, the posterior is the distribution's, else that of the emotions scaled to sum to
+1; of dimensions alone it is even. Systems of several members have heads for each, trained and chosen with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveFloat
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from undertone.config import Config
+from undertone.models.batch import collate
+from undertone.models.example import Dimensions, Example, dialogue
+
+if TYPE_CHECKING:
+    from undertone.models.batch import Batch
+    from undertone.models.system import Output, System
+
+__all__ = [
+    "Target",
+    "TargetHeads",
+    "TargetKind",
+    "decide",
+    "soft_cross_entropy",
+    "target_asides",
+    "target_loss",
+    "target_terms",
+    "widths",
+]
+
+TargetKind = Literal["class", "distribution", "dimensions", "multilabel"]
+SMALLEST = 0.01
+"""The least spread, as a share of the scale."""
+SPREAD = 0.1
+"""Weight of the spread's likelihood beside 1 - CCC; it reaches the spread's own map alone."""
+
+
+class Target(Config):
+    """The targets of a system with their weights."""
+
+    weights: dict[TargetKind, PositiveFloat] = Field(default={"class": 1.0}, min_length=1)
+    """How much each target's loss counts; with the class all of the system's own terms."""
+    dimensions: tuple[str, ...] = ()
+    """Those that the head of the dimensions gives, in its order."""
+
+    @property
+    def further(self) -> tuple[TargetKind, ...]:
+        """The targets that have a head of their own."""
+        return tuple(kind for kind in self.weights if kind != "class")
+
+    @property
+    def judged(self) -> TargetKind | None:
+        """The target that gives the posterior; None for dimensions alone."""
+        order: tuple[TargetKind, ...] = ("class", "distribution", "multilabel")
+        return next((kind for kind in order if kind in self.weights), None)
+
+
+class TargetHeads(nn.Module):
+    """A linear map a target from the vector before a system's last layer."""
+
+    def __init__(self, width: int, classes: int, target: Target) -> None:
+        super().__init__()
+        self.dimensions = len(target.dimensions)
+        sizes = {"distribution": classes, "multilabel": classes, "dimensions": self.dimensions}
+        self.maps = nn.ModuleDict({kind: nn.Linear(width, sizes[kind]) for kind in target.further})
+        self.spread = nn.Linear(width, self.dimensions) if "dimensions" in target.weights else None
+
+    def forward(self, vector: Tensor) -> dict[str, Tensor]:
+        """Logits (…, C) of ``distribution`` and ``multilabel``; ``dimensions`` and ``spread`` (…, n), 0…1."""
+        made = {kind: one(vector).float() for kind, one in self.maps.items()}
+        if self.spread is not None:
+            made["dimensions"] = made["dimensions"].sigmoid()
+            # from a detached vector: how sure the mean is should not change what it is
+            made["spread"] = SMALLEST + F.softplus(self.spread(vector.detach()).float() - 2.0)
+        return made
+
+
+def widths(system: System) -> dict[str, int]:
+    """By member: the width of the vector that its heads take, measured with one small utterance."""
+    sizes = system.layout
+    training = system.training
+    system.eval()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        output: Output = system(collate([_smallest(system, sizes)], sizes))
+    system.train(training)
+    return {name: output.vectors[name or "fused"].shape[-1] for name in system.members()}
+
+
+def _smallest(system: System, sizes: Dimensions) -> Example:
+    """Two words in four frames; at dialogue level one turn."""
+    turns = getattr(system.config, "level", "utterance") == "dialogue"
+    frames, tokens = (1, 1) if turns else (4, 2)
+    layers = (sizes.speech_layers,) if sizes.speech_layers else ()
+    spans = np.array([[0, 2], [2, 4]])
+    example = Example(
+        "smallest",
+        speech=np.ones((*layers, frames, sizes.speech), np.float32),
+        text=np.zeros(tokens, np.int64) if sizes.vocabulary else np.ones((tokens, sizes.text), np.float32),
+        segments={} if turns else dict.fromkeys(("phone", "syllable", "word"), spans),
+        segment_word={} if turns else dict.fromkeys(("phone", "syllable", "word"), np.arange(2)),
+        token_word=None if turns else np.arange(2),
+    )
+    return dialogue("smallest", [example], [None]) if turns else example
+
+
+def decide(system: System, output: Output) -> None:
+    """Where the class is no target, put the posterior of another in its place, of each member and of all."""
+    kind = system.target.judged
+    if kind == "class":
+        return
+
+    def scores(made: dict[str, Tensor], like: Tensor) -> Tensor:
+        if kind is None:
+            return torch.zeros_like(like)
+        return made[kind].log_softmax(-1) if kind == "distribution" else F.logsigmoid(made[kind])
+
+    if output.members:
+        output.members = {name: scores(output.targets[name], x) for name, x in output.members.items()}
+        posteriors = {name: x.softmax(-1) for name, x in output.members.items()}
+        output.logits = _mean(posteriors, output).clamp(min=1e-12).log()
+    else:
+        output.logits = scores(output.targets[""], output.logits)
+    alone = output.logits if len(system.sides) == 1 else None
+    output.speech = alone if "speech" in system.sides else None
+    output.text = alone if "text" in system.sides else None
+
+
+def target_asides(system: System, output: Output) -> dict[str, Tensor]:
+    """(B, n) by name: the means of ``dimensions`` and their ``spread`` in 0…1, the ``distribution`` of votes,
+    the probabilities of ``several`` emotions; a distribution that is the posterior is not among them."""
+    made: dict[str, Tensor] = {}
+    for kind in system.target.further:
+        if kind == "dimensions":
+            for name in ("dimensions", "spread"):
+                made[name] = _mean({m: x[name] for m, x in output.targets.items()}, output)
+        elif kind == "multilabel":
+            made["several"] = _mean({m: x[kind].sigmoid() for m, x in output.targets.items()}, output)
+        elif system.target.judged != kind:
+            made[kind] = _mean({m: x[kind].softmax(-1) for m, x in output.targets.items()}, output)
+    return made
+
+
+def _mean(values: dict[str, Tensor], output: Output) -> Tensor:
+    """The mean over the members that are present, over all where none is."""
+    if len(values) == 1:
+        return next(iter(values.values()))
+    given = torch.stack([output.extra[f"present {name}"] for name in values]).float()  # (M, B)
+    given = torch.where(given.any(0), given, torch.ones_like(given))
+    stacked = torch.stack(list(values.values()))
+    return (stacked * given[..., None]).sum(0) / given.sum(0)[..., None]
+
+
+def target_terms(system: System, output: Output, batch: Batch) -> dict[str, Tensor]:
+    """The loss of each target but the class, by ``KIND target``: the sum of its members' losses."""
+    terms: dict[str, Tensor] = {}
+    sides = [("speech", "text").index(side) for side in system.sides]
+    usable = batch.modalities[..., sides].any(-1)
+    for kind in system.target.further:
+        wanted = batch.targets.get("ratings" if kind == "dimensions" else "votes")
+        losses = []
+        for name, made in output.targets.items():
+            given = output.extra.get(f"present {name}", usable)
+            if wanted is None:
+                losses.append(made[kind].sum() * 0.0)
+                continue
+            truth = torch.where(given[..., None], wanted.float(), torch.nan).flatten(0, -2)
+            rows = {key: system.gather(made[key].flatten(0, -2)) for key in made if key in (kind, "spread")}
+            losses.append(target_loss(system, kind, rows, system.gather(truth)))
+        terms[f"{kind} target"] = torch.stack(losses).sum()
+    return terms
+
+
+def target_loss(system: System, kind: TargetKind, made: dict[str, Tensor], truth: Tensor) -> Tensor:
+    """The loss of what one member's heads give (n, …) against ``truth (n, …)``; rows of nan do not count."""
+    if kind == "dimensions":
+        return _concordance(made["dimensions"], made["spread"], truth)
+    known = truth.isfinite().all(-1)
+    logits, shares = made[kind][known], truth[known]
+    if not len(shares):
+        return made[kind].sum() * 0.0
+    if kind == "distribution":
+        return system.soft_criterion(logits, shares)
+    return F.binary_cross_entropy_with_logits(logits, shares)
+
+
+def _concordance(mean: Tensor, spread: Tensor, truth: Tensor) -> Tensor:
+    """1 - CCC of each dimension that varies in the batch, their mean; and the likelihood of the spread."""
+    known = truth.isfinite()
+    losses = [mean.sum() * 0.0 + spread.sum() * 0.0]
+    for column in range(truth.shape[1]):
+        x, y = mean[known[:, column], column], truth[known[:, column], column]
+        if len(y) > 1 and bool((y != y[0]).any()):
+            apart = (x.mean() - y.mean()).square()
+            covariance = ((x - x.mean()) * (y - y.mean())).mean()
+            losses.append(1.0 - 2.0 * covariance / (x.var(correction=0) + y.var(correction=0) + apart))
+    loss = torch.stack(losses).sum() / max(1, len(losses) - 1)
+    if not bool(known.any()):
+        return loss
+    error = (truth - mean.detach())[known].square()
+    likelihood = spread[known].log() + error / (2.0 * spread[known].square())
+    return loss + SPREAD * likelihood.mean()
+
+
+def soft_cross_entropy(
+    logits: Tensor, shares: Tensor, weight: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """Mean divergence of the posteriors of ``logits (n, C)`` from ``shares (n, C)``, nats; its gradient is
+    that of the cross-entropy. ``weight (C,)``: an utterance counts as its shares of the classes do."""
+    wanted = (1 - smoothing) * shares + smoothing / shares.shape[-1]
+    loss = (torch.xlogy(wanted, wanted) - wanted * logits.float().log_softmax(-1)).sum(-1)
+    if weight is not None:
+        loss = loss * (shares * weight.to(loss.device)).sum(-1)
+    return loss.mean()
