@@ -86,7 +86,7 @@ def test_the_interval_holds_the_mean_as_often_as_it_says() -> None:
     for _ in range(400):
         shift = rng.normal(0, 1, 12)
         units = np.repeat(np.arange(12), 20)
-        made = raters._mean(1.0 + shift[units] + rng.normal(0, 1, 240), [str(u) for u in units])
+        made = raters.mean_interval(1.0 + shift[units] + rng.normal(0, 1, 240), [str(u) for u in units])
         inside += made.low <= 1.0 <= made.high
     assert 0.92 <= inside / 400 <= 0.98
 

@@ -120,7 +120,9 @@ def test_what_is_noise_is_learned_from_frames_that_count_unlike() -> None:
 
 def test_some_classifiers_answer_as_far_as_there_is_noise() -> None:
     model = build(
-        "compact", {"views": ("upper",), "noise_views": ("all",), "networks": 2}, Dimensions(3, speech=4, text=2)
+        "compact",
+        {"views": ("upper",), "noise_views": ("all",), "networks": 2},
+        Dimensions(3, speech=4, text=2),
     ).eval()
     assert isinstance(model, Compact) and model.noise is not None
     pooled = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))

@@ -4,7 +4,7 @@
 corpus::
 
     {"id", "speaker", "session", "dialogue", "scripted", "seen_text", "duration", "snr", "kind",
-     "text_source", "votes"}
+     "text_source", "votes", "ratings"}
 
 A field that the corpus does not know is null. ``seen_text``: whether the same words occur in the training
 part of the fold that tests the utterance; ``kind`` is the corpus' own (of a synthesised utterance: what
@@ -21,6 +21,7 @@ from typing import Any
 from undertone.auditing import same_words
 from undertone.errors import ProtocolError
 from undertone.files import write_lines
+from undertone.labels.rated import rated
 from undertone.splits import Split
 from undertone.types import Utterance
 
@@ -58,6 +59,7 @@ def _facts(utterance: Utterance) -> dict[str, Any]:
         "kind": utterance.extra.get("kind"),
         "text_source": utterance.text_source,
         **({"votes": dict(utterance.votes)} if utterance.votes else {}),
+        **({"ratings": ratings} if (ratings := rated(utterance.extra)) else {}),
     }
 
 

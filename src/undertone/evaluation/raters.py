@@ -17,7 +17,7 @@ from scipy import stats
 from undertone.evaluation.runs import Run
 from undertone.evaluation.significance import Interval
 
-__all__ = ["Raters", "against_raters", "agreement", "divergence", "fractions"]
+__all__ = ["Raters", "against_raters", "agreement", "divergence", "fractions", "mean_interval"]
 
 FEWEST = 2.0
 """Votes that an utterance has at least: of one rater there is no disagreement."""
@@ -57,7 +57,7 @@ def against_raters(run: Run, units: Sequence[str]) -> Raters | None:
     model, human = agreement(votes, predictions.predicted()[:, known])
     return Raters(
         n=int(known.sum()),
-        kl=_mean(divergence(share, posterior).mean(0), kept),
+        kl=mean_interval(divergence(share, posterior).mean(0), kept),
         brier=float(np.square(posterior - share).sum(-1).mean()),
         model=model,
         human=human,
@@ -107,7 +107,7 @@ def agreement(votes: NDArray[np.float64], predicted: NDArray[np.int64]) -> tuple
     return float(model / cases), float(human / cases)
 
 
-def _mean(values: NDArray[np.float64], units: Sequence[str]) -> Interval:
+def mean_interval(values: NDArray[np.float64], units: Sequence[str]) -> Interval:
     """The mean over utterances, with a t-interval whose unit is a speaker or session."""
     mean = float(values.mean())
     names, which = np.unique(np.asarray(units, dtype=str), return_inverse=True)

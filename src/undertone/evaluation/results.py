@@ -16,6 +16,7 @@ import numpy as np
 from undertone.errors import ConfigError, nearest
 from undertone.evaluation import facts, metrics, runs, significance
 from undertone.evaluation.card import differences
+from undertone.evaluation.rated import Rated, against_ratings
 from undertone.evaluation.raters import Raters, against_raters
 from undertone.evaluation.runs import Predictions, Run
 from undertone.evaluation.significance import Interval, Paired, Tallies
@@ -63,6 +64,8 @@ class Result:
     reliability: list[dict[str, float]]
     raters: Raters | None = None
     """Against the raters' votes, where the corpus has them."""
+    rated: Rated | None = None
+    """Of a run that predicts votes, several emotions or dimensions."""
 
     @property
     def name(self) -> str:
@@ -102,6 +105,7 @@ class Result:
             "confusion": self.confusion,
             "per_class": self.per_class,
             "raters": self.raters.plain() if self.raters else None,
+            **({"rated": self.rated.plain()} if self.rated else {}),
             "seconds": self.run.seconds,
             "card": asdict(self.run.card),
         }
@@ -150,6 +154,7 @@ def evaluate_run(run: Run, unit: str = "") -> Result:
         },
         reliability=metrics.reliability(*_all_seeds(run)),
         raters=against_raters(run, units),
+        rated=against_ratings(run, unit),
     )
 
 

@@ -117,6 +117,15 @@ class Run:
         return f"{there} of {planned} folds, unfinished: {', '.join(self.missing)}"
 
     @cached_property
+    def rows(self) -> list[dict[str, dict[str, Any]]]:
+        """By seed: the line of every tested utterance by its id, of those without a label too."""
+        by_seed: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
+        for job in self.jobs:
+            for row in _lines(job.folder / "predictions.jsonl"):
+                by_seed[job.seed][row["id"]] = row | {"fold": job.fold}
+        return [by_seed[seed] for seed in sorted(by_seed)]
+
+    @cached_property
     def config(self) -> dict[str, Any]:
         """The recipe of the first training, resolved; empty where none was kept."""
         path = self.jobs[0].folder / "recipe.toml"

@@ -10,8 +10,10 @@ import numpy as np
 
 from undertone.evaluation import svg
 from undertone.evaluation.breakdown import breakdown, variants
-from undertone.evaluation.findings import Findings, points, signed
+from undertone.evaluation.findings import Findings, points, probability, signed
+from undertone.evaluation.rated import compare_rated
 from undertone.evaluation.results import Comparison, Result
+from undertone.evaluation.significance import Interval, Paired
 
 __all__ = ["sections"]
 
@@ -32,6 +34,7 @@ def sections(findings: Findings) -> dict[str, Any]:
         "learning": _learning(findings),
         "calibration": _calibration(findings),
         "raters": [r for r in findings.results if r.raters],
+        "rated": _rated(findings),
         "ablation": _ablation(findings),
         "map": _map(findings),
         "example": _examples(findings),
@@ -195,6 +198,50 @@ def _calibration(findings: Findings) -> list[Values]:
         for r in findings.results
         if r.reliability
     ]
+
+
+def _rated(findings: Findings) -> Values:
+    """Votes, several emotions and dimensions of the runs that predict them, with pictures."""
+    results = [(r, r.rated) for r in findings.results if r.rated]
+    if not results:
+        return {}
+    names = list(dict.fromkeys(name for _, rated in results for name in rated.ccc))
+    reference = findings.reference.rated
+    rows = []
+    for r, rated in results:
+        other = reference if r is not findings.reference else None
+        gaps = compare_rated(rated, other) if other is not None else {}
+        cells = {"kl": (rated.kl, gaps.get("kl")), "several": (rated.several, gaps.get("several"))}
+        cells |= {name: (rated.ccc.get(name), gaps.get(f"ccc {name}")) for name in names}
+        rows.append({"name": r.name, "brier": rated.brier, "cells": {k: _cell(*v) for k, v in cells.items()}})
+    panels = [
+        _panel(
+            r.name,
+            f"{name}: CCC {rated.ccc[name].value:.2f}",
+            svg.against(rated.points[name], findings.colour(r), f"rated and predicted {name}"),
+            "by fold " + ", ".join(f"{value:.2f}" for value in rated.folds[name]),
+        )
+        for r, rated in results
+        for name in rated.ccc
+    ]
+    panels += [
+        _panel(
+            r.name, "votes down, prediction across", svg.confusion(rated.agreement, r.run.predictions.labels)
+        )
+        for r, rated in results
+        if rated.agreement
+    ]
+    return {"rows": rows, "dimensions": names, "panels": panels}
+
+
+def _cell(value: Interval | None, gap: Paired | None) -> Values:
+    """A number with its interval, and its difference from the reference."""
+    if value is None:
+        return {"value": "–", "interval": "", "gap": ""}
+    interval = f"{value.low:.2f} to {value.high:.2f}" if value.known else ""
+    known = gap is not None and gap.difference.known
+    text = f"{gap.difference.value:+.3f}, p {probability(gap.p)}" if gap is not None and known else ""
+    return {"value": f"{value.value:.3f}", "interval": interval, "gap": text}
 
 
 def _ablation(findings: Findings) -> Values:

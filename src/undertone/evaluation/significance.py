@@ -31,8 +31,10 @@ __all__ = [
     "Statistic",
     "holm",
     "interval",
+    "interval_of",
     "mcnemar",
     "paired",
+    "paired_of",
     "sign_flip",
     "statistic",
     "tally",
@@ -163,7 +165,31 @@ def interval(
     log-odds scale so that the ends stay between 0 and 1. From ``FEW`` on: percentiles. In simulations
     with speaker × class effects at 5 to 18 units this covers 92-98 %; percentiles cover 82-90 %.
     """
-    measure = statistic(name)
+    nearest = 0.5 / tallies.sum()
+    return interval_of(tallies, statistic(name), nearest=nearest, level=level, draws=draws, seed=seed)
+
+
+def interval_of(
+    tallies: Tallies,
+    measure: Statistic,
+    *,
+    nearest: float,
+    signed: bool = False,
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """``interval`` of any measure between 0 and 1 over tables ``(U, …)`` that add up over units.
+
+    ``nearest``: how near the log odds go to 0 and 1. ``signed``: of a measure between -1 and 1; on the scale
+    of (1 + value) / 2, whose log odds are twice Fisher's z.
+    """
+    if signed:
+        half = interval_of(
+            tallies, lambda t: (1 + measure(t)) / 2, nearest=nearest, level=level, draws=draws, seed=seed
+        )
+        value, low, high = (2 * x - 1 for x in (half.value, half.low, half.high))
+        return Interval(value, low, high, 2 * half.error, half.units, half.method)
     value, units = float(measure(tallies.sum(axis=0))), len(tallies)
     if units < 2:
         return Interval(value, 0.0, 1.0, float("nan"), units, "t")
@@ -172,7 +198,6 @@ def interval(
     if units >= FEW:
         low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
         return Interval(value, float(low), float(high), error, units, "percentile")
-    nearest = 0.5 / tallies.sum()
     inside = float(np.clip(value, nearest, 1 - nearest))
     half = float(stats.t.ppf((1 + level) / 2, units - 1)) * error / (inside * (1 - inside))
     centre = np.log(inside / (1 - inside))
@@ -219,6 +244,26 @@ def paired(
     # no error at all: every unit shows the same difference
     p = float(2 * stats.t.sf(abs(value) / error, units - 1)) if error else float(value == 0)
     return Paired(difference, p, 0.0, "t")
+
+
+def paired_of(
+    ours: Tallies, reference: Tallies, measure: Statistic, *, level: float = 0.95, draws: int = DRAWS
+) -> Paired:
+    """The difference of any measure over tables ``(U, …)`` that add up over units; p is Student's, on the
+    error of the cluster bootstrap."""
+    both, units = np.stack([ours, reference], axis=1), len(ours)
+
+    def gap(pair: Tallies) -> Any:
+        first, second = np.moveaxis(pair, pair.ndim - ours.ndim, 0)
+        return measure(first) - measure(second)
+
+    value = float(gap(both.sum(axis=0)))
+    if units < 2:
+        return Paired(Interval(value, float("nan"), float("nan"), float("nan"), units, "none"), 1.0, 0.0, "t")
+    error = float(np.std(_bootstrap(both, gap, draws, 0), ddof=1)) * (units / (units - 1)) ** 0.5
+    half = float(stats.t.ppf((1 + level) / 2, units - 1)) * error
+    p = float(2 * stats.t.sf(abs(value) / error, units - 1)) if error else float(value == 0)
+    return Paired(Interval(value, value - half, value + half, error, units, "t"), p, 0.0, "t")
 
 
 def _contributions(ours: Tallies, reference: Tallies, name: str) -> Tallies:

@@ -220,6 +220,16 @@ def scatter(places: NDArray[np.float64], truth: Sequence[str], labels: Sequence[
     return _svg(width, height, body, "two principal components of the fused vectors")
 
 
+def against(points: Sequence[tuple[float, float]], colour: str, label: str) -> str:
+    """Predicted (up) against rated (across), both on one scale, and where they would be equal."""
+    size = 208
+    low, high = min(min(p) for p in points), max(max(p) for p in points)
+    places = [(10 + (size - 20) * (v - low) / ((high - low) or 1) for v in p) for p in points]
+    body = _line(10, size - 10, size - 10, 10, "guide")
+    body += "".join(_dot(x, size - y, 2.6, colour, 0.5) for x, y in places)
+    return _svg(260, size, body, label)
+
+
 WIDE, WAVE = 1100.0, 96.0
 """Width of the waveform's picture, height of the wave itself."""
 TIERS = ("word", "syllable", "phone")
