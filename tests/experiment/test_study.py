@@ -401,6 +401,56 @@ def demo_folder(root: Path) -> Path:
     return root / "mine"
 
 
+@pytest.fixture
+def acoustic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No encoders in the box: acoustic frames and small networks, in seconds."""
+    monkeypatch.setattr("undertone.packed.find", lambda name: None)
+    monkeypatch.setattr("undertone.experiment.study.run.measured_speed", lambda: 1.0)
+
+
+def test_a_dry_run_prints_the_plan_of_its_budget_and_trains_nothing(tmp_path: Path, acoustic: None) -> None:
+    mine, lines = folder(tmp_path / "clips"), []
+    plans = {
+        budget: study(
+            mine,
+            tmp_path / "out",
+            budget=budget_seconds(budget),
+            store=Store(tmp_path / "store"),
+            plan_only=True,
+            say=lines.append,
+        ).plan
+        for budget in ("1s", "1h", "8h")
+    }
+    assert [plan.seeds for plan in plans.values()] == [1, 3, 5]
+    assert any("of a budget of 8 h 0 min" in line for line in lines)
+    assert any(line.startswith("folds: 4 of speakers, each tests one speaker, 5 seeds") for line in lines)
+    assert not (tmp_path / "out" / "runs").exists() and not (tmp_path / "out" / "study.json").exists()
+
+
+def test_a_stopped_study_goes_on_with_its_plan_and_what_is_trained(
+    tmp_path: Path, acoustic: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, out, store = folder(tmp_path / "clips"), tmp_path / "out", Store(tmp_path / "store")
+    total: list[int] = []
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study(mine, out, budget=1, processes=1, store=store, start=lambda j: total.append(len(j)), watch=stop)
+    runs = out / "runs"
+    trained = {path: path.stat().st_mtime_ns for path in runs.rglob("metrics.json")}
+    assert 0 < len(trained) < total[0] and not (out / "report.html").exists()
+    monkeypatch.setattr("undertone.experiment.study.run.measured_speed", stop)
+    ended: list[str] = []
+    done = study(
+        mine, out, budget=1, processes=1, store=store, watch=lambda job, failure: ended.append(job.name)
+    )
+    assert trained.items() <= {path: path.stat().st_mtime_ns for path in runs.rglob("metrics.json")}.items()
+    assert len(ended) == total[0] - len(trained) and not done.failures
+    assert (out / "report.html").is_file() and (out / "final" / "model.safetensors").is_file()
+
+
 @pytest.mark.slow  # a corpus, its features and three systems: two minutes of two free cores
 @pytest.mark.timeout(1800)
 def test_one_command_from_clips_to_a_report_and_a_model_that_goes_on_where_it_was(tmp_path: Path) -> None:
