@@ -201,9 +201,10 @@ def _kfold_speaker(utterances: Group, options: _Options) -> Made:
     _by(utterances, "speaker", "kfold-speaker")
     groups = _connected(utterances)
     if options.folds < 2 or len(groups) < max(3, options.folds):
+        way = ": fewer folds, by --folds, or protocol.folds of a recipe" if len(groups) >= 3 else ""
         raise ProtocolError(
             f"kfold-speaker with {options.folds} folds needs at least {max(3, options.folds)} groups of "
-            f"speakers who share no dialogue or recording, there are {len(groups)}: choose other folds"
+            f"speakers who share no dialogue or recording, there are {len(groups)}{way}"
         )
     random.Random(f"{options.seed}").shuffle(groups)
     tests: list[list[Group]] = [[] for _ in range(options.folds)]

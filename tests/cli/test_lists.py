@@ -85,6 +85,9 @@ def test_every_run_below_a_folder_is_taken_but_trials(tmp_path: Path) -> None:
         (tmp_path / name / "jobs.json").write_text("[]")
     assert [path.relative_to(tmp_path).as_posix() for path in below(tmp_path)] == ["a", "b", "deep/c"]
     assert below(tmp_path / "a") == [tmp_path / "a"] and below(tmp_path / "none") == [tmp_path / "none"]
+    (tmp_path / "scored" / "all" / "0").mkdir(parents=True)
+    (tmp_path / "scored" / "all" / "0" / "predictions.jsonl").touch()
+    assert tmp_path / "scored" in below(tmp_path), "`score` makes runs that were not planned"
     (tmp_path / "old" / "fold" / "0").mkdir(parents=True)
     (tmp_path / "old" / "fold" / "0" / "predictions.jsonl").touch()
     assert below(tmp_path / "old") == [tmp_path / "old"]

@@ -92,7 +92,25 @@ def test_a_table_brings_paths_and_labels_and_the_accuracy_is_printed(
     assert ran.exit_code == 0, ran.output
     assert "right: 2 of 2 with labels (100.0%)" in ran.stderr
     assert "1 have labels that the model does not know" in ran.stderr
+    assert "('bored')" in ran.stderr
     assert isinstance(run(table, "--map", "file").exception, UsageError)
+
+
+def test_labels_by_other_names_are_counted_and_strange_ones_are_not_passed_over(
+    tmp_path: Path, run: Callable[..., Result]
+) -> None:
+    """A German table, as a spreadsheet writes it: semicolons, a mark at its start, capitals."""
+    soundfile.write(tmp_path / "a ü.wav", tone(1, 150), RATE)
+    table = tmp_path / "Tabelle.csv"
+    words = (table, "--map", "Datei=audio", "--map", "Gefühl=label")
+    for label, line in (
+        (" WÜTEND ", "of 1 with labels"),
+        ("Nachdenklich", "1 with labels ('Nachdenklich'), none is one of the model's (angry, happy, sad"),
+    ):
+        table.write_text(f"Datei;Gefühl\na ü.wav;{label}\n", encoding="utf-8-sig")
+        ran = run(*words)
+        assert ran.exit_code == 0 and line in ran.stderr, ran.stderr
+        assert ("'WÜTEND' as angry" in ran.stderr) == ("WÜTEND" in label)
 
 
 def test_a_stereo_file_of_one_voice_is_mixed(tmp_path: Path, run: Callable[..., Result]) -> None:

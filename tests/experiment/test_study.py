@@ -152,7 +152,13 @@ def table(root: Path, names: tuple[str, str, str], suffix: str = "csv") -> Path:
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize(
-    "names", [("path", "label", "speaker"), ("file", "Emotion", "actor_id"), ("wav", "what", "client_id")]
+    "names",
+    [
+        ("path", "label", "speaker"),
+        ("file", "Emotion", "actor_id"),
+        ("wav", "what", "client_id"),
+        ("Datei", "Gefühl", "Sprecher"),
+    ],
 )
 def test_a_tables_columns_are_recognised(tmp_path: Path, suffix: str, names: tuple[str, str, str]) -> None:
     clips = read_clips(table(tmp_path, names, suffix), Choices())
@@ -167,6 +173,8 @@ def test_a_column_that_the_user_names_goes_before_those_recognised(tmp_path: Pat
     assert {u.label for u in clips.utterances} == {"0", "1", "2", "3"}
     assert {u.extra["other_label"] for u in clips.utterances} == set(CLASSES)
     assert {u.text for u in clips.utterances} == {"I know"}
+    with pytest.raises(ConfigError, match="--speaker-from: no column 'speakr': did you mean 'speaker'"):
+        read_clips(path, Choices(speaker_from="speakr"))
     with pytest.raises(LabelError, match="--label-from COLUMN names it"):
         read_clips(table(tmp_path / "b", ("path", "x", "y")), Choices(columns={"x": "text"}))
 
@@ -238,6 +246,15 @@ def test_the_way_out_names_a_pattern_that_works() -> None:
     assert {re.search(pattern, u.audio)[1] for u in rows} == {"s0", "s1", "s2", "s3"}  # type: ignore[index]
 
 
+def test_names_with_spaces_have_a_way_out_too() -> None:
+    rows = [
+        replace(u, speaker=None, audio=f"/clips/{u.label} {u.speaker} {n:03}.wav", id=f"{n}")
+        for n, u in enumerate(utterances())
+    ]
+    with pytest.raises(ProtocolError, match="would give 4"):
+        refuse(manifest(rows))
+
+
 def test_few_clips_are_refused() -> None:
     with pytest.raises(ProtocolError, match="below 20 no figure"):
         refuse(manifest(utterances(speakers=3, each=2)[:12] + utterances(speakers=3, each=2)[12:]))
@@ -265,7 +282,8 @@ def test_what_the_words_allow() -> None:
     assert {"text", "concat", "unison"} <= set(plan(looked()).names)
     for change, why in (
         ({"worded": 0, "language": ""}, "have words"),
-        ({"fixed": True, "sentences": 2}, "the same 2 sentences"),
+        ({"fixed": True, "sentences": 2}, "the same 2 sentences are spoken"),
+        ({"fixed": True, "sentences": 1}, "the one sentence is spoken"),
         ({"language": "pl"}, "another language"),
     ):
         made = plan(looked(**change))

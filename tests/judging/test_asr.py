@@ -99,6 +99,12 @@ def test_asr_without_a_name_means_the_recogniser_in_the_box(tmp_path: Path) -> N
     assert _with_default_values(["predict", "a.wav", "--asr"]) == ["predict", "a.wav", "--asr", ASR]
     assert _with_default_values(["predict", "--asr", str(clip)]) == ["predict", "--asr", ASR, str(clip)]
     assert _with_default_values(["predict", "--asr", "-f", "json"]) == ["predict", "--asr", ASR, "-f", "json"]
+    clips, model = tmp_path / "clips", tmp_path / "whisper"
+    for folder in (clips, model):
+        folder.mkdir()
+    (model / "config.json").touch()
+    assert _with_default_values(["study", "--asr", str(clips)]) == ["study", "--asr", ASR, str(clips)]
+    assert _with_default_values(["study", "--asr", str(model), "x"]) == ["study", "--asr", str(model), "x"]
     for whole in (["predict", "a.wav", "--asr", "openai/whisper-base"], ["predict", "a.wav", "--asr=x"], []):
         assert _with_default_values(whole) == whole
 

@@ -18,6 +18,8 @@ from undertone.judging.plan import Course, follow, plan
 from undertone.judging.predictor import Predictor, Stream, load
 from undertone.judging.regions import Region, RegionWords
 from undertone.judging.settings import Segmenting
+from undertone.judging.summary import shares
+from undertone.judging.timeline import segment
 from undertone.types import Alignment, Prediction, Segment
 
 RATE = 16_000
@@ -68,6 +70,13 @@ def test_a_pause_is_not_judged() -> None:
     assert answer.label == alone.label
     assert answer.confidence == pytest.approx(alone.confidence, abs=0.05)
     assert answer.shares == {alone.label: 1.0}
+
+
+def test_what_is_not_judged_has_no_share_of_the_speech() -> None:
+    """Silence was 100 % of the first class."""
+    even = dict.fromkeys(("angry", "sad"), 0.5)
+    cells = [segment(0, 1, even, 0, None), segment(1, 2, {"angry": 0.1, "sad": 0.9}, 0, None)]
+    assert shares(cells[:1]) == {} and shares(cells) == {"sad": 1.0}
 
 
 @pytest.mark.parametrize("edge", [1.0, 8.0])

@@ -200,12 +200,12 @@ LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
 @app.command("list")
 def list_(
     what: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="corpora | encoders | systems | recipes | models | labels | protocols | aligners",
             autocompletion=lambda: list(LISTS),
         ),
-    ],
+    ] = None,
     public: Annotated[
         bool,
         typer.Option("--public", help="Of models: well-known published classifiers, for `undertone fuse`."),
@@ -218,6 +218,8 @@ def list_(
 
     Example: undertone list models --public
     """
+    if what is None:
+        raise UsageError(f"list what? There are {', '.join(LISTS)}")
     if what not in LISTS:
         raise UsageError(no_such("list", what, LISTS))
     if public and what != "models":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from undertone.labels.synonyms import meaning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,26 +22,47 @@ class Counted:
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = labels
-        self.total, self.right, self.other, self.withheld = 0, 0, 0, 0
+        self.total, self.right, self.withheld = 0, 0, 0
+        self.other: Counter[str] = Counter()
+        """Labels that are none of the model's classes."""
+        self.named: dict[str, str] = {}
+        """Labels that mean a class by another name, as *Wut* means angry."""
 
     def count(self, recordings: Sequence[Recording], answers: Iterable[Prediction]) -> Iterator[Prediction]:
         """The answers as they come, each compared with the label of its recording."""
         labels = {recording.id: recording.label for recording in recordings if recording.label}
         for answer in answers:
-            label = labels.get(answer.id)
-            if label in self.labels:
-                self.total += 1
-                self.right += label == answer.label
-                self.withheld += answer.label is None
-            else:
-                self.other += label is not None
+            if label := labels.get(answer.id):
+                if (known := self._class(label)) is None:
+                    self.other[label] += 1
+                else:
+                    self.total += 1
+                    self.right += known == answer.label
+                    self.withheld += answer.label is None
             yield answer
 
+    def _class(self, label: str) -> str | None:
+        if label in self.labels:
+            return label
+        named = meaning(label)
+        if named in self.labels:
+            self.named[label] = str(named)
+            return named
+        return None
+
     def line(self) -> str:
-        """In one line."""
+        """In one line; empty where nothing has a label."""
+        number = self.other.total()
+        strange = ", ".join(f"'{name}'" for name, _ in self.other.most_common(3))
+        if not self.total:
+            known = f"none is one of the model's ({', '.join(self.labels)})"
+            return f"{number} with labels ({strange}), {known}: nothing is counted" if number else ""
         more = f", {self.withheld} without an answer" if self.withheld else ""
-        other = f"; {self.other} have labels that the model does not know" if self.other else ""
-        return f"right: {self.right} of {self.total} with labels ({self.right / self.total:.1%}){more}{other}"
+        other = f"; {number} have labels that the model does not know ({strange})" if number else ""
+        by_name = ", ".join(f"'{label}' as {known}" for label, known in sorted(self.named.items()))
+        named = f"; {by_name}" if by_name else ""
+        share = f"{self.right / self.total:.1%}"
+        return f"right: {self.right} of {self.total} with labels ({share}){more}{named}{other}"
 
 
 def show(answer: Prediction) -> None:

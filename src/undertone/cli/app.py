@@ -90,8 +90,13 @@ def _with_default_values(words: list[str]) -> list[str]:
     if "--asr" not in words:
         return words
     after = words.index("--asr") + 1
-    bare = after == len(words) or words[after].startswith("-") or Path(words[after]).is_file()
+    bare = after == len(words) or words[after].startswith("-") or _is_recordings(Path(words[after]))
     return [*words[:after], ASR, *words[after:]] if bare else words
+
+
+def _is_recordings(place: Path) -> bool:
+    """Whether it is no recogniser: a file, or a folder without a model's settings."""
+    return place.is_file() or (place.is_dir() and not (place / "config.json").is_file())
 
 
 def main() -> None:

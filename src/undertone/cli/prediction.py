@@ -177,8 +177,9 @@ def predict(
             show(answer)
     else:
         _write(answers, form or _form_of(file), file, [recording.id for recording in recordings])
+    if line := counted.line():
+        say(line)
     if counted.total:
-        say(counted.line())
         for line in _recalled(paths, judge.card):
             say(f"stamped: {line}")
     if failures:

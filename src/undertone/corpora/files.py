@@ -13,12 +13,14 @@ from undertone.errors import CorpusError
 from undertone.types import Utterance
 
 __all__ = [
-    "SOUND", "acted_utterance", "check_codes", "clips", "folder", "read_csv", "read_lines", "read_text",
-    "visible",
+    "SOUND", "acted_utterance", "check_codes", "clips", "delimiter_of", "folder", "read_csv", "read_lines",
+    "read_text", "visible",
 ]  # fmt: skip
 
 SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 """Suffixes of recordings that soundfile reads, the preferred first: a corpus may be kept packed."""
+
+SEPARATORS = ",;\t"
 
 
 def folder(path: Path, corpus: str, holds: str) -> Path:
@@ -88,6 +90,11 @@ def read_lines(path: Path) -> list[str]:
     ``splitlines`` would also part at U+0085, which is what an ellipsis of Windows-1252 often became.
     """
     return [line.rstrip("\r") for line in read_text(path).split("\n")]
+
+
+def delimiter_of(path: Path) -> str:
+    """What parts the cells of a table: the comma, semicolon or tab of which its header has most."""
+    return max(SEPARATORS, key=read_lines(path)[0].count)
 
 
 def read_csv(path: Path, delimiter: str = ",") -> csv.DictReader[str]:

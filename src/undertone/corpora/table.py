@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from undertone.corpora.files import read_csv, read_lines
+from undertone.corpora.files import delimiter_of, read_csv, read_lines
 from undertone.errors import ConfigError, CorpusError, LabelError, MissingExtra, no_such
 from undertone.types import Utterance
 
@@ -22,7 +22,6 @@ __all__ = ["ALIASES", "READERS", "Row", "Table"]
 ALIASES = {"path": "audio", "transcript": "text"}
 TEXTS = ("id", "audio", "speaker", "session", "dialogue", "text", "text_source", "label", "language")
 FIELDS = (*TEXTS, "start", "end", "turn", "votes")
-SEPARATORS = ",;\t"
 PIECE = 256
 """Rows of a Parquet table that are in memory at a time."""
 
@@ -56,6 +55,11 @@ class Table:
 
     def _check(self, root: Path) -> None:
         """Refuse what is no such table."""
+        if root.is_dir():
+            raise CorpusError(
+                f"{root}: a folder, and a table is a csv, tsv, jsonl or parquet file; "
+                "`undertone study` takes folders of clips"
+            )
         if not root.is_file():
             raise CorpusError(f"{root}: no such table (a csv, tsv, jsonl or parquet file)")
         if root.suffix.lower() not in READERS:
@@ -105,6 +109,8 @@ class Table:
             columns = ", ".join(column for column in self._free if column)
             raise ValueError(f"no audio: --map COLUMN=audio names its column ({columns or 'none is left'})")
         texts = {name: str(values[name]) for name in TEXTS if name in values}
+        texts = {name: text if name == "audio" else text.strip() for name, text in texts.items()}
+        texts = {name: text for name, text in texts.items() if text}
         if "id" not in texts:
             texts["id"] = Path(texts["audio"]).with_suffix("").as_posix()
         texts["audio"] = str(self.folder / texts["audio"])
@@ -168,7 +174,7 @@ def _votes(value: object) -> dict[str, float]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    reader = read_csv(path, delimiter=max(SEPARATORS, key=read_lines(path)[0].count))
+    reader = read_csv(path, delimiter=delimiter_of(path))
     for row in reader:
         if None in row or None in row.values():
             raise CorpusError(f"{path}, line {reader.line_num}: not as many cells as the header has names")

@@ -177,7 +177,9 @@ def below(folder: Path) -> list[Path]:
     """The folder itself where it is a run or holds none; else every run below it but trials, by name."""
     if (folder / PLAN).is_file() or any(folder.glob("*/*/predictions.jsonl")):
         return [folder]
-    return sorted(plan.parent for plan in folder.rglob(PLAN) if plan.parent.name != TRIAL) or [folder]
+    planned = {plan.parent for plan in folder.rglob(PLAN)}
+    predicted = {path.parents[2] for path in folder.rglob("*/*/predictions.jsonl")}  # `score` plans nothing
+    return sorted(run for run in planned | predicted if run.name != TRIAL) or [folder]
 
 
 def read(folder: Path) -> Run:

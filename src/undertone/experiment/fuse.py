@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from undertone import __version__
-from undertone.errors import ConfigError, LabelError, UsageError
+from undertone.errors import ConfigError, LabelError, UsageError, no_such
 from undertone.judging.clip import Clip
 from undertone.judging.sides import OwnSide, described, member_of
-from undertone.labels import in_order
+from undertone.labels import CLASSES, in_order
 from undertone.labels.published import trained_on
 from undertone.labels.synonyms import DROPPED, OTHER, known_to, label_map
 from undertone.models import folder
@@ -104,6 +104,9 @@ def make_sides(speech: Sequence[str], text: Sequence[str], wishes: Wishes) -> li
         raise UsageError("name at least one classifier by --speech or --text")
     if wishes.rest not in (None, *REST):
         raise UsageError(f"--rest {wishes.rest}: other or drop")
+    for name in wishes.classes:
+        if name not in (possible := {*CLASSES, OTHER, *wishes.maps.values()}):
+            raise UsageError(f"--classes: {no_such('class', name, possible)}")
     _check_names({name for _, name in named}, wishes)
     made = [_side(side, name, wishes) for side, name in named]  # type: ignore[arg-type]
     every = {label for one in made for label in one.member.labels}

@@ -7,7 +7,6 @@ chose it is unknown, and stamped.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections import defaultdict
@@ -19,12 +18,14 @@ from typing import Any
 import numpy as np
 
 from undertone import splits
+from undertone.corpora.files import delimiter_of, read_csv
 from undertone.errors import ConfigError, DataError, ManifestError, ProtocolError, no_such
 from undertone.evaluation import card as cards
 from undertone.evaluation import facts, metrics, runs
 from undertone.experiment.material import LabelledCorpus, read_corpus
 from undertone.files import locked, write_json, write_lines
 from undertone.labels.published import recalled
+from undertone.labels.synonyms import meaning
 
 __all__ = ["ALL", "ELSEWHERE", "overlap_stamps", "read_predictions", "score"]
 
@@ -192,15 +193,14 @@ def read_predictions(
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and values of each row."""
+    if path.suffix.lower() in (".csv", ".tsv"):
+        for row in (reader := read_csv(path, delimiter=delimiter_of(path))):
+            yield reader.line_num, row
+        return
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
-    if path.suffix.lower() in (".csv", ".tsv"):
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-        reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
-        yield from enumerate(reader, 2)
-        return
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
@@ -262,6 +262,9 @@ def _normalised(
 
 
 def _class(name: str, labels: Sequence[str], renamed: Mapping[str, str]) -> str | None:
-    """The class that a label of the predictions is."""
-    wanted = renamed.get(name, name)
-    return next((label for label in labels if label.casefold() == wanted.strip().casefold()), None)
+    """The class that a label of the predictions is: of its name, else the only one that means the same."""
+    wanted = renamed.get(name, name).strip()
+    named = [label for label in labels if label.casefold() == wanted.casefold()]
+    means = meaning(wanted) if not named and name not in renamed else None
+    same = named or [label for label in labels if means is not None and meaning(label) == means]
+    return same[0] if len(same) == 1 or named else None

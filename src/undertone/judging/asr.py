@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from undertone.types import Wave
 
-__all__ = ["IN_THE_BOX", "Recognised", "Recogniser", "Whisper", "plausible", "without_repetition"]
+__all__ = ["IN_THE_BOX", "Recognised", "Recogniser", "Whisper", "check", "plausible", "without_repetition"]
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,14 @@ def plausible(words: Sequence[Segment], seconds: float) -> bool:
     return short <= len(words) / 4 and max(starts.values()) <= max(1, len(words) / 4)
 
 
+def check(name: str) -> None:
+    """Raise what keeps the recogniser from being used, before anything that takes long is done."""
+    if pretrained.architecture(name) == "whisper" and importlib.util.find_spec("faster_whisper") is None:
+        raise MissingExtra("recognising words by Whisper", "asr")
+
+
 def _engine(name: str) -> Engine:
+    check(name)
     return Whisper(name) if pretrained.architecture(name) == "whisper" else _Pipeline(name)
 
 
@@ -157,8 +164,6 @@ class Whisper:
     """
 
     def __init__(self, name: str) -> None:
-        if importlib.util.find_spec("faster_whisper") is None:
-            raise MissingExtra("recognising words by Whisper", "asr")
         self._folder = _converted(name)
         threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or os.cpu_count() or 1
         self._most = min(threads, MODELS)

@@ -14,6 +14,7 @@ from undertone.alignment.textgrid import read_textgrid
 from undertone.corpora.table import Table
 from undertone.errors import DataError
 from undertone.judging.clip import Recording, Transcript, attached, joined
+from undertone.manifest.meta import sidecar
 from undertone.types import Utterance
 
 __all__ = ["AUDIO", "beside", "find", "recording_of"]
@@ -68,7 +69,7 @@ def _behind(
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in AUDIO and file.is_file() and not file.name.startswith("._"):
                 yield _file(str(file), file.relative_to(path).as_posix(), text)
-    elif path.suffix.lower() in TABLES and path.is_file():
+    elif _is_table(path):
         for utterance in Table(path, columns).read():
             yield utterance.audio, replace(recording_of(utterance, doubtful), channels=None)
     elif path.suffix.lower() in MANIFESTS:
@@ -80,6 +81,14 @@ def _behind(
                 yield _file(match, Path(match).as_posix(), text)
     else:
         yield _file(place, path.name, text)
+
+
+def _is_table(path: Path) -> bool:
+    """Of JSON lines: whether they are no manifest's, each of whose lines has an id."""
+    if not path.is_file() or path.suffix.lower() != ".jsonl":
+        return path.is_file() and path.suffix.lower() in TABLES
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return not sidecar(path).is_file() and '"id"' not in file.readline()
 
 
 def _given(text: str | None) -> Transcript | None:

@@ -99,9 +99,14 @@ def _overlap(turn: Turn, among: Sequence[Turn]) -> float:
 
 
 def shares(cells: Sequence[TimelineSegment]) -> dict[str, float]:
-    """Each label's share of the time, by the most probable label of each cell; largest first."""
+    """Each label's share of the time, by the most probable label of each cell; largest first.
+
+    Cells in which no label is more probable than another, as in silence, do not count.
+    """
     seconds: dict[str, float] = {}
     for cell in cells:
+        if min(cell.probabilities.values()) == max(cell.probabilities.values()):
+            continue
         label = max(cell.probabilities, key=cell.probabilities.__getitem__)
         seconds[label] = seconds.get(label, 0.0) + cell.end - cell.start
     total = sum(seconds.values())

@@ -28,11 +28,11 @@ SYNONYMS: dict[str, str] = {
         "怒り 怒 분노 화남 غضب गुस्सा θυμός zloba hněv düh harag"
     ),
     "happy": (
-        "hap happy happiness joy joyful freude froh freudig glück glueck glücklich gluecklich joie heureux "
-        "alegria alegría feliz felicidad contento gioia felice felicita felicità felicidade radosc radość "
-        "szczescie szczęście blij blijdschap vreugde glad gladje glädje lycka glaede glæde ilo mutluluk "
-        "mutlu радость счастье счастливый 高兴 快乐 开心 喜悦 喜び 嬉しい 幸せ 喜 행복 기쁨 سعادة فرح खुशी "
-        "χαρά radost öröm boldog"
+        "hap happy happiness joy joyful freude froh fröhlich froehlich freudig glück glueck glücklich "
+        "gluecklich joie heureux alegria alegría feliz felicidad contento gioia felice felicita "
+        "felicità felicidade radosc radość szczescie szczęście blij blijdschap vreugde glad gladje "
+        "glädje lycka glaede glæde ilo mutluluk mutlu радость счастье счастливый 高兴 快乐 开心 喜悦 "
+        "喜び 嬉しい 幸せ 喜 행복 기쁨 سعادة فرح खुशी χαρά radost öröm boldog"
     ),
     "sad": (
         "sad sadness sadnes traurig trauer traurigkeit tristesse triste tristeza tristezza smutek "

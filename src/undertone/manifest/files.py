@@ -37,6 +37,9 @@ class Manifest:
 def read(path: str | Path) -> Manifest:
     """The manifest of a file; a ManifestError names the file, the line and what is wrong in it."""
     path = Path(path)
+    if path.suffix in (".csv", ".tsv"):
+        made = f"`undertone prepare table {path} --out {path.stem}.jsonl`"
+        raise ManifestError(f"{path}: a table, and no manifest yet: {made} makes one of it")
     _refuse_name(path)
     if not path.is_file():
         raise ManifestError(f"{path}: no such manifest; `undertone prepare` makes one")

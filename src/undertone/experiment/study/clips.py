@@ -16,7 +16,7 @@ from typing import Any
 
 from undertone import manifest as manifests
 from undertone.corpora.table import ALIASES, FIELDS, READERS, Table
-from undertone.errors import ConfigError, CorpusError, LabelError
+from undertone.errors import ConfigError, CorpusError, LabelError, no_such
 from undertone.experiment.study.names import (
     MOST,
     emotions_of,
@@ -34,13 +34,19 @@ __all__ = ["VOICES", "Choices", "Clips", "read_clips"]
 VOICES = "voices"
 """``--speaker-from voices``: speakers are clusters of like voices."""
 COLUMNS = {
-    "audio": "file filename file_name filepath file_path wav wav_path clip recording audio_path audio_file",
-    "label": "emotion emo class category emotion_label target gefühl mood affect",
-    "speaker": "speaker_id spk spk_id actor actor_id subject subject_id participant talker client_id",
-    "text": "transcription sentence utterance words sentence_text",
+    "audio": (
+        "file filename file_name filepath file_path wav wav_path clip recording audio_path audio_file "
+        "datei dateiname pfad aufnahme fichier archivo"
+    ),
+    "label": "emotion emo class category emotion_label target gefühl gefuehl stimmung mood affect emoción",
+    "speaker": (
+        "speaker_id spk spk_id actor actor_id subject subject_id participant talker client_id "
+        "sprecher sprecherin person locuteur hablante"
+    ),
+    "text": "transcription sentence utterance words sentence_text satz wortlaut transkript phrase texto",
     "session": "session_id",
     "dialogue": "dialogue_id dialog dialog_id conversation conversation_id",
-    "language": "lang locale",
+    "language": "lang locale sprache langue",
 }
 """Names of columns, each field's likeliest first; a field's own name and an alias of it go before."""
 PEEKED = 500
@@ -124,7 +130,7 @@ def _folder(root: Path, choices: Choices) -> Clips:
     ]
     names = [path.relative_to(root).as_posix() for path in files]
     if not names:
-        raise CorpusError(f"{root}: holds no recordings ({', '.join(sorted(AUDIO)[:6])} …)")
+        raise CorpusError(f"{root}: holds no recordings (.wav, .flac, .mp3, .ogg and others)")
     stems = [str(Path(name).with_suffix("").as_posix()) for name in names]
     stems = stems if len(set(stems)) == len(stems) else names
     guesses: list[str] = []
@@ -319,6 +325,8 @@ def _by_pattern(clips: Clips, root: Path, choices: Choices) -> Clips:
         if kind == "speaker" and choices.voices:
             continue
         pattern = _pattern(option, kind)
+        if clips.columns and re.fullmatch(r"[\w ]+", option):  # no regular expression: a name
+            raise ConfigError(f"--{kind}-from: {no_such('column', option, clips.columns)}")
         values = [_match(pattern, u, root) for u in utterances]
         if None in values:
             lacking = [u for u, value in zip(utterances, values, strict=True) if value is None]

@@ -66,7 +66,8 @@ class Survey:
         if self.worded < self.clips / 2:
             return f"{self.worded} of {self.clips} clips have words (--asr recognises English)"
         if self.fixed:
-            return f"the same {self.sentences} sentences are spoken in every class"
+            which = "one sentence is" if self.sentences == 1 else f"same {self.sentences} sentences are"
+            return f"the {which} spoken in every class"
         if self.language != "en":
             return "the text encoder in the box reads English, these words are of another language"
         return ""
@@ -189,7 +190,7 @@ def _candidates(kept: Sequence[Utterance]) -> Iterator[tuple[str, int]]:
         if _plausible(values, kept):
             yield column, len(set(values))
     stems = [PurePosixPath(u.audio).stem for u in kept]
-    for mark in ("_", "-", "."):
+    for mark in ("_", "-", ".", " "):
         pieces = [stem.split(mark) for stem in stems]
         for place in range(min(map(len, pieces))):
             values = [piece[place] for piece in pieces]

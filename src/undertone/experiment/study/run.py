@@ -53,6 +53,7 @@ from undertone.features import speech as speech_encoders
 from undertone.features.config import SpeechConfig
 from undertone.features.extract import extract, speech_key
 from undertone.files import locked, refuse_place, write_json, write_lines, write_whole
+from undertone.judging.asr import check
 from undertone.manifest.records import to_plain
 from undertone.store import Store
 from undertone.training.jobs import Failure, Job
@@ -141,6 +142,8 @@ def study(
     began = time.perf_counter()
     refuse_place(out, folder=True)
     out = out.absolute()
+    if asr is not None:
+        check(asr)
     read = read_clips(clips, choices or Choices())
     for line in read.guesses:
         say(line)
