@@ -252,8 +252,13 @@ def _text_scores(place: Place, words: str) -> tuple[Tensor, Tensor, Tensor]:
     """Of the validation sentences: logits in both spellings, moved as the model's will be; and classes."""
     with np.load(place.words(words, ".npz")) as kept:
         written, plain, classes = (torch.from_numpy(kept[name]) for name in ("written", "plain", "classes"))
-    moved = levelled(classes, place.recipe.text.level)
+    moved = levelled(classes, _level(place, words))
     return written + moved, plain + moved, classes
+
+
+def _level(place: Place, words: str) -> float:
+    config = place.recipe.text
+    return config.spoken_level if words == "spoken" else config.level
 
 
 def levelled(classes: Tensor, level: float) -> Tensor:
@@ -289,7 +294,7 @@ def _write(place: Place, part: str, fusion: Fusion, about: dict[str, Any]) -> No
         if name.startswith("branch.")
     }
     classes = _text_scores(place, words)[2]
-    branch["words.head.last.bias"] += levelled(classes, place.recipe.text.level)
+    branch["words.head.last.bias"] += levelled(classes, _level(place, words))
     missing = model.load_state_dict({**weights_of(place.part(part)), **branch}, strict=False)
     networks = ("judges.", "known.", "words.")
     lost = [k for k in missing.missing_keys if k.startswith(networks)]

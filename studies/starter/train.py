@@ -71,7 +71,7 @@ class Place:
 
     def words(self, name: str, suffix: str) -> Path:
         """A file of the words of these settings."""
-        settings = {key: value for key, value in self.recipe.text.plain().items() if key != "level"}
+        settings = {key: value for key, value in self.recipe.text.plain().items() if "level" not in key}
         return self.run / "text" / f"{name}-{fingerprint([settings])}{suffix}"
 
 
@@ -236,8 +236,8 @@ def _write(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def train_words(place: Place) -> None:
-    """The words of written sentences, and from there those of spoken turns too; with their scores of what was
-    kept for validation, in both spellings."""
+    """The words of written sentences, and from there those of spoken turns too, averaged with those before;
+    with their scores of what was kept for validation, in both spellings."""
     from safetensors.torch import load_file
 
     from studies.starter import text
@@ -248,21 +248,26 @@ def train_words(place: Place) -> None:
     learned, held = text.split(rows, min(config.validation, len(rows) // 5), config.seed)
     turns = sentences.four(sentences.turns(place.data, "dailydialog", "train"))
     spoken = sentences.four(sentences.turns(place.data, "dailydialog", "valid"))
+    even = text.evenly(turns, config.turns, config.seed)
     pieces = text.tokenizer(config)
     system = text.network(config)
     for name, train_on, validation, epochs in (
         ("written", learned, held, config.epochs),
-        ("spoken", [*learned, *turns], [*held, *spoken], config.further),
+        ("spoken", [*learned, *even], [*held, *spoken], config.further),
     ):
         done = place.words(name, ".safetensors")
         if done.is_file():
             system.load_state_dict(system.state_dict() | load_file(done))
             continue
         state = place.words(name, ".state")
+        before = {key: value.clone() for key, value in system.state_dict().items()}
         fitted = text.fit_text(system, train_on, validation, pieces, config, epochs, state)
-        assert fitted.validation is not None
         log.info("words, %s: macro-F1 %s", name, [r["validation_ua"] for r in fitted.history])
-        scores = fitted.validation.logits.reshape(2, len(validation), -1)
+        if name == "spoken":
+            now = system.state_dict()
+            real = {key for key, value in now.items() if value.is_floating_point()}
+            system.load_state_dict(now | {key: (now[key] + before[key]) / 2 for key in real})
+        scores = text.scores(system, validation, pieces)
         classes = np.array([CLASSES.index(str(sentence.label)) for sentence in validation])
         with whole(place.words(name, ".npz")) as file:
             np.savez(file, written=scores[0], plain=scores[1], classes=classes)

@@ -73,8 +73,12 @@ TRAINED = """\
 - GoEmotions: Reddit comments in English, 28 labels mapped to four (Demszky et al. 2020, CC BY 4.0).
 - DailyDialog: turns of written dialogues (Li et al. 2017; Poria et al. 2021, CC BY-NC-SA 4.0).
 - Each recording also in two variants (pace, microphone, room, noise or generated music, telephone's
-  band, codec, level) and in one with noise alone (3 to 20 dB), and generated sounds that nobody speaks, other
-  ones than those of the tests. Of all draws 60 % are recordings as they are, 10 % variants, 30 % in noise.
+  band, codec, level), in two with noise alone (3 to 20 dB), and in one with up to three voices that read in
+  the background (four TIMIT speakers, 3 to 20 dB; the four others are behind the tests; not for
+  `starter-open`); generated sounds that nobody speaks, other ones than those of the tests.
+
+Most classifiers learn from recordings as they are (90 % of draws) and variants (10 %). Others learn from
+noise (45 %), voices (10 %) and variants (10 %) too, and answer as far as a region seems to be in noise.
 
 Every region of speech is brought to one level, here as in use. In every corpus the four classes are drawn
 alike; its other emotions come on top."""

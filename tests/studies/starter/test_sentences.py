@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from studies.starter.sentences import MAPPING, counts, four, plain, read
+from studies.starter.sentences import MAPPING, Sentence, counts, four, plain, read
+from studies.starter.text import evenly
 from trees.starter import write_data
 from undertone.errors import CorpusError
 
@@ -38,3 +40,12 @@ def test_the_real_sentences_are_as_many_as_published(real_data: Path) -> None:
     assert counts(read(real_data, "dev")) == {
         "angry": 319, "happy": 575, "sad": 242, "neutral": 1592, "dropped": 2698,
     }  # fmt: skip
+
+
+def test_turns_are_drawn_evenly_and_all_of_a_rare_class_before_any_twice() -> None:
+    rows = [Sentence(str(n), "", (), "sad" if n < 3 else "happy") for n in range(20)]
+    drawn = evenly(rows, 7, seed=0)
+    assert Counter(row.label for row in drawn) == {"happy": 7, "sad": 7}
+    assert sorted(Counter(row.id for row in drawn if row.label == "sad").values()) == [2, 2, 3]
+    assert len({row.id for row in drawn if row.label == "happy"}) == 7
+    assert drawn == evenly(rows, 7, seed=0) != evenly(rows, 7, seed=1)

@@ -113,7 +113,7 @@ def test_a_killed_training_goes_on_with_the_judge_it_was_at(
     left[0] = 100
     train_part(again, "fold-1")
     judges = place.recipe.judges
-    others = len(judges.views) * judges.networks - 1
+    others = len(judges.views + judges.noise_views) * judges.networks - 1
     assert left[0] == 100 - others, "the one that was done is not made again"
     found = load_file(next(again.part("fold-1").glob("speech-*.safetensors")))
     assert found.keys() == whole.keys()
