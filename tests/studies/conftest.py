@@ -11,7 +11,7 @@ from trees.starter import write_data
 TINY = {
     "hearing": {"encoder": {"name": "acoustic"}, "variants": 1, "sounds": 6},
     "judges": {"networks": 1, "hidden": 8, "axes": 3, "steps": 4, "batch": 8},
-    "text": {"width": 8, "top": 1, "epochs": 1, "batch": 16, "validation": 16},
+    "text": {"width": 8, "top": 1, "epochs": 1, "batch": 16, "validation": 16, "turns": 12},
 }
 """Acoustic frames in place of Whisper's: they need no network."""
 
