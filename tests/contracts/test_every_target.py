@@ -139,6 +139,22 @@ def test_training_on_every_target_learns_and_keeps_the_best_epoch(name: str) -> 
 
 
 @each
+def test_heads_on_a_detached_trunk_leave_the_class_as_it_is_alone(name: str) -> None:
+    def trained(target: Target | None) -> torch.Tensor:
+        system = make(ONE[name])
+        if target is not None:
+            system.aim(target)
+        data = Dataset(rated(16, known=1.0), IDS)
+        config = TrainingConfig(epochs=2, batch=8, rate=0.01, averaging=2.0)
+        fit(system, data, data, config, score=lambda y, p: float((p.argmax(-1) == y).mean()), seed=1)
+        return system(batch()).logits
+
+    target = Target.parse(target_of(TARGETS["all"]).plain() | {"trunk": "detached"})
+    target = Target.parse(target.plain() | {"weights": target.weights | {"class": 1.0}})
+    torch.testing.assert_close(trained(target), trained(None), rtol=0, atol=1e-6)
+
+
+@each
 @pytest.mark.parametrize("kinds", [("distribution",), ("dimensions",), ("multilabel",)])
 def test_without_the_class_no_label_is_needed(name: str, kinds: tuple[str, ...]) -> None:
     items = [replace(item, label=-1) for item in rated(12, known=1.0)]

@@ -181,6 +181,8 @@ class Recipe(Config):
     class, the distribution or else the emotions give the posterior."""
     target_weights: dict[TargetKind, PositiveFloat] = Field(default_factory=dict)
     """How much each target's loss counts; 1 where it is not named."""
+    target_trunk: Literal["shared", "detached"] = "shared"
+    """``detached``: the targets beside the class are read off what the class alone has learned."""
     scales: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """The least and the largest rating of a dimension, where the manifest does not state them."""
     notes: tuple[str, ...] = Field(default=())
@@ -204,7 +206,8 @@ class Recipe(Config):
     def target_of(self, dimensions: Iterable[str]) -> Target:
         """The targets and their weights, over these dimensions of the corpus."""
         weights = {kind: self.target_weights.get(kind, 1.0) for kind in self.target}
-        return Target(weights=weights, dimensions=tuple(dimensions) if "dimensions" in weights else ())
+        named = tuple(dimensions) if "dimensions" in weights else ()
+        return Target(weights=weights, trunk=self.target_trunk, dimensions=named)
 
     @property
     def title(self) -> str:
@@ -347,6 +350,8 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
             raise ConfigError(f"{prefix}{name}.layer = {side.layer} has no {lowest} blocks below it to tune")
     if recipe.training.warm and not any(used and side.tuned for _, used, side in both):
         raise ConfigError(f"{prefix}training.warm is for recipes that tune an encoder")
+    if recipe.target_trunk == "detached" and "class" not in recipe.target:
+        raise ConfigError(f"{prefix}target_trunk = 'detached' needs the class, which the trunk learns from")
     if wrong := sorted(set(recipe.target_weights) - set(recipe.target)):
         raise ConfigError(
             f"{prefix}target_weights.{wrong[0]}: no such target; target = {list(recipe.target)}"

@@ -6,7 +6,7 @@ of the penalty, from the strongest to the weakest; the validation part chooses a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -74,36 +74,24 @@ class Probe(System):
             for parameter in self.parameters():
                 nn.init.zeros_(parameter)
         rows, labels = self._rows
-        strength = 1 / (self.strengths[number] * max(1, int((labels != IGNORE).sum())))
-        optimizer = torch.optim.LBFGS(
-            self.parameters(), max_iter=ROUNDS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
-        )
-
-        def loss() -> Tensor:
-            value = self.weights.get("fused", 0.0) * self.criterion(self.last(rows), labels)
-            penalty = sum((p.square().sum() for p in self.parameters() if p.ndim > 1), start=torch.zeros(()))
-            return value + 0.5 * strength * penalty + self._further(rows)
-
-        def closure() -> float:
-            optimizer.zero_grad()
-            value = loss()
-            value.backward()  # type: ignore[no-untyped-call]
-            return float(value.detach())
-
-        with torch.enable_grad():
-            optimizer.step(closure)  # type: ignore[no-untyped-call]
-        optimizer.zero_grad()
+        if "class" in self.target.weights:
+            known = int((labels != IGNORE).sum())
+            _minimise(
+                self.last, lambda: self.criterion(self.last(rows), labels), known, self.strengths[number]
+            )
+        if self.target.further:  # apart from the class: they share nothing with it but the vectors
+            heads = self.get_submodule("target_heads")
+            _minimise(heads, lambda: self._further(heads(rows)), len(rows), self.strengths[number])
         return {"loss": float(self.criterion(self.last(rows), labels).detach())}
 
-    def _further(self, rows: Tensor) -> Tensor:
-        """The losses of targets beside the class; they share nothing with it but the vectors."""
-        loss = rows.new_zeros(())
-        if self.target.further:
-            made = self.target_heads(rows)  # type: ignore[operator]
-            for kind in self.target.further:
-                truth = self._wanted["ratings" if kind == "dimensions" else "votes"]
-                loss = loss + self.weights[f"{kind} target"] * target_loss(self, kind, made, truth)
-        return loss
+    def _further(self, made: dict[str, Tensor]) -> Tensor:
+        """The losses of targets beside the class."""
+        losses = [
+            self.weights[f"{kind} target"]
+            * target_loss(self, kind, made, self._wanted["ratings" if kind == "dimensions" else "votes"])
+            for kind in self.target.further
+        ]
+        return torch.stack(losses).sum()
 
     @torch.no_grad()
     def _read(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
@@ -126,3 +114,21 @@ class Probe(System):
         """(B,) whether any of the probe's modalities is present."""
         present = dict(zip(("speech", "text"), batch.present.unbind(1), strict=True))
         return torch.stack([present[side] for side in self.sides]).any(0)
+
+
+def _minimise(part: nn.Module, loss: Callable[[], Tensor], count: int, strength: float) -> None:
+    """Solve a part of the probe for the loss, a mean over ``count`` utterances, and its penalty."""
+    optimizer = torch.optim.LBFGS(
+        part.parameters(), max_iter=ROUNDS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        size = torch.stack([p.square().sum() for p in part.parameters() if p.ndim > 1]).sum()
+        value = loss() + 0.5 * size / (strength * max(1, count))
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
+
+    with torch.enable_grad():
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.zero_grad()

@@ -55,6 +55,9 @@ class Target(Config):
 
     weights: dict[TargetKind, PositiveFloat] = Field(default={"class": 1.0}, min_length=1)
     """How much each target's loss counts; with the class all of the system's own terms."""
+    trunk: Literal["shared", "detached"] = "shared"
+    """``detached``: the targets beside the class change nothing below their heads, so that the class is
+    learned as it is alone."""
     dimensions: tuple[str, ...] = ()
     """Those that the head of the dimensions gives, in its order."""
 
@@ -75,13 +78,14 @@ class TargetHeads(nn.Module):
 
     def __init__(self, width: int, classes: int, target: Target) -> None:
         super().__init__()
-        self.dimensions = len(target.dimensions)
+        self.dimensions, self.detached = len(target.dimensions), target.trunk == "detached"
         sizes = {"distribution": classes, "multilabel": classes, "dimensions": self.dimensions}
         self.maps = nn.ModuleDict({kind: nn.Linear(width, sizes[kind]) for kind in target.further})
         self.spread = nn.Linear(width, self.dimensions) if "dimensions" in target.weights else None
 
     def forward(self, vector: Tensor) -> dict[str, Tensor]:
         """Logits (…, C) of ``distribution`` and ``multilabel``; ``dimensions`` and ``spread`` (…, n), 0…1."""
+        vector = vector.detach() if self.detached else vector
         made = {kind: one(vector).float() for kind, one in self.maps.items()}
         if self.spread is not None:
             made["dimensions"] = made["dimensions"].sigmoid()

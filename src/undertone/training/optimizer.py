@@ -55,8 +55,12 @@ def set_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
 
 
 def clip_members(system: System, largest: float) -> dict[str, Any]:
-    """Bound each member's gradient norm alone, so that no member's affects another's; returns the norms."""
-    return {
-        name: nn.utils.clip_grad_norm_(member.parameters(), largest or math.inf)
-        for name, member in system.members().items()
-    }
+    """Bound each member's gradient norm alone, so that no member's affects another's, and that of the heads
+    of further targets apart from it; returns the norms of the members."""
+    norms = {}
+    for name, member in system.members().items():
+        heads = [p for n, p in member.named_parameters() if "target_heads." in n]
+        rest = [p for n, p in member.named_parameters() if "target_heads." not in n]
+        nn.utils.clip_grad_norm_(heads, largest or math.inf)
+        norms[name] = nn.utils.clip_grad_norm_(rest, largest or math.inf)
+    return norms

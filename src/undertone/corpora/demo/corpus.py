@@ -9,15 +9,16 @@ from __future__ import annotations
 import wave as riff
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from undertone import espeak
+from undertone.corpora.demo import raters
 from undertone.corpora.demo.prosody import SPEAKER, Prosody, habits
-from undertone.corpora.demo.script import Line, write
+from undertone.corpora.demo.script import CLASSES, Line, write
 from undertone.corpora.demo.truth import MEANING, ceilings
 from undertone.corpora.demo.voice import RATE, speak
 from undertone.errors import ConfigError
@@ -65,7 +66,21 @@ class Demo:
             limits = ceilings()  # meanwhile
             utterances = {u.id: u for part in spoken for u in part}
         self._write_card(lines, ways, limits)
-        yield from (utterances[line.id] for line in lines)
+        yield from self._rated([utterances[line.id] for line in lines], lines, ways)
+
+    def _rated(
+        self, utterances: Sequence[Utterance], lines: Sequence[Line], ways: Sequence[Prosody]
+    ) -> Iterator[Utterance]:
+        """The utterances with raters' votes and ratings, and the planted distribution of the votes."""
+        chances = raters.perceived(raters.observed(lines, ways))
+        votes, ratings = raters.rate(chances, np.random.default_rng([self.seed, 3]))
+        for utterance, chance, counts, (arousal, valence) in zip(
+            utterances, chances.tolist(), votes.tolist(), ratings.tolist(), strict=True
+        ):
+            planted = {name: round(p, 4) for name, p in zip(CLASSES, chance, strict=True)}
+            extra = {"arousal": round(arousal, 4), "valence": round(valence, 4), "perceived": planted}
+            given = {name: n for name, n in zip(CLASSES, counts, strict=True) if n}
+            yield replace(utterance, votes=given, extra={**utterance.extra, **extra})
 
     def _write_card(
         self, lines: Sequence[Line], ways: Sequence[Prosody], limits: Mapping[str, dict[str, float]]
@@ -84,6 +99,11 @@ class Demo:
                 _speaker(s): {"voice": SPEAKER[s], "habit": _rounded(way)} for s, way in enumerate(ways)
             },
             "ceilings": {name: {"knows": MEANING[name], **scores} for name, scores in limits.items()},
+            "raters": {
+                "each": raters.RATERS,
+                "simulated": "no person rated; votes are drawn from planted distributions",
+                "ceilings": raters.rated_ceilings(),
+            },
         }
         write_json(self.root / "card.json", card, indent=2)
 
