@@ -17,7 +17,7 @@ from undertone.experiment.recipe import recipes_folder, shipped_recipes
 from undertone.judging.fakes import FakeModel
 from undertone.judging.predictor import Predictor
 from undertone.manifest.meta import Meta
-from undertone.types import Alignment, Segment, Utterance
+from undertone.types import BESIDE, Alignment, Segment, Utterance
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -57,7 +57,9 @@ def test_a_prediction_fits_its_schema(tmp_path: Path) -> None:
         json.dumps(Predictor(FakeModel()).predict(tmp_path / "call.wav", text="so glad").plain())
     )
     validator("prediction").validate(answer)
-    assert set(answer) == set(validator("prediction").schema["properties"])
+    assert set(answer) | set(BESIDE) == set(validator("prediction").schema["properties"])
+    scale = {"arousal": {"low": 1.0, "high": 7.0}}
+    validator("prediction").validate(answer | {"dimensions": {"arousal": 4.0}, "scales": scale})
     wrong(validator("prediction"), answer | {"schema": 1})
 
 

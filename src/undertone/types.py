@@ -135,6 +135,8 @@ class TimelineSegment:
     confidence: float
     probabilities: Mapping[str, float]
     speaker: str | None = None
+    dimensions: Mapping[str, float] = field(default_factory=dict)
+    """Arousal, valence, dominance on the model's scales; empty (and not in ``plain``) where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,8 @@ class Prediction:
     there are fewer than three stretches."""
     evidence: Evidence = Evidence()
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What only some models add (``emotions``, ``distance``, ``uncalibrated``); not part of ``plain``."""
+    """What only some models add: ``BESIDE``, which ``plain`` has too, and ``emotions``, ``distance``,
+    ``uncalibrated``, which it has not."""
 
     @property
     def agree(self) -> bool | None:
@@ -252,12 +255,16 @@ class Prediction:
             "withheld": self.withheld,
         }
         own = {spec.name: plain(getattr(self, spec.name)) for spec in fields(self) if spec.name != "extra"}
-        return {"schema": SCHEMA, "id": self.id, "label": self.label} | own | computed
+        beside = {name: plain(self.extra[name]) for name in BESIDE if name in self.extra}
+        return {"schema": SCHEMA, "id": self.id, "label": self.label} | own | computed | beside
 
 
 SCHEMA = 2
 """Of ``Prediction.plain``; 2 has turns, speakers, moments, change, evidence, and labels that may be null in
 ``segments``."""
+BESIDE = ("dimensions", "spread", "scales", "distribution", "several")
+"""What models give beside the class, where they were trained on it: arousal, valence and dominance on their
+scales with the spread to be expected, the distribution of raters' votes, several emotions at once."""
 LITTLE_SPEECH = 0.5
 """Seconds of speech below which that is why there is no label."""
 NEAR_TIE = 0.1
@@ -273,7 +280,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [plain(inner) for inner in value]
     if is_dataclass(value):
-        return {spec.name: plain(getattr(value, spec.name)) for spec in fields(value)}
+        own = {spec.name: getattr(value, spec.name) for spec in fields(value)}
+        return {name: plain(inner) for name, inner in own.items() if name != "dimensions" or inner}
     return value
 
 

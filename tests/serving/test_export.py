@@ -58,6 +58,15 @@ def test_every_system_exports_within_the_tolerance(system: str, new_model: Make,
     assert card["exported"]["tolerance"] == TOLERANCE
 
 
+def test_a_graph_gives_dimensions_and_several_emotions_too(new_model: Make, tmp_path: Path) -> None:
+    model = new_model(tmp_path / "both", "score", beside=True)
+    done = export(model, "onnx")
+    clip = Clip("a", np.random.default_rng(1).standard_normal(20_000).astype(np.float32) * 0.1)
+    (ours,), (theirs,) = (load_model(path).predict([clip]) for path in (model, done.path))
+    for key in ("dimensions", "spread", "several"):
+        assert theirs.extra[key] == pytest.approx(ours.extra[key], abs=1e-5)
+
+
 @pytest.fixture(scope="module")
 def graph(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``unison`` as an ONNX graph."""

@@ -197,6 +197,36 @@ def test_words_are_about_their_own_stretch_where_there_are_several(script: Scrip
     assert "the most probable emotion of its stretch" in note
 
 
+# ---- dimensions --------------------------------------------------------------------------------------
+
+SCALES = {"arousal": {"low": 1, "high": 7}, "valence": {"low": 1, "high": 5}}
+
+
+def test_dimensions_lie_in_the_plane_of_their_scales(script: Script) -> None:
+    value = {"dimensions": {"arousal": 4, "valence": 5}, "scales": SCALES}
+    assert script("return stretches.place(value.dimensions, value.scales);", value) == [1, 0.5]
+    assert script("return stretches.place(value.dimensions, value.scales);", {"scales": SCALES}) is None
+    assert script("return stretches.place({ arousal: 9, valence: -3 }, value);", SCALES) == [0, 1]
+
+
+def test_the_point_is_where_the_recording_is(script: Script) -> None:
+    cells = [{"start": float(s), "end": s + 2.0, "dimensions": {"arousal": s}} for s in (0, 2, 6)]
+    read = "return [1, 3, 5, 7].map((s) => stretches.dimensionsAt(value, s).arousal);"
+    assert script(read, cells) == [0, 2, 2, 6]
+    assert script("return stretches.dimensionsAt(value, 1);", [{"start": 0, "end": 2}]) is None
+
+
+def test_dimensions_and_several_emotions_in_words(script: Script) -> None:
+    answer = {
+        "dimensions": {"arousal": 4.23, "valence": 2.0},
+        "scales": {"arousal": {"low": 1, "high": 7}},
+        "several": {"angry": 0.3, "happy": 0.01, "sad": 0.6, "neutral": 0.1},
+    }
+    assert script("return wording.dimensions(value);", answer) == "arousal 4.2, valence 2, from 1 to 7."
+    assert script("return wording.several(value);", answer) == "Emotions at once: sad 60 %, angry 30 %."
+    assert script("return [wording.dimensions(value), wording.several(value)];", {}) == ["", ""]
+
+
 # ---- stretches ---------------------------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ from undertone.judging.plan import Listen, Steps
 from undertone.judging.predictor import Predictor
 from undertone.serving.server.app import build
 from undertone.serving.server.settings import ServerSettings
-from undertone.types import Prediction
+from undertone.types import BESIDE, Prediction
 
 SPELLER = Recogniser("speller", Speller(0.0))
 LOUD = joined(silence(0.5), voice(2, 0.5), silence(5.5), voice(2, 0.5), silence(2))
@@ -290,9 +290,10 @@ def test_the_answer_is_what_the_document_describes(client: TestClient) -> None:
         "JudgedSpeaker": answer["speakers"]["channel 0"],
         "Grounds": answer["evidence"],
     }
+    beside = {"Answer": set(BESIDE), "Cell": {"dimensions"}}  # only of models that were trained on them
     for name, part in parts.items():
         described = document[name]
-        assert set(described["properties"]) == set(part), name
+        assert set(described["properties"]) - beside.get(name, set()) == set(part), name
         assert set(described["required"]) == set(part), name
     assert "null" in str(document["Cell"]["properties"]["label"])
     from undertone.serving.server.schemas import Answer

@@ -54,8 +54,19 @@ def _no_starter(monkeypatch: pytest.MonkeyPatch) -> None:
 TEXTS = ["I can't believe you did that", "what a lovely day", "leave me alone now", "the meeting is at nine"]
 
 
-def make_model(folder: Path, system: str = "unison", seed: int = 0, **settings: object) -> Path:
-    """A small model folder with random weights, acoustic frames and subword pieces."""
+BESIDE: dict[str, Any] = {
+    "target": ["class", "dimensions", "multilabel"],
+    "asides": {key: ["arousal", "valence"] for key in ("dimensions", "spread")},
+    "scales": {"arousal": [1.0, 7.0], "valence": [1.0, 5.0]},
+}
+"""Of the card of a model that gives more than the class."""
+
+
+def make_model(
+    folder: Path, system: str = "unison", seed: int = 0, beside: bool = False, **settings: object
+) -> Path:
+    """A small model folder with random weights, acoustic frames and subword pieces; ``beside``: with
+    dimensions and several emotions."""
     import torch
 
     from undertone.features.config import SpeechConfig
@@ -65,6 +76,7 @@ def make_model(folder: Path, system: str = "unison", seed: int = 0, **settings: 
     from undertone.models.example import Dimensions
     from undertone.models.table import SYSTEMS
     from undertone.models.table import build as build_system
+    from undertone.models.targets import Target
 
     torch.manual_seed(seed)
     encoder = build(SpeechConfig())
@@ -73,6 +85,9 @@ def make_model(folder: Path, system: str = "unison", seed: int = 0, **settings: 
     known = SYSTEMS[system][1].model_fields
     small = {name: value for name, value in {"width": 16, "heads": 4}.items() if name in known}
     made = build_system(system, {**small, **settings}, sizes)
+    if beside:
+        kinds = {"class": 1.0, "dimensions": 1.0, "multilabel": 1.0}
+        made.aim(Target(weights=kinds, dimensions=("arousal", "valence")))
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)  # an untrained head would call everything alike
     card: dict[str, Any] = {
@@ -84,6 +99,7 @@ def make_model(folder: Path, system: str = "unison", seed: int = 0, **settings: 
             "speech": {"name": "acoustic", "identity": encoder.identity, "settings": encoder.config.plain()},
             "text": {"name": "subword"},
         },
+        **(BESIDE if beside else {}),
     }
     card["encoders"] = {side: card["encoders"][side] for side in SYSTEMS[system][0].sides}
     folders.save(folder, made.eval(), card, pieces)

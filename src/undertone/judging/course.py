@@ -228,14 +228,14 @@ class Course:
             clips = [self._clip(window) for window in group if len(window.wave)]
             predictions = iter((yield Step(clips)) if clips else [])
             for window in group:
-                known = None
+                known, dimensions = None, None
                 if len(window.wave):
                     now = next(predictions)
-                    known = now.probabilities
+                    known, dimensions = now.probabilities, now.extra.get("dimensions")
                     whole = (window.start, window.end) == (window.region, window.region_end)
                     if whole and self._words is None and not self._recognised.get(window.region):
                         single[window.region] = now
-                self.cells += timeline.add(window, known)
+                self.cells += timeline.add(window, known, dimensions)
         return now, single
 
     def _glimpse(self, windows: Sequence[Window]) -> Steps[Prediction | None]:

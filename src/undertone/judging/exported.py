@@ -18,7 +18,7 @@ from undertone.judging.encoders import ClipFeatures, Encoders
 from undertone.judging.model import TrainedModel
 from undertone.judging.tensors import SIDES, arrays_of, output_name
 from undertone.runtimes import open_graph
-from undertone.types import EncodedText, FrameClock, SpeechEncoder, TextEncoder
+from undertone.types import BESIDE, EncodedText, FrameClock, SpeechEncoder, TextEncoder
 
 if TYPE_CHECKING:
     from undertone.types import Wave
@@ -57,7 +57,7 @@ def load_exported(path: Path) -> TrainedModel:
         name, sizes, sides = str(about["name"]), dict(about["dimensions"]), list(about["sides"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not an exported model: its card.json lacks {error}") from None
-    if not set(sides) <= set(SIDES):
+    if not set(sides) <= {*SIDES, *BESIDE}:
         raise ModelError(f"{path}: gives {', '.join(sides)}; this version knows {', '.join(SIDES)}")
     graph = next((path / file for file in FILES.values() if (path / file).is_file()), None)
     if graph is None:

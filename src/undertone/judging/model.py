@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from undertone.errors import ModelError
 from undertone.judging.clip import Clip, abstain
 from undertone.judging.encoders import ClipFeatures, Encoders
-from undertone.types import Prediction, WordScore
+from undertone.labels.rated import to_scale
+from undertone.types import BESIDE, Prediction, WordScore
 
 __all__ = ["Network", "Posteriors", "TrainedModel", "name_of"]
 
@@ -142,11 +143,25 @@ class TrainedModel:
                 continue
             group, _, side = name.rpartition("/")
             named = self._named(values, self.card.get("asides", {}).get(name))
+            if name in BESIDE and "target" in self.card:  # what it was trained on, by any of its sides
+                extra[name] = self._on_scale(name, named)
+                continue
             if group and side in (*sides, "fused"):
                 extra.setdefault(group, {})[side] = named
             elif not group and "speech" in sides:
                 extra[name] = named
+        if "dimensions" in extra and (scales := self.card.get("scales")):
+            extra["scales"] = {d: {"low": low, "high": high} for d, (low, high) in scales.items()}
         return extra
+
+    def _on_scale(self, name: str, values: dict[str, float]) -> dict[str, float]:
+        """Dimensions and their spread as their raters would state them; all else as it is."""
+        if name not in ("dimensions", "spread"):
+            return values
+        scales: Mapping[str, tuple[float, float]] = self.card["scales"]
+        if name == "spread":
+            return {d: x * (scales[d][1] - scales[d][0]) for d, x in values.items()}
+        return {d: to_scale(x, scales[d]) for d, x in values.items()}
 
     def _named(self, values: NDArray[np.float32], labels: Sequence[str] | None = None) -> dict[str, float]:
         return {label: float(p) for label, p in zip(labels or self.labels, values, strict=True)}

@@ -6,7 +6,8 @@ import csv
 import io
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from undertone.alignment.textgrid import Interval, textgrid
@@ -63,13 +64,21 @@ def _json(predictions: Iterable[Prediction]) -> Iterator[str]:
 
 def _csv(predictions: Iterable[Prediction]) -> Iterator[str]:
     """One line a recording: id, label, confidence, agree, modalities, each class's probability, why no label
-    is given."""
-    labels: list[str] | None = None
-    for prediction in predictions:
+    is given; of a model that has them the dimensions, and the emotions that are there at once."""
+    waiting, following = [], iter(predictions)
+    for prediction in following:  # one that was judged has all that the model gives
+        waiting.append(prediction)
+        if prediction.modalities:
+            break
+    if not waiting:
+        return
+    labels = list(waiting[-1].probabilities)
+    dimensions = list(waiting[-1].extra.get("dimensions", {}))
+    several = ["several"] if "several" in waiting[-1].extra else []
+    head = ["id", "label", "confidence", "agree", "modalities", *labels, "withheld", *dimensions, *several]
+    yield _line(head)
+    for prediction in chain(waiting, following):
         plain = prediction.plain()
-        if labels is None:
-            labels = list(plain["probabilities"])
-            yield _line(["id", "label", "confidence", "agree", "modalities", *labels, "withheld"])
         yield _line(
             [
                 _harmless(plain["id"]),
@@ -79,8 +88,16 @@ def _csv(predictions: Iterable[Prediction]) -> Iterator[str]:
                 "+".join(plain["modalities"]),
                 *(plain["probabilities"][label] for label in labels),
                 plain["withheld"] or "",
+                *(plain.get("dimensions", {}).get(name, "") for name in dimensions),
+                *("+".join(_at_once(plain.get("several", {}))) for _ in several),
             ]
         )
+
+
+def _at_once(several: Mapping[str, float]) -> list[str]:
+    """The emotions whose probability is above 1/C, the most probable first."""
+    there = [label for label, p in several.items() if p > 1 / len(several)]
+    return sorted(there, key=several.__getitem__, reverse=True)
 
 
 def _timeline(predictions: Iterable[Prediction]) -> Iterator[str]:

@@ -40,7 +40,10 @@ def mean(weighted: Sequence[tuple[float, Mapping[str, Any]]]) -> dict[str, Any]:
 def cells_of(regions: Iterable[Region], least: float) -> list[TimelineSegment]:
     """Each region as one cell: where there is no timeline."""
     return [
-        segment(r.start / RATE, r.end / RATE, r.judged.probabilities, least, r.speaker)
+        replace(
+            segment(r.start / RATE, r.end / RATE, r.judged.probabilities, least, r.speaker),
+            dimensions=r.judged.extra.get("dimensions", {}),
+        )
         for r in regions
         if r.judged.modalities
     ]

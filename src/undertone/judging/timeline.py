@@ -8,7 +8,7 @@ region has ended; the window that covers a region's end counts for the cells tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ from undertone.types import TimelineSegment
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Timeline", "merged", "overall", "segment"]
+__all__ = ["Timeline", "mean_dimensions", "merged", "overall", "segment"]
 
 _FLOOR = 1e-9
 """Probabilities below this count as this: one certain window must not veto its neighbours."""
@@ -31,6 +31,7 @@ class _Judged:
     start: int
     end: int
     logs: NDArray[np.float64]
+    dimensions: Mapping[str, float]
 
 
 class Timeline:
@@ -46,13 +47,18 @@ class Timeline:
         self._cell = 0  # start of the next cell
         self._region: int | None = None
 
-    def add(self, window: Window, probabilities: Mapping[str, float] | None) -> list[TimelineSegment]:
+    def add(
+        self,
+        window: Window,
+        probabilities: Mapping[str, float] | None,
+        dimensions: Mapping[str, float] | None = None,
+    ) -> list[TimelineSegment]:
         """The cells that this window makes final; ``probabilities`` None for a window with no samples."""
         if self._region != window.region:
             self._region, self._cell, self._judged = window.region, window.region, []
         if probabilities is not None:
             logs = np.log(np.maximum(np.fromiter(probabilities.values(), np.float64), _FLOOR))
-            self._judged.append(_Judged(window.start, window.end, logs))
+            self._judged.append(_Judged(window.start, window.end, logs, dimensions or {}))
             self._labels = tuple(probabilities)
         cells = []
         while window.region_end is None and self._cell <= window.start:
@@ -70,8 +76,9 @@ class Timeline:
         scores = np.exp(np.asarray(total) / weight)
         named = {name: float(p) for name, p in zip(self._labels, scores / scores.sum(), strict=True)}
         cell = segment(self._cell / RATE, end / RATE, named, self._threshold, self._speaker)
+        dimensions = mean_dimensions([(overlap, one.dimensions) for one, overlap in inside if overlap > 0])
         self._cell = end
-        return cell
+        return replace(cell, dimensions=dimensions)
 
 
 def segment(
@@ -108,4 +115,12 @@ def _run(run: Sequence[TimelineSegment]) -> TimelineSegment:
     probabilities = overall(run)
     label = run[0].label
     sure = max(probabilities.values()) if label is None else probabilities[label]
-    return TimelineSegment(run[0].start, run[-1].end, label, sure, probabilities, run[0].speaker)
+    dimensions = mean_dimensions([(cell.end - cell.start, cell.dimensions) for cell in run])
+    return TimelineSegment(run[0].start, run[-1].end, label, sure, probabilities, run[0].speaker, dimensions)
+
+
+def mean_dimensions(weighted: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
+    """The weighted mean of each dimension; empty where there are none."""
+    total = sum(weight for weight, _ in weighted)
+    names = weighted[0][1] if weighted else {}
+    return {name: float(sum(weight * values[name] for weight, values in weighted) / total) for name in names}

@@ -181,6 +181,7 @@ def _write_graph(system: Any, rows: Sequence[ClipFeatures], folder: Path, to: st
 
     from undertone.judging.networks import batch_of
     from undertone.judging.tensors import input_names, output_name
+    from undertone.models.targets import target_asides
     from undertone.serving.graph import Graph, dense_pooling, dynamic_axes, tensors_of
 
     try:
@@ -189,7 +190,8 @@ def _write_graph(system: Any, rows: Sequence[ClipFeatures], folder: Path, to: st
         raise MissingExtra("export", "export") from error
     batch = batch_of(rows, system)
     with torch.no_grad():
-        sides = list(system(batch).sides())
+        output = system(batch)
+        sides = [*output.sides(), *target_asides(system, output)]
     graph = Graph(system, sides).eval()
     path = folder / FILES["onnx"]
     names = [output_name(side) for side in sides]

@@ -13,6 +13,7 @@ from undertone.judging.tensors import input_names
 from undertone.models import layers
 from undertone.models.batch import Batch, Segments
 from undertone.models.system import System
+from undertone.models.targets import target_asides
 from undertone.types import TIERS
 
 __all__ = ["Graph", "dense_pooling", "dynamic_axes", "tensors_of"]
@@ -84,8 +85,9 @@ class Graph(nn.Module):
             text_gate=named["text_gate"],
         )
         output = self.system(batch)
-        logits = output.sides()
-        return tuple(self.system.posteriors(logits[side]) for side in self.sides)
+        made = {side: self.system.posteriors(logits) for side, logits in output.sides().items()}
+        made |= target_asides(self.system, output)
+        return tuple(made[name] for name in self.sides)
 
 
 @contextmanager

@@ -65,7 +65,8 @@ def perceived(draws: Draws) -> Floats:
     words = np.moveaxis(table.sum(3), 2, 0)[draws.text]
     stressed = np.moveaxis(table, (2, 3), (0, 1))[draws.text, draws.stressed]
     ways = {"tone": tone, "words": words, "everything": tone * stressed}
-    return np.sum([share * _posterior(ways[way]) for way, share in ATTENTION.items()], axis=0)
+    chances: Floats = np.sum([share * _posterior(ways[way]) for way, share in ATTENTION.items()], axis=0)
+    return chances
 
 
 def _posterior(likelihood: Floats) -> Floats:

@@ -123,15 +123,19 @@ class Feeling(BaseModel):
     probabilities: dict[str, float]
 
 
-class Cell(Feeling):
-    """A stretch of the timeline."""
-
+class _Placed(Feeling):
     start: float
     end: float
     speaker: str | None
 
 
-class JudgedTurn(Cell):
+class Cell(_Placed):
+    """A stretch of the timeline."""
+
+    dimensions: dict[str, float] | None = Field(None, description="only of models that have dimensions")
+
+
+class JudgedTurn(_Placed):
     """What one speaker says until another speaks, or until a pause."""
 
     text: str | None
@@ -192,6 +196,15 @@ class Answer(Feeling):
     moments: list[Cell] = Field(description="the stretches with the surest labels, the surest first")
     words: list[Word]
     evidence: Grounds
+    dimensions: dict[str, float] | None = Field(
+        None, description="arousal, valence, dominance; of models trained on them"
+    )
+    spread: dict[str, float] | None = Field(None, description="how far ratings may be from each")
+    scales: dict[str, dict[str, float]] | None = Field(
+        None, description="the least and the largest rating of each"
+    )
+    distribution: dict[str, float] | None = Field(None, description="the share of raters for each label")
+    several: dict[str, float] | None = Field(None, description="each emotion's own; present above 1 / C")
     model: str
     warnings: list[str] = Field(description="what is wrong with the upload, though it was judged")
 

@@ -272,4 +272,5 @@ def _plain_text(region: Region) -> dict[str, Any]:
 
 def _plain_now(prediction: Prediction) -> dict[str, Any]:
     plain = prediction.plain()
-    return {key: plain[key] for key in ("label", "confidence", "probabilities")}
+    shown = ("label", "confidence", "probabilities", "dimensions", "scales")
+    return {key: plain[key] for key in shown if key in plain}

@@ -2,7 +2,7 @@
 import { $, button, element, swatch } from "./elements.js";
 import { Live } from "./live.js";
 import { level, Recorder } from "./recorder.js";
-import { followWords, showAnswer } from "./results.js";
+import { followDimensions, followWords, showAnswer } from "./results.js";
 import * as server from "./server.js";
 import { decode, differ, mixed, peaks, PEAKS, RATE, wav } from "./sound.js";
 import { cells, merged, overlaps } from "./stretches.js";
@@ -240,6 +240,7 @@ function follow() {
   }
   timeline.moveTo(player.currentTime, true);
   followWords(player.currentTime);
+  followDimensions(player.currentTime);
   if (!player.paused) requestAnimationFrame(follow);
 }
 

@@ -1,6 +1,6 @@
 // An answer as elements: shares, probabilities, words, moments, speakers, turns, and the stretches as a table.
 import { $, button, element, hue, swatch } from "./elements.js";
-import { cells, merged, parts } from "./stretches.js";
+import { cells, dimensionsAt, merged, parts, place } from "./stretches.js";
 import * as wording from "./wording.js";
 
 const { clock, percent, UNCLEAR } = wording;
@@ -22,6 +22,7 @@ export function showAnswer(answer, { name, threshold, play }) {
   shareBar($("shares"), verdict.shares, labels);
   showMoments(answer, labels, play);
   showBars(answer, labels);
+  showDimensions(answer);
   showWords(answer, labels);
   showSpeakers(answer, labels);
   showTurns(answer, labels, play);
@@ -73,6 +74,48 @@ function bar(side, name, share) {
   if (name) row.append(element("span", "", name));
   row.append(track, element("span", "number", percent(share)));
   return row;
+}
+
+// ---- arousal and valence, several emotions ----------------------------------------------------------
+
+const PLANE = 200;                        // the side of the plane, in pixels of its view box
+let shown = null;                         // the answer whose point moves
+
+function drawn(tag, values) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(values)) made.setAttribute(name, value);
+  return made;
+}
+
+const onPlane = ([across, up]) => [PLANE * across, PLANE * (1 - up)];
+
+/** The plane with the path of the stretches, and the point of the whole; and the emotions there are at once. */
+export function showDimensions(answer) {
+  shown = answer;
+  const whole = place(answer.dimensions, answer.scales);
+  $("dimensions-block").hidden = !answer.dimensions && !answer.several;
+  $("dimensions-text").textContent = wording.dimensions(answer);
+  $("several").textContent = wording.several(answer);
+  $("plane").toggleAttribute("hidden", whole === null);
+  if (whole === null) return;
+  const path = answer.segments.map((cell) => place(cell.dimensions, answer.scales)).filter((at) => at !== null);
+  const [x, y] = onPlane(whole);
+  $("plane").replaceChildren(
+    drawn("path", { class: "axes", d: `M0 ${PLANE / 2}H${PLANE}M${PLANE / 2} 0V${PLANE}` }),
+    drawn("polyline", { class: "course", points: path.map((at) => onPlane(at).join(",")).join(" ") }),
+    drawn("circle", { class: "point", cx: x, cy: y, r: 6 }),
+  );
+}
+
+/** The point goes where the recording is. */
+export function followDimensions(seconds) {
+  const point = $("plane").querySelector(".point");
+  if (!point || !shown?.segments) return;
+  const at = place((seconds > 0 && dimensionsAt(shown.segments, seconds)) || shown.dimensions, shown.scales);
+  if (at === null) return;
+  const [x, y] = onPlane(at);
+  point.setAttribute("cx", x);
+  point.setAttribute("cy", y);
 }
 
 // ---- words -----------------------------------------------------------------------------------------

@@ -4,6 +4,21 @@ const GAP = 0.25;                         // seconds: a longer silence divides t
 const SHORTEST = 0.5;                     // seconds in view at most zoom
 
 /** The stretches that an answer has: the cells of its timeline; of a short recording its turns. */
+/** Where a model's arousal and valence lie, as shares of their scales: [across, up]; null without both. */
+export function place(dimensions, scales = {}) {
+  const on = (name) => {
+    const { low, high } = scales[name] ?? { low: 0, high: 1 };
+    return Math.min(1, Math.max(0, (dimensions[name] - low) / (high - low)));
+  };
+  return dimensions?.valence === undefined || dimensions.arousal === undefined ? null : [on("valence"), on("arousal")];
+}
+
+/** The dimensions of the stretch that holds a time, or of the one before it; null where there is none. */
+export function dimensionsAt(segments, seconds) {
+  const begun = segments.filter((cell) => cell.dimensions && cell.start <= seconds);
+  return begun.length ? begun.reduce((last, cell) => (cell.start >= last.start ? cell : last)).dimensions : null;
+}
+
 export const cells = (answer) => (answer.segments.length ? answer.segments : answer.turns);
 
 const length = (cell) => cell.end - cell.start;

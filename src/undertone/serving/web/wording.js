@@ -60,6 +60,23 @@ const REASONS = {
   "words that the model can't read": "The words are in a language that this model cannot read.",
 };
 
+/** The dimensions of an answer, each with its scale; "" where the model has none. */
+export function dimensions({ dimensions: values, scales = {} }) {
+  if (!values) return "";
+  const ends = Object.values(scales)[0] ?? { low: 0, high: 1 };
+  const named = Object.entries(values).map(([name, value]) => `${name}${SPACE}${rounded(value)}`);
+  return `${named.join(", ")}, from ${rounded(ends.low)} to ${rounded(ends.high)}.`;
+}
+
+/** The emotions that are there at once, by their own probabilities; "" where the model has none. */
+export function several({ several: values }) {
+  if (!values) return "";
+  const all = Object.entries(values);
+  const there = all.filter(([, share]) => share > 1 / all.length).sort((a, b) => b[1] - a[1]);
+  if (!there.length) return "No emotion for itself.";
+  return `Emotions at once: ${there.map(([label, share]) => `${label} ${percent(share)}`).join(", ")}.`;
+}
+
 /** The title, and the sentences below it. Where stretches differ, the title states their shares, not one emotion. */
 export function verdict(answer, threshold = null) {
   const shares = parts(cells(answer));
