@@ -20,13 +20,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from undertone.errors import OutputError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 __all__ = [
     "log_plainly",
@@ -295,6 +296,9 @@ def spawned_pool(
     ``tasks_each``: a process is replaced after so many tasks. Left by an error or Ctrl-C, the pool ends its
     processes: what they wrote is whole or absent.
     """
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     level = logging.getLogger().getEffectiveLevel()
     pool = ProcessPoolExecutor(
         max(1, processes), get_context("spawn"), _start, (level, start, args), max_tasks_per_child=tasks_each

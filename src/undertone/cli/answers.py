@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from undertone.labels.synonyms import meaning
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -42,6 +40,8 @@ class Counted:
             yield answer
 
     def _class(self, label: str) -> str | None:
+        from undertone.labels.synonyms import meaning
+
         if label in self.labels:
             return label
         named = meaning(label)
