@@ -120,6 +120,18 @@ def test_options_that_do_not_fit_are_explained(tmp_path: Path) -> None:
     assert {u.label for u in mapped.utterances} == {"angry", "joyful"}
 
 
+def test_labels_that_differ_in_capitals_and_spaces_are_one_class(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    rows = [f"{p.relative_to(root)};{p.parent.name};{p.stem[:4]}" for p in sorted(root.rglob("*.wav"))]
+    rows[3] = rows[3].replace(";angry;", "; ANGRY;")
+    for n in (20, 21, 22):
+        rows[n] = rows[n].replace(";happy;", ";Happy ;")
+    (root / "c.csv").write_text("path;label;speaker\n" + "\n".join(rows) + "\n")
+    clips = read_clips(root / "c.csv", Choices())
+    assert Counter(u.label for u in clips.utterances) == dict.fromkeys(CLASSES, 16)
+    assert clips.guesses[-1] == "labels: 'ANGRY' is 'angry', 'Happy' is 'happy'"
+
+
 def test_words_beside_the_recordings_are_read(tmp_path: Path) -> None:
     root = folder(tmp_path)
     for path in root.rglob("*.wav"):

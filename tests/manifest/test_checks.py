@@ -205,3 +205,12 @@ def test_statistics_count_what_is_there(folder: Path) -> None:
 
 def test_validate_and_the_rest_are_where_others_call_them() -> None:
     assert manifest.validate is validate
+
+
+def test_labels_that_differ_in_capitals_alone_are_a_problem_however_frequent(folder: Path) -> None:
+    labels = ["Sad"] * 3 + ["sad"] * 4
+    held = Manifest(
+        folder / "m.jsonl", tuple(good(id=str(n), label=label) for n, label in enumerate(labels)), Meta()
+    )
+    (what,) = {p.what for p in validate(held)}
+    assert what == "label 'Sad' (3) and 'sad' (4) differ in capitals alone"

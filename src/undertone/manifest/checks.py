@@ -126,6 +126,8 @@ def _typo(label: str, counts: Counter[str]) -> str:
     """What is wrong with a label that is used once or hardly, and is nearly one that is used often."""
     for other, often in counts.items():
         rare = counts[label] * 20 <= often or (counts[label] == 1 and often >= 3)
+        if label.casefold() == other.casefold() and (often, other) > (counts[label], label):
+            return f"label '{label}' ({counts[label]}) and '{other}' ({often}) differ in capitals alone"
         if rare and SequenceMatcher(None, label.lower(), other.lower()).ratio() > 0.85:
             return (
                 f"label '{label}' ({counts[label]}): did you mean '{other}' ({often})? "

@@ -111,7 +111,7 @@ def read_clips(place: Path, choices: Choices) -> Clips:
     if not clips.utterances:
         raise CorpusError(f"{place}: holds no recordings")
     root = place if place.is_dir() else place.parent
-    return _mapped(_by_pattern(clips, root.absolute(), choices), choices)
+    return _unified(_mapped(_by_pattern(clips, root.absolute(), choices), choices))
 
 
 def _is_manifest(path: Path) -> bool:
@@ -377,3 +377,21 @@ def _mapped(clips: Clips, choices: Choices) -> Clips:
     ]
     changed = ", ".join(f"{a} → {b or 'left out'}" for a, b in mapping.items() if a != b)
     return replace(clips, utterances=tuple(kept), guesses=(*clips.guesses, f"labels: {changed}"))
+
+
+def _unified(clips: Clips) -> Clips:
+    """Labels that differ in capitals and spaces alone as one, in the spelling that is most frequent."""
+    spelt = Counter(u.label for u in clips.utterances if u.label is not None)
+    chosen: dict[str, str] = {}
+    for label, _ in spelt.most_common():
+        chosen.setdefault(_even(label), label)
+    changed = {label: chosen[_even(label)] for label in spelt if chosen[_even(label)] != label}
+    if not changed:
+        return clips
+    same = tuple(replace(u, label=changed.get(u.label or "", u.label)) for u in clips.utterances)
+    shown = ", ".join(f"'{label}' is '{kept}'" for label, kept in sorted(changed.items()))
+    return replace(clips, utterances=same, guesses=(*clips.guesses, f"labels: {shown}"))
+
+
+def _even(label: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", label.casefold().strip()))
