@@ -219,19 +219,21 @@ def _kfold_speaker(utterances: Group, options: _Options) -> Made:
 
 
 def _fixed(utterances: Group, options: _Options) -> Made:
-    """The corpus' own ``extra.split``; where it has no validation part, one is taken from training."""
-    parts: dict[str, Group] = {part: [] for part in PARTS}
+    """The corpus' own ``extra.split``, a part or by fold a part; without validation some of training."""
+    folds: dict[str, dict[str, Group]] = defaultdict(lambda: {part: [] for part in PARTS})
     for utterance in utterances:
-        given = str(utterance.extra.get("split", "")).lower()
-        part = _SPELLINGS.get(given, given)
-        if part not in parts:
-            raise ProtocolError(
-                f"{utterance.id}: extra.split is '{given}', a fixed split needs train, validation or test"
-            )
-        parts[part].append(utterance)
-    if not parts["validation"] and parts["train"]:
-        parts["train"], parts["validation"] = _divide(_connected(parts["train"]), f"{options.seed}")
-    return [_fold("fixed", *(parts[part] for part in PARTS))], set()
+        stated = utterance.extra.get("split", "")
+        for name, part in (stated if isinstance(stated, Mapping) else {"fixed": stated}).items():
+            given = str(part).lower()
+            if (part := _SPELLINGS.get(given, given)) not in PARTS:
+                raise ProtocolError(
+                    f"{utterance.id}: extra.split is '{given}', a fixed split needs train, validation or test"
+                )
+            folds[name][part].append(utterance)
+    for parts in folds.values():
+        if not parts["validation"] and parts["train"]:
+            parts["train"], parts["validation"] = _divide(_connected(parts["train"]), f"{options.seed}")
+    return [_fold(n, *(folds[n][p] for p in PARTS)) for n in sorted(folds, key=_natural)], set()
 
 
 def _leaky(utterances: Group, options: _Options) -> Made:
@@ -254,6 +256,7 @@ PROTOCOLS: dict[str, Callable[[Group, _Options], Made]] = {
     "emosuperb": _emosuperb,
     "lospo": _lospo,
     "kfold-speaker": _kfold_speaker,
+    "emobox": _fixed,
     "fixed": _fixed,
     "leaky-random-utterance": _leaky,
 }
@@ -312,7 +315,8 @@ def _divide(groups: list[Group], seed: str) -> tuple[Group, Group]:
     least = len(groups) - max(1, len(groups) // 2)
     while len(order) > least:
         validation += order.pop(0)
-        enough = len(validation) >= SHARE * total and len({u.speaker for u in validation}) >= 2
+        people = {u.speaker for u in validation}
+        enough = len(validation) >= SHARE * total and (len(people) >= 2 or people == {None})
         if enough and labels == {u.label for u in validation}:
             break
     return [u for group in order for u in group], validation
@@ -329,8 +333,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _refuse_empty(folds: list[Fold], protocol: str) -> None:
-    names = [fold.name for fold in folds]
-    if repeated := [name for name in names if names.count(name) > 1]:
+    if repeated := [fold.name for fold in folds if sum(one.name == fold.name for one in folds) > 1]:
         raise ProtocolError(f"{protocol}: two folds would be called '{repeated[0]}'; rename the groups")
     for fold in folds:
         for part in PARTS:
@@ -350,7 +353,7 @@ def _leaks(utterances: Group, folds: list[Fold], protocol: str, refuse: bool) ->
                 shared |= names["validation"] & names["test"]
             if not shared:
                 continue
-            if refuse and protocol not in ("fixed", "leaky-random-utterance"):
+            if refuse and protocol not in ("emobox", "fixed", "leaky-random-utterance"):
                 raise ProtocolError(
                     f"{protocol}: {what} '{min(shared)}' would be in two parts of fold '{fold.name}'; "
                     "use kfold-speaker, which keeps such groups together"

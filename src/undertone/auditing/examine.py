@@ -95,7 +95,9 @@ def examine(
 
 def _crossings(utterances: Sequence[Utterance], split: Split) -> list[Finding]:
     """Speakers, dialogues and recordings that two parts of a fold share."""
-    level: Literal["leak", "warning"] = "warning" if split.protocol in ("fixed", "lospo") else "leak"
+    level: Literal["leak", "warning"] = (
+        "warning" if split.protocol in ("emobox", "fixed", "lospo") else "leak"
+    )
     findings = []
     for kind, attribute in (("speaker", "speaker"), ("dialogue", "dialogue"), ("recording", "audio")):
         names = {u.id: getattr(u, attribute) for u in utterances if getattr(u, attribute)}

@@ -28,7 +28,8 @@ def audit(
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="Folds to look across: loso, emosuperb, lospo, kfold-speaker, fixed, leaky-random-utterance."
+            help="Folds to look across: loso, emosuperb, lospo, kfold-speaker, emobox, fixed,"
+            " leaky-random-utterance."
         ),
     ] = None,
     split: Annotated[Path | None, typer.Option(help="A file of folds instead of a protocol.")] = None,

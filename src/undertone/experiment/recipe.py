@@ -106,7 +106,9 @@ class TextSide(TextConfig, Learning):
 class ProtocolConfig(Config):
     """Which speakers are trained on, which choose the epoch, which are tested, and how often."""
 
-    split: Literal["loso", "emosuperb", "lospo", "kfold-speaker", "fixed", "leaky-random-utterance"] = "loso"
+    split: Literal[
+        "loso", "emosuperb", "lospo", "kfold-speaker", "emobox", "fixed", "leaky-random-utterance"
+    ] = "loso"
     """A key of ``splits.PROTOCOLS``."""
     folds: PositiveInt = 5
     """Of ``kfold-speaker``."""
