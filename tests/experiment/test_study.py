@@ -388,23 +388,26 @@ def test_recognition_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: p
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def transcribe(self, wave: object, name: str) -> Transcript | None:
-            if len(calls) == 3:
+        def transcripts(self, waves: list[object], names: list[str]) -> list[Transcript | None]:
+            if len(calls) == 4:
                 raise KeyboardInterrupt
-            calls.append(name)
-            return None if name == rows[1].id else Transcript(f"words of {name}", self.name, language="en")
+            calls.extend(names)
+            return [None if n == rows[1].id else Transcript(f"words of {n}", self.name) for n in names]
 
+    monkeypatch.setattr("undertone.experiment.study.words.TOGETHER", 2)
     monkeypatch.setattr("undertone.experiment.study.words.Recogniser", Fake)
     with pytest.raises(KeyboardInterrupt):
         recognised(rows, "fake", tmp_path / "journal")
     before = list(calls)
     calls[:] = []
     monkeypatch.setattr(
-        "undertone.experiment.study.words.Recogniser.transcribe",
-        lambda self, wave, name: calls.append(name) or Transcript(f"words of {name}", "fake"),
+        "undertone.experiment.study.words.Recogniser.transcripts",
+        lambda self, waves, names: (
+            calls.extend(names) or [Transcript(f"words of {n}", "fake") for n in names]
+        ),
     )
     done = recognised(rows, "fake", tmp_path / "journal")
-    assert len(before) == 3 and not set(before) & set(calls) and len(calls) == len(rows) - 4
+    assert len(before) == 4 and not set(before) & set(calls) and len(calls) == len(rows) - 5
     assert done[0].text == "given" and done[1].text is None
     assert done[2].text == f"words of {rows[2].id}" and done[2].text_source == "fake"
 

@@ -86,12 +86,15 @@ class Recogniser:
 
     def transcribe(self, wave: Wave, name: str = "clip") -> Transcript | None:
         """The words of mono samples at 16 kHz."""
-        return self.transcripts([wave], name)[0]
+        return self.transcripts([wave], [name])[0]
 
-    def transcripts(self, waves: Sequence[Wave], name: str = "clip") -> list[Transcript | None]:
+    def transcripts(
+        self, waves: Sequence[Wave], names: Sequence[str] | None = None
+    ) -> list[Transcript | None]:
         """The words of each of several waves, at the same time where the engine can."""
         recognised = self._engine.recognise(waves)
-        return [self._checked(*one, name) for one in zip(waves, recognised, strict=True)]
+        names = names or ["clip"] * len(waves)
+        return [self._checked(*one) for one in zip(waves, recognised, names, strict=True)]
 
     def _checked(self, wave: Wave, recognised: Recognised, name: str) -> Transcript | None:
         seconds = len(wave) / audio.RATE

@@ -12,9 +12,13 @@ from undertone.config import fingerprint
 from undertone.errors import AudioError
 from undertone.experiment.aligned import Journal, Outcome
 from undertone.judging.asr import Recogniser
+from undertone.judging.clip import Transcript
 from undertone.types import Utterance
 
 __all__ = ["recognised"]
+
+TOGETHER = 8
+"""Clips that are given to the recogniser at the same time."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,16 @@ def recognised(
     log = Journal(journal, Recognition(name), _wordless)
     without = [u for u in utterances if not u.text]
     done = {name: outcome.utterance for name, outcome in log.read(without).items()}
-    recogniser = Recogniser(name) if len(done) < len(without) else None
+    open_ = [u for u in without if u.id not in done]
+    recogniser = Recogniser(name) if open_ else None
     with log:
-        for utterance in without:
-            if utterance.id in done:
-                continue
+        for first in range(0, len(open_), TOGETHER):
             assert recogniser is not None
-            outcome = _recognise(utterance, recogniser)
-            log.add(outcome)
-            done[utterance.id] = outcome.utterance
-            if watch is not None:
-                watch(len(done), len(without))
+            for outcome in _recognise(open_[first : first + TOGETHER], recogniser):
+                log.add(outcome)
+                done[outcome.utterance.id] = outcome.utterance
+                if watch is not None:
+                    watch(len(done), len(without))
     return [done.get(u.id, u) for u in utterances]
 
 
@@ -60,16 +63,26 @@ def _wordless(utterance: Utterance) -> Utterance:
     return replace(utterance, text=None, text_source=None, language=None, alignment=None)
 
 
-def _recognise(utterance: Utterance, recogniser: Recogniser) -> Outcome:
+def _recognise(utterances: Sequence[Utterance], recogniser: Recogniser) -> list[Outcome]:
     began = time.process_time()
-    try:
-        wave = audio.load(utterance.audio, utterance.start, utterance.end)
-    except AudioError as error:
-        return Outcome(utterance, str(error))
-    words = recogniser.transcribe(wave, utterance.id)
-    seconds = len(wave) / audio.RATE
+    failed, read = {}, {}
+    for utterance in utterances:
+        try:
+            read[utterance.id] = audio.load(utterance.audio, utterance.start, utterance.end)
+        except AudioError as error:
+            failed[utterance.id] = Outcome(utterance, str(error))
+    words = recogniser.transcripts(list(read.values()), list(read)) if read else []
+    known = dict(zip(read, words, strict=True))
+    took = (time.process_time() - began) / len(utterances)
+    return [
+        failed.get(u.id) or _with_words(u, known[u.id], len(read[u.id]) / audio.RATE, took)
+        for u in utterances
+    ]
+
+
+def _with_words(utterance: Utterance, words: Transcript | None, seconds: float, took: float) -> Outcome:
     if words is None:
-        return Outcome(utterance, "no words", False, seconds, time.process_time() - began)
+        return Outcome(utterance, "no words", False, seconds, took)
     spoken = replace(
         utterance,
         text=words.text,
@@ -77,4 +90,4 @@ def _recognise(utterance: Utterance, recogniser: Recogniser) -> Outcome:
         language=words.language or utterance.language,
         alignment=words.alignment,
     )
-    return Outcome(spoken, None, False, seconds, time.process_time() - began)
+    return Outcome(spoken, None, False, seconds, took)
