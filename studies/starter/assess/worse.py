@@ -44,7 +44,7 @@ def beside_voices(others: Sequence[Wave], decibels: float = 10.0) -> Callable[[W
     def change(wave: Wave, name: str, rate: int) -> Wave:
         dice = drawn("voices", name)
         background = np.zeros(len(wave))
-        for index in dice.choice(len(others), 2, replace=False):
+        for index in dice.choice(len(others), min(2, len(others)), replace=False):
             background += np.roll(np.resize(others[index], len(wave)), int(dice.integers(len(wave))))
         return mixed(wave, background, decibels, rate)
 
