@@ -6,7 +6,7 @@ calls     20 calls of two minutes of RAVDESS clips, a speaker a channel: turns, 
           in time; the same calls mixed, with who speaks when
 formats   thirteen formats of real clips against ffmpeg's decoding of them, and against the wav behind them
 hour      an hour of a call in mp3: memory and speed without words (opponent: real time), every output written
-words     the same with words by the recogniser in the box
+words     the same with words by the recogniser in the box (OMP_NUM_THREADS=2: on two cores)
 texts     200 texts in five scripts and noise, and GoEmotions' dev part: how many count as evidence
 """
 

@@ -108,7 +108,7 @@ def test_classifiers_are_fused_as_by_the_command(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--budget needs labelled clips"):
         undertone.fuse(speech=speech, budget=5.0)
     pytest.importorskip("pandas")
-    assert list(undertone.fuse(text=text, frame=True)["side"]) == ["text"]
+    assert list(undertone.fuse(text=text).frame()["side"]) == ["text"]
 
 
 def test_a_fusion_that_is_fitted_has_rows_of_scores() -> None:

@@ -4,9 +4,10 @@
 >>> undertone.score(["happy", "sad", "sad"], ["happy", "sad", "happy"])["ua"]
 0.75
 
-``predict``, ``timeline``, ``study``, ``crossval``, ``report``, ``fuse`` and ``audit`` give a pandas DataFrame
-with ``frame=True`` (the extra ``frames``). What takes long has ``watch``, called with how many of how many
-are done. Nothing here keeps state: a predictor of ``undertone.load`` may be used from several threads.
+``predict``, ``timeline``, ``crossval``, ``report`` and ``audit`` give a pandas DataFrame with ``frame=True``
+(the extra ``frames``), and what ``fuse`` gives has ``frame()``. What takes long has ``watch``, called with
+how many of how many are done. Nothing here keeps state: a predictor of ``undertone.load`` may be used from
+several threads.
 """
 
 from undertone.api.experiments import crossval, report, study

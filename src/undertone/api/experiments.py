@@ -19,40 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["crossval", "report", "study"]
 
 
-@overload
-def study(
-    clips: str | Path,
-    out: str | Path,
-    *,
-    budget: str = ...,
-    label_from: str | None = ...,
-    speaker_from: str | None = ...,
-    columns: Mapping[str, str] | None = ...,
-    label_map: Mapping[str, str | None] | None = ...,
-    asr: str | None = ...,
-    jobs: int | None = ...,
-    plan_only: bool = ...,
-    say: Callable[[str], None] | None = ...,
-    watch: Watch | None = ...,
-    frame: Literal[False] = ...,
-) -> StudyResult: ...
-@overload
-def study(
-    clips: str | Path,
-    out: str | Path,
-    *,
-    budget: str = ...,
-    label_from: str | None = ...,
-    speaker_from: str | None = ...,
-    columns: Mapping[str, str] | None = ...,
-    label_map: Mapping[str, str | None] | None = ...,
-    asr: str | None = ...,
-    jobs: int | None = ...,
-    plan_only: bool = ...,
-    say: Callable[[str], None] | None = ...,
-    watch: Watch | None = ...,
-    frame: Literal[True],
-) -> pd.DataFrame: ...
 def study(
     clips: str | Path,
     out: str | Path,
@@ -67,19 +33,18 @@ def study(
     plan_only: bool = False,
     say: Callable[[str], None] | None = None,
     watch: Watch | None = None,
-    frame: bool = False,
-) -> StudyResult | pd.DataFrame:
+) -> StudyResult:
     """From somebody's own clips to a report and a model, as ``undertone study``.
 
     ``say`` gets each line about the clips and the plan, ``watch`` the number of trainings that are done.
-    ``frame``: one row a system, as of ``crossval``.
+    ``report(out, frame=True)`` then gives a row a system.
     """
     from undertone.experiment.study.clips import Choices
     from undertone.experiment.study.plan import budget_seconds
     from undertone.experiment.study.run import study as run
 
     count = _Count(watch)
-    done = run(
+    return run(
         Path(clips),
         Path(out),
         choices=Choices(label_from, speaker_from, dict(columns or {}), label_map),
@@ -91,7 +56,6 @@ def study(
         start=count.start,
         watch=count.ended,
     )
-    return _scores(done.results) if frame else done
 
 
 class _Count:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any
 
 from undertone.api.frames import Places, Watch, frame_of, several
 from undertone.errors import DataError, UsageError
@@ -53,49 +53,11 @@ class Fused:
             row |= values
         return rows
 
+    def frame(self) -> pd.DataFrame:
+        """The rows as a pandas DataFrame."""
+        return frame_of(self.rows())
 
-@overload
-def fuse(
-    clips: str | Path | None = ...,
-    *,
-    speech: Places = ...,
-    text: Places = ...,
-    out: str | Path | None = ...,
-    maps: Mapping[str, str] | None = ...,
-    rest: str | None = ...,
-    classes: Sequence[str] = ...,
-    prior: Mapping[str, float] | None = ...,
-    weights: Mapping[str, float] | None = ...,
-    trained_on: Mapping[str, Sequence[str]] | None = ...,
-    budget: float | None = ...,
-    window: str = ...,
-    precision: str = ...,
-    allow_overlap: bool = ...,
-    say: Callable[[str], None] | None = ...,
-    watch: Watch | None = ...,
-    frame: Literal[False] = ...,
-) -> Fused: ...
-@overload
-def fuse(
-    clips: str | Path | None = ...,
-    *,
-    speech: Places = ...,
-    text: Places = ...,
-    out: str | Path | None = ...,
-    maps: Mapping[str, str] | None = ...,
-    rest: str | None = ...,
-    classes: Sequence[str] = ...,
-    prior: Mapping[str, float] | None = ...,
-    weights: Mapping[str, float] | None = ...,
-    trained_on: Mapping[str, Sequence[str]] | None = ...,
-    budget: float | None = ...,
-    window: str = ...,
-    precision: str = ...,
-    allow_overlap: bool = ...,
-    say: Callable[[str], None] | None = ...,
-    watch: Watch | None = ...,
-    frame: Literal[True],
-) -> pd.DataFrame: ...
+
 def fuse(
     clips: str | Path | None = None,
     *,
@@ -114,13 +76,12 @@ def fuse(
     allow_overlap: bool = False,
     say: Callable[[str], None] | None = None,
     watch: Watch | None = None,
-    frame: bool = False,
-) -> Fused | pd.DataFrame:
+) -> Fused:
     """Classifiers of speech and of text put together into the model folder ``out``, as ``undertone fuse``.
 
     ``clips``: a manifest of labelled clips to fit the fusion on, of which ``watch`` counts those judged;
     without, the sides' evidence is multiplied. ``maps``: class or ``name:class`` → ours, ``other`` or ``-``.
-    ``say`` gets the maps line by line, before they are used. ``frame``: one row a classifier and a fusion.
+    ``say`` gets the maps line by line, before they are used.
 
     >>> fuse(speech="starter").labels
     ('angry', 'happy', 'sad', 'neutral')
@@ -157,8 +118,7 @@ def fuse(
     if out is not None:
         write_sides(Path(out), made, more)
     shown = tuple({"side": one.side, "given": one.given, "classes": dict(one.mapped)} for one in sides)
-    fused = Fused(Path(out) if out is not None else None, made.labels, shown, notes, more)
-    return frame_of(fused.rows()) if frame else fused
+    return Fused(Path(out) if out is not None else None, made.labels, shown, notes, more)
 
 
 def fuse_posteriors(*posteriors: ArrayLike, weights: Sequence[float] | None = None) -> NDArray[Any]:

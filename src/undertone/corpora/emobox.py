@@ -10,13 +10,12 @@ that is taken (of IEMOCAP the last ``_F`` or ``_M`` part with the session, never
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from undertone.corpora.files import read_lines
+from undertone.corpora.files import read_objects
 from undertone.corpora.table import Row, Table
 from undertone.errors import CorpusError
 
@@ -52,7 +51,8 @@ class EmoBox(Table):
         folds: dict[str, dict[str, str]] = {}
         for path in [*sorted(self.path.glob("*.jsonl")), *sorted(self.path.glob("fold_*/*.jsonl"))]:
             match = FOLD.search(path.stem)
-            for place, row in _lines(path):
+            for number, row in read_objects(path):
+                place = f"{path}:{number}"
                 name = str(row.get("key") or "")
                 if not name:
                     raise CorpusError(f"{place}: no key")
@@ -65,18 +65,6 @@ class EmoBox(Table):
                     raise CorpusError(f"{place}: '{name}' is in two parts of {fold}")
         for name, (place, row) in rows.items():
             yield place, row | ({"split": folds[name]} if name in folds else {})
-
-
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(read_lines(path), 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise CorpusError(f"{path}:{number}: not JSON ({error})") from None
-            if not isinstance(row, dict):
-                raise CorpusError(f"{path}:{number}: an object is wanted")
-            yield f"{path}:{number}", row
 
 
 def _named(row: dict[str, Any]) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from undertone.types import Utterance
 
 __all__ = [
     "SOUND", "acted_utterance", "check_codes", "clips", "delimiter_of", "folder", "read_csv", "read_lines",
-    "read_text", "visible",
+    "read_objects", "read_text", "visible",
 ]  # fmt: skip
 
 SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3")
@@ -90,6 +91,19 @@ def read_lines(path: Path) -> list[str]:
     ``splitlines`` would also part at U+0085, which is what an ellipsis of Windows-1252 often became.
     """
     return [line.rstrip("\r") for line in read_text(path).split("\n")]
+
+
+def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and values of each line of a JSON-lines file."""
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise CorpusError(f"{path}:{number}: not JSON ({error})") from None
+            if not isinstance(row, dict):
+                raise CorpusError(f"{path}:{number}: an object is wanted")
+            yield number, row
 
 
 def delimiter_of(path: Path) -> str:

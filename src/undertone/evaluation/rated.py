@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.evaluation import facts
-from undertone.evaluation.raters import divergence, fractions, mean_interval
+from undertone.evaluation.raters import divergence, mean_interval, votes_of
 from undertone.evaluation.runs import Run
 from undertone.evaluation.significance import Interval, Paired, interval_of, paired_of
 from undertone.labels.rated import present
@@ -72,7 +72,7 @@ def against_ratings(run: Run, unit: str) -> Rated | None:
     units = facts.grouping(run.facts, ids, unit)
     missing = bool(run.missing)
     values: dict[str, Any] = {"tallies": {}, "ccc": {}, "folds": {}, "points": {}}
-    votes = fractions(run.facts, ids, run.predictions.labels)
+    votes = votes_of(run.facts, ids, run.predictions.labels)
     known: NDArray[np.bool_] = np.asarray(np.isfinite(votes).all(1))
     if known.sum() > 1:
         share = votes[known] / votes[known].sum(1, keepdims=True)

@@ -17,7 +17,7 @@ from scipy import stats
 from undertone.evaluation.runs import Run
 from undertone.evaluation.significance import Interval
 
-__all__ = ["Raters", "against_raters", "agreement", "divergence", "fractions", "mean_interval"]
+__all__ = ["Raters", "against_raters", "agreement", "divergence", "votes_of", "mean_interval"]
 
 FEWEST = 2.0
 """Votes that an utterance has at least: of one rater there is no disagreement."""
@@ -46,7 +46,7 @@ class Raters:
 def against_raters(run: Run, units: Sequence[str]) -> Raters | None:
     """None where fewer than two utterances have votes."""
     predictions = run.predictions
-    votes = fractions(run.facts, predictions.ids, predictions.labels)
+    votes = votes_of(run.facts, predictions.ids, predictions.labels)
     posterior = predictions.probabilities
     known = np.isfinite(votes).all(1) & np.isfinite(posterior).all((0, 2))
     if known.sum() < 2:
@@ -64,7 +64,7 @@ def against_raters(run: Run, units: Sequence[str]) -> Raters | None:
     )
 
 
-def fractions(
+def votes_of(
     known: Mapping[str, Mapping[str, Any]], ids: Sequence[str], labels: Sequence[str]
 ) -> NDArray[np.float64]:
     """``(N, C)``: the votes for each class; nan where there are fewer than two."""

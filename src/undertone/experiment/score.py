@@ -7,7 +7,6 @@ chose it is unknown, and stamped.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from undertone import splits
-from undertone.corpora.files import delimiter_of, read_csv
+from undertone.corpora.files import delimiter_of, read_csv, read_objects
 from undertone.errors import ConfigError, DataError, ManifestError, ProtocolError, no_such
 from undertone.evaluation import card as cards
 from undertone.evaluation import facts, metrics, runs
@@ -193,23 +192,11 @@ def read_predictions(
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and values of each row."""
-    if path.suffix.lower() in (".csv", ".tsv"):
-        for row in (reader := read_csv(path, delimiter=delimiter_of(path))):
-            yield reader.line_num, row
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        yield from read_objects(path)
         return
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: not JSON ({error})") from None
-            if not isinstance(row, dict):
-                raise DataError(f"{path}:{number}: an object is wanted")
-            yield number, row
+    for row in (reader := read_csv(path, delimiter=delimiter_of(path))):
+        yield reader.line_num, row
 
 
 def _field(row: Mapping[str, Any], names: Iterable[str], where: str) -> str:

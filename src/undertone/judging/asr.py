@@ -162,8 +162,9 @@ def _engine(name: str) -> Engine:
 class Whisper:
     """faster-whisper over a Whisper checkpoint, which is converted to int8 once, into the cache.
 
-    Several waves are recognised at the same time, by one model a core. Which model gets which wave depends on
-    the waves alone, so that the same recordings always have the same words.
+    One wave is for the first model with all threads; several are recognised at once, by one model a core.
+    Which model gets which wave depends on the waves alone, so that the same recordings always have the same
+    words.
     """
 
     def __init__(self, name: str) -> None:
@@ -171,10 +172,10 @@ class Whisper:
         threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or os.cpu_count() or 1
         self._most = min(threads, MODELS)
         self._threads = threads // self._most
-        self._models = [self._load()]
+        self._models = [self._load(min(threads, MODELS))]
         self._adding = Lock()
 
-    def _load(self) -> WhisperModel:
+    def _load(self, threads: int) -> WhisperModel:
         from ctranslate2 import set_random_seed
         from faster_whisper import WhisperModel
 
@@ -183,14 +184,14 @@ class Whisper:
             str(self._folder),
             device="cpu",
             compute_type="int8",
-            cpu_threads=self._threads,
+            cpu_threads=threads,
             local_files_only=True,
         )
 
     def recognise(self, waves: Sequence[Wave]) -> list[Recognised]:
         with self._adding:
             while len(self._models) < min(self._most, len(waves)):
-                self._models.append(self._load())
+                self._models.append(self._load(self._threads))
             models = list(self._models)
         shares = [waves[number :: len(models)] for number in range(len(models))]
         if len(waves) == 1:
