@@ -48,6 +48,25 @@ def test_what_fails_half_way_leaves_the_file_before_it_and_nothing_else(tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_pipe_is_written_to_and_a_link_stays_a_link(tmp_path: Path) -> None:
+    """As ``--out /dev/stdout``: what takes its name instead would destroy it."""
+    pipe, file, link = tmp_path / "pipe", tmp_path / "a.txt", tmp_path / "link"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(pipe, "whole\n")
+        assert os.read(reader, 100) == b"whole\n"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    file.write_text("before")
+    link.symlink_to(file)
+    write_whole(link, "after")
+    assert link.is_symlink() and file.read_text() == "after"
+    assert {p.name for p in tmp_path.iterdir()} == {"pipe", "a.txt", "link"}
+
+
 def test_the_temporary_name_has_the_same_suffix(tmp_path: Path) -> None:
     with whole(tmp_path / "a.npz") as part:
         assert part.suffix == ".npz" and part.parent == tmp_path

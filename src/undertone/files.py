@@ -56,9 +56,15 @@ def whole(path: Path) -> Iterator[Path]:
     """A temporary file to write in place of ``path``; it takes that name when the block has ended well.
 
     It lies in the same folder, which is made, and has the same suffix. If the block fails nothing is left
-    behind, and what stood under the name before stays. A system's refusal (read-only, full) is an
-    ``OutputError`` that names ``path``.
+    behind, and what stood under the name before stays. A link stays a link; a device or a pipe (/dev/stdout,
+    /dev/null) is written to, never replaced. A system's refusal (read-only, full) is an ``OutputError`` that
+    names ``path``.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with writing(path):
+            yield path
+        return
+    path = path.resolve() if path.is_symlink() else path
     part = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
     _PARTS.add(part)
     try:
