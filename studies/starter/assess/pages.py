@@ -88,7 +88,8 @@ FAILURES = """\
 
 - **Spontaneous speech.** Everything here was acted by adults in a quiet room. The rows on corpora that it
   never met say how fast it falls; calls and meetings are farther still.
-- **Noise.** White noise 10 dB below the speech costs several points (the rows on recordings made worse).
+- **Noise and other voices.** White noise 10 dB below the speech costs several points, and two people who
+  read in the background far more (the rows on recordings made worse).
 - **Other languages.** Voices of three were learned from; words count in English only.
 - **Children, elderly people, and voices altered by illness** are not in the training data at all.
 - **Sarcasm, irony, quotation.** Voice and words are multiplied as if they were independent; where they
