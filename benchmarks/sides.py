@@ -38,15 +38,8 @@ from _timing import line, measure, report
 from studies.sides.make import Clip, clips
 from studies.starter import sentences
 from undertone.evaluation import metrics
-from undertone.experiment.fuse import Wishes, joined, make_sides
-from undertone.experiment.fusion import (
-    Judged,
-    choose,
-    fit,
-    logs_of,
-    only,
-    untrained,
-)
+from undertone.experiment.fuse import Judged, Wishes, joined, make_sides
+from undertone.experiment.fusion import choose, fit, logs_of, only, untrained
 from undertone.features.classify import ClassifierConfig, classifier
 from undertone.models.example import Dimensions
 from undertone.models.sides import SideConfig, Sides, SidesConfig

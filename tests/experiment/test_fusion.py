@@ -14,8 +14,8 @@ from tests.features import classifiers
 from undertone import manifest as manifests
 from undertone.errors import DataError, LabelError, ProtocolError
 from undertone.evaluation import metrics
-from undertone.experiment.fuse import Wishes, joined, make_sides, write_sides
-from undertone.experiment.fusion import Judged, choose, fit, fit_sides, folds_of, logs_of, nested, untrained
+from undertone.experiment.fuse import Judged, Wishes, joined, make_sides, write_sides
+from undertone.experiment.fusion import choose, fit, fit_sides, folds_of, logs_of, nested, untrained
 from undertone.models.example import Dimensions
 from undertone.models.sides import SideConfig, Sides, SidesConfig
 from undertone.types import Utterance
@@ -92,6 +92,25 @@ def test_biases_find_most_of_what_a_known_prior_gains() -> None:
     fitted = plain - loss(logs_of(system(), fit(system(), data, best), test), test)
     assert oracle > 0.1
     assert fitted > 0.8 * oracle
+
+
+def test_other_proportions_are_counted_where_speakers_are_few() -> None:
+    """Five speakers are too few to show a gain of fitted biases; the classes can be counted all the same."""
+    prior = (0.05, 0.15, 0.1, 0.7)
+    data, test = drawn(200, 8, prior=prior, speakers=5), drawn(4000, 9, prior=prior)
+    best, _ = choose(system(), data)
+    assert best.counted
+    right = [
+        float((logs_of(one, values, test).argmax(-1) == test.labels).double().mean())
+        for one, values in (
+            (system(), untrained(system())),
+            (system(prior), untrained(system(prior))),
+            (system(), fit(system(), data, best)),
+        )
+    ]
+    assert right[2] - right[0] > 0.8 * (right[1] - right[0]) > 0.01
+    # the proportions as stated: nothing is counted
+    assert not choose(system(prior), data)[0].counted
 
 
 def test_forty_clips_do_not_hurt() -> None:

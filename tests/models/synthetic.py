@@ -113,6 +113,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         SMALL | {"meeting": False, "relative": False, "durations": False, "positions": "none", "layers": 0,
                  "delivery": False, "delta": 0.0, "distribution": 0.0, "instance": 0.0, "tiers": ["phone"]},
     ),
+    "unison statistics": ("unison", SMALL | {"statistics": True}),
 }  # fmt: skip
 """Every system and fusion option, by a name that says which."""
 

@@ -7,18 +7,21 @@ labelled clips ─ logits of every side ─▶ nested cross-validation over spea
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from undertone import __version__
+from undertone import __version__, audio
 from undertone.errors import ConfigError, LabelError, UsageError, no_such
 from undertone.judging.clip import Clip
+from undertone.judging.inputs import recording_of
 from undertone.judging.sides import OwnSide, described, member_of
 from undertone.labels import CLASSES, in_order
 from undertone.labels.published import trained_on
@@ -29,8 +32,20 @@ from undertone.models.sides import SideConfig, Sides, SidesConfig
 
 if TYPE_CHECKING:
     from undertone.features.classify import SpeechClassifier, TextClassifier
+    from undertone.types import Utterance
 
-__all__ = ["Joined", "MadeSide", "Wishes", "joined", "make_sides", "map_lines", "write_sides"]
+__all__ = [
+    "Joined",
+    "Judged",
+    "MadeSide",
+    "Wishes",
+    "clip_of",
+    "joined",
+    "judged",
+    "make_sides",
+    "map_lines",
+    "write_sides",
+]
 
 Side = Literal["speech", "text"]
 REST = {"other": OTHER, "drop": DROPPED}
@@ -263,3 +278,65 @@ def write_sides(out: Path, made: Joined, more: Mapping[str, Any] | None = None) 
         card["asides"] = {"dimensions": [label.casefold() for label in dims[0].member.labels]}
     with torch.no_grad():
         folder.save(out, made.system, card | dict(more or {}))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the sides gave for labelled clips."""
+
+    parts: tuple[Tensor, ...]
+    """Each member's logits (n, K)."""
+    present: Tensor
+    """(M, n) whether the member had its modality."""
+    labels: Tensor
+    """(n,)"""
+    speakers: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of(self, rows: NDArray[Any]) -> Judged:
+        """Some of the clips."""
+        index = torch.from_numpy(np.flatnonzero(rows) if rows.dtype == bool else rows)
+        parts = tuple(part[index] for part in self.parts)
+        return Judged(parts, self.present[:, index], self.labels[index], self.speakers[rows])
+
+    def without(self, member: int) -> Judged:
+        """As if a member had never anything."""
+        kept = self.present.clone()
+        kept[member] = False
+        return replace(self, present=kept)
+
+
+def clip_of(utterance: Utterance) -> Clip:
+    wave = audio.load(utterance.audio, utterance.start, utterance.end)
+    return Clip(utterance.id, wave, recording_of(utterance).transcript())
+
+
+def judged(
+    made: Joined,
+    utterances: Sequence[Utterance],
+    labels: Sequence[int],
+    watch: Callable[[int, int], None] | None = None,
+) -> Judged:
+    """The logits that every side gives for the utterances."""
+    rows: list[list[NDArray[np.float32]]] = [[] for _ in made.sides]
+    present = np.zeros((len(made.sides), len(utterances)), bool)
+    for number, utterance in enumerate(utterances):
+        clip = clip_of(utterance)
+        for index, one in enumerate(made.sides):
+            member: Any = one.member
+            nothing: NDArray[np.float32] = np.zeros(one.member.dim, np.float32)
+            if one.side == "speech":
+                given = clip.wave is not None and len(clip.wave) > 0
+                row = member.encode([clip.wave])[0][0] if given else nothing
+            else:
+                given = bool(clip.text and clip.text.strip())
+                row = member.encode([clip.text])[0].vectors[0] if given else nothing
+            rows[index].append(row)
+            present[index, number] = given
+        if watch is not None:
+            watch(number + 1, len(utterances))
+    parts = tuple(torch.from_numpy(np.stack(part)) for part in rows)
+    speakers = np.array([str(u.speaker) for u in utterances])
+    return Judged(parts, torch.from_numpy(present), torch.tensor(labels), speakers)

@@ -1,9 +1,10 @@
 """How a fusion of sides is fitted on labelled clips, and how honest numbers come of few.
 
-Every candidate is a small change of the untrained product rule, penalised towards it: how far it may go is
-chosen by cross-validation over speakers, and the untrained rule is a candidate too. One is taken only where
-every more cautious one is clearly worse (Student's bound, speakers as units). Around that choice stands
-an outer cross-validation, so that no clip is judged by what was chosen or fitted on its speaker.
+Where the classes of the labelled clips come in clearly other proportions than the prior states, the counted
+ones take its place: they need no fit. Every candidate is then a small change of the product rule, penalised
+towards it, and the rule itself is a candidate too. Cross-validation over speakers goes from the most cautious
+one on and takes the next where it is clearly better (Student's bound, speakers as units). Around that choice
+stands an outer cross-validation, so that no clip is judged by what was chosen or fitted on its speaker.
 """
 
 from __future__ import annotations
@@ -20,54 +21,25 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from undertone import audio
 from undertone import manifest as manifests
 from undertone.errors import DataError, LabelError
 from undertone.evaluation import metrics, significance
-from undertone.experiment.fuse import Joined, Wishes, joined, milliseconds
+from undertone.experiment.fuse import Joined, Judged, Wishes, clip_of, joined, judged, milliseconds
 from undertone.experiment.score import overlap_stamps
-from undertone.judging.clip import Clip
-from undertone.judging.inputs import recording_of
 from undertone.labels.synonyms import meaning
 from undertone.models.sides import SideConfig, Sides, evidence
 
 if TYPE_CHECKING:
     from undertone.types import Utterance
 
-__all__ = ["CANDIDATES", "Candidate", "Judged", "choose", "fit", "fit_sides", "logs_of", "nested"]
+__all__ = ["CANDIDATES", "Candidate", "choose", "fit", "fit_sides", "logs_of", "nested"]
 
 FEWEST = 40
 """Labelled clips below which nothing is fitted."""
 FOLDS = 5
 STEPS = 25
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What the sides gave for labelled clips."""
-
-    parts: tuple[Tensor, ...]
-    """Each member's logits (n, K)."""
-    present: Tensor
-    """(M, n) whether the member had its modality."""
-    labels: Tensor
-    """(n,)"""
-    speakers: NDArray[np.str_]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def of(self, rows: NDArray[Any]) -> Judged:
-        """Some of the clips."""
-        index = torch.from_numpy(np.flatnonzero(rows) if rows.dtype == bool else rows)
-        parts = tuple(part[index] for part in self.parts)
-        return Judged(parts, self.present[:, index], self.labels[index], self.speakers[rows])
-
-    def without(self, member: int) -> Judged:
-        """As if a member had never anything."""
-        kept = self.present.clone()
-        kept[member] = False
-        return replace(self, present=kept)
+COUNTED = 20.0
+"""Clips that the stated prior is worth beside the counted one."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +52,8 @@ class Candidate:
     weights: bool = False
     stacker: bool = False
     """Evidence of every class for every class."""
+    counted: bool = False
+    """Start from the classes' proportions in the clips, not from the stated prior."""
     shrink: float = 1.0
     """Utterances that a change of one nat, or of a factor e, must be worth."""
 
@@ -131,8 +105,8 @@ def _evidence(logits: Tensor, member: SideConfig, temperature: Tensor, mix: Tens
 def fit(system: Sides, data: Judged, candidate: Candidate) -> Fit:
     """The likeliest values under a normal prior around the untrained ones, by L-BFGS."""
     start = untrained(system)
-    if candidate.name == "untrained":
-        return start
+    if candidate.counted:
+        start = replace(start, bias=start.bias + _counted(system.prior.double(), data.labels))
     M, C = len(system.config.members), len(start.bias)
     heat = torch.zeros(M, dtype=torch.float64, requires_grad=True)
     power = torch.zeros(M, dtype=torch.float64, requires_grad=True)
@@ -140,6 +114,8 @@ def fit(system: Sides, data: Judged, candidate: Candidate) -> Fit:
     stack = torch.zeros(M, C, C, dtype=torch.float64, requires_grad=True)
     wanted = {"temperatures": heat, "weights": power, "bias": bias, "stacker": stack}
     learned = [value for name, value in wanted.items() if getattr(candidate, name)]
+    if not learned:
+        return start
 
     def values() -> Fit:
         centred = bias - bias.mean()
@@ -186,29 +162,46 @@ def choose(
 ) -> tuple[Candidate, dict[str, float]]:
     """The candidate by cross-validation over speakers, and each one's loss.
 
-    The first in the order given, the most cautious first, whose loss is not clearly above the best.
+    In the order given, the most cautious first, each is taken that is clearly better than the one before.
     """
+    if _shifted(system.prior.double().numpy(), data):
+        candidates = [replace(c, name=f"counted prior, {c.name}", counted=True) for c in candidates]
     losses = {one.name: np.zeros(len(data)) for one in candidates}
     for test in folds_of(data.speakers):
         train, rest = data.of(~test), data.of(test)
         for one in candidates:
             logs = logs_of(system, fit(system, train, one), rest)
             losses[one.name][test] = -logs.gather(-1, rest.labels[:, None])[:, 0].numpy()
-    means = {name: float(loss.mean()) for name, loss in losses.items()}
-    best = losses[min(means, key=means.__getitem__)]
-    worse = {name: loss - best for name, loss in losses.items()}
-    chosen = next(c for c in candidates if worse[c.name].mean() <= _bound(worse[c.name], data.speakers))
-    return chosen, means
+    chosen = candidates[0]
+    for one in candidates[1:]:
+        gain = losses[chosen.name] - losses[one.name]
+        if gain.mean() > _bound(gain, data.speakers):
+            chosen = one
+    return chosen, {name: float(loss.mean()) for name, loss in losses.items()}
 
 
-def _bound(values: NDArray[np.float64], units: NDArray[np.str_]) -> float:
-    """How far a mean may be off: Student's bound of 95 % with speakers as units, wide where they are few."""
+def _shifted(prior: NDArray[np.float64], data: Judged) -> bool:
+    """Whether some class is clearly more or less frequent than ``prior (C,)`` states."""
+    off = (data.labels.numpy()[:, None] == np.arange(len(prior))) - prior  # (n, C)
+    level = 1 - 0.05 / (2 * len(prior))  # two-sided, over all classes together
+    return any(abs(one.mean()) > _bound(one, data.speakers, level) for one in off.T)
+
+
+def _counted(prior: Tensor, labels: Tensor) -> Tensor:
+    """(C,) what to add to the log of ``prior`` for the classes' proportions, drawn a little towards it."""
+    counts = torch.bincount(labels, minlength=len(prior)).double() + COUNTED * prior
+    added = (counts / counts.sum() / prior).log()
+    return added - added.mean()
+
+
+def _bound(values: NDArray[np.float64], units: NDArray[np.str_], level: float = 0.95) -> float:
+    """How far a mean may be off: Student's bound with speakers as units, wide where they are few."""
     names, which = np.unique(units, return_inverse=True)
     if len(names) < 2:
         return float(np.inf)
     sums = np.bincount(which, values - values.mean())
     error = np.sqrt((sums**2).sum() * len(names) / (len(names) - 1)) / len(values)
-    return float(stats.t.ppf(0.95, len(names) - 1) * error)
+    return float(stats.t.ppf(level, len(names) - 1) * error)
 
 
 def nested(system: Sides, data: Judged) -> Tensor:
@@ -250,7 +243,7 @@ def fit_sides(
     stamps = overlap_stamps({one.given: one.trained for one in made.sides}, corpus, allow_overlap)
     utterances, truth = _labelled(listed.resolved(), made.labels, manifest)
     data = judged(made, utterances, truth, watch)
-    cost = milliseconds(made.sides, [_clip(u) for u in utterances[:5]])
+    cost = milliseconds(made.sides, [clip_of(u) for u in utterances[:5]])
     made, data, left = pruned(made, data, wishes, cost, budget)
     chosen, losses = choose(made.system, data)
     rows = {"untrained": scores(logs_of(made.system, untrained(made.system), data), data)}
@@ -359,37 +352,3 @@ def _labelled(
     if len(speakers) < 3 or None in speakers:
         raise DataError(f"{manifest}: clips of three known speakers at least are needed, to test on others")
     return known, [list(labels).index(str(u.label)) for u in known]
-
-
-def _clip(utterance: Utterance) -> Clip:
-    wave = audio.load(utterance.audio, utterance.start, utterance.end)
-    return Clip(utterance.id, wave, recording_of(utterance).transcript())
-
-
-def judged(
-    made: Joined,
-    utterances: Sequence[Utterance],
-    labels: Sequence[int],
-    watch: Callable[[int, int], None] | None = None,
-) -> Judged:
-    """The logits that every side gives for the utterances."""
-    rows: list[list[NDArray[np.float32]]] = [[] for _ in made.sides]
-    present = np.zeros((len(made.sides), len(utterances)), bool)
-    for number, utterance in enumerate(utterances):
-        clip = _clip(utterance)
-        for index, one in enumerate(made.sides):
-            member: Any = one.member
-            nothing: NDArray[np.float32] = np.zeros(one.member.dim, np.float32)
-            if one.side == "speech":
-                given = clip.wave is not None and len(clip.wave) > 0
-                row = member.encode([clip.wave])[0][0] if given else nothing
-            else:
-                given = bool(clip.text and clip.text.strip())
-                row = member.encode([clip.text])[0].vectors[0] if given else nothing
-            rows[index].append(row)
-            present[index, number] = given
-        if watch is not None:
-            watch(number + 1, len(utterances))
-    parts = tuple(torch.from_numpy(np.stack(part)) for part in rows)
-    speakers = np.array([str(u.speaker) for u in utterances])
-    return Judged(parts, torch.from_numpy(present), torch.tensor(labels), speakers)

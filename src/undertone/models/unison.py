@@ -27,13 +27,17 @@ from undertone.models.batch import Batch, Segments
 from undertone.models.contrast import contrast, negatives, products, wasserstein
 from undertone.models.delivery import Delivery
 from undertone.models.example import Dimensions
-from undertone.models.inputs import SpeechInput, TextInput
+from undertone.models.inputs import Moments, SpeechInput, TextInput
 from undertone.models.layers import Head, Pooling, SegmentPool, masked_mean, masked_softmax, tier_of
 from undertone.models.system import Output, System, SystemConfig, scored
 from undertone.models.windows import Windows, check_windows, known_hop, near
 from undertone.types import TIERS, Tier
 
 __all__ = ["Unison", "UnisonConfig"]
+
+
+STATISTICS_DROPOUT = 0.4
+"""In the heads over pooled statistics, which are wide; as in recipes/transfer/speech.toml."""
 
 
 class UnisonConfig(SystemConfig):
@@ -49,6 +53,9 @@ class UnisonConfig(SystemConfig):
     """Add a map of each segment's duration, relative to the utterance's others."""
     delivery: bool = True
     """For speech alone, use pace and pauses, and the mean, deviation and slope of the voice."""
+    statistics: bool = False
+    """For each side alone, use the mean and deviation of its features as they are, as ``speech`` and ``text``
+    do: for frames of pretrained encoders, which know their neighbours."""
     positions: Literal["word", "none"] = "word"
     """``word``: the segments and tokens of one word share a code."""
     windows: Windows = ()
@@ -182,10 +189,17 @@ class Unison(System):
         self.joint = nn.ModuleList([Pooling(width, "max"), Pooling(width, "max")])
         self.delivery = Delivery(width, config.tiers) if config.delivery else None
         speech_width = (7 if config.delivery else 3) * width
+        sides = (speech_width, 2 * width)
         self.speech_head = Head(speech_width, width, C, dropout)
         self.text_head = Head(2 * width, width, C, dropout)
         self.joint_head = Head(5 * width, width, C, dropout)
-        sides = (speech_width, 2 * width)
+        self.plain = None
+        if config.statistics:
+            pools = [Moments("speech", dimensions), Moments("text", dimensions)]
+            sides = (pools[0].width, pools[1].width)
+            self.plain = nn.ModuleList(pools)
+            self.speech_head = Head(sides[0], width, C, STATISTICS_DROPOUT, norm=False)
+            self.text_head = Head(sides[1], width, C, STATISTICS_DROPOUT, norm=False)
         if config.distribution:
             self.gaussians = nn.ModuleList(Gaussian(n, width) for n in sides)
         if config.instance:
@@ -205,9 +219,12 @@ class Unison(System):
         segments, mask, words, spoken = self.granular(x, batch)  # (B, S, D), S of all tiers
         masks = mask, batch.text_mask
         frames = self.frames(x, batch.speech_mask)
-        delivery = [self.delivery(x, batch)] if self.delivery is not None else []
-        speech = torch.cat([frames, self.alone[0](segments, mask), *delivery], -1)
-        text = self.alone[1](y, masks[1])
+        if self.plain is not None:
+            (speech, _), (text, _) = (pool(batch) for pool in self.plain)
+        else:
+            delivery = [self.delivery(x, batch)] if self.delivery is not None else []
+            speech = torch.cat([frames, self.alone[0](segments, mask), *delivery], -1)
+            text = self.alone[1](y, masks[1])
         emphasised = y.new_zeros(len(batch), y.shape[-1])
         if self.meeting is not None:
             y, emphasised = self.meeting(
