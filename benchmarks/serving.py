@@ -172,9 +172,13 @@ def recorded() -> list[bytes]:
 class Server:
     """A server in a process of its own, on a free port."""
 
-    def __init__(self, words: list[str], port: int) -> None:
+    def __init__(self, words: list[str], port: int, all_cores: bool = False) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        environment = dict(os.environ)
+        if all_cores:
+            del environment["OMP_NUM_THREADS"]
+        quiet = subprocess.DEVNULL
+        self.process = subprocess.Popen(words, stdout=quiet, stderr=quiet, env=environment)
         deadline = time.monotonic() + 180
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
@@ -208,10 +212,10 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
-def undertone(model: Path | str, *more: str) -> Server:
+def undertone(model: Path | str, *more: str, all_cores: bool = False) -> Server:
     port = free_port()
     words = ["-m", "undertone", "serve", "--model", str(model), "--port", str(port), "--align", "none"]
-    return Server([sys.executable, *words, *more], port)
+    return Server([sys.executable, *words, *more], port, all_cores)
 
 
 def plain(kind: str, folder: Path) -> Server:
@@ -293,7 +297,7 @@ def against(
 def over_whisper(model: Path, network: Path, count: int, options: list[str]) -> None:
     """32 clients post real clips to the service over the box, and to the pipeline over the whole network."""
     clips = recorded()
-    with undertone(model, *options) as server:
+    with undertone(model, *options, all_cores=True) as server:  # the pool has one thread a core, too
         ours = measure(server, clips, 32, count)
     with plain("pool", network) as server:
         theirs = measure(server, clips, 32, max(48, count // 4))

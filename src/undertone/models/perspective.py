@@ -276,7 +276,8 @@ class EarlyFusion(Operation):
 def _normalised(batch: Batch) -> Tensor:
     """Frames (B, …, T, Ds) at mean 0 and deviation 1 over their utterance; a single frame as it is."""
     x, lengths = batch.speech, batch.speech_lengths.reshape(-1, *(1,) * (batch.speech.ndim - 1))
-    real = batch.speech_mask.reshape(len(batch), *(1,) * (x.ndim - 3), -1, 1)
+    # as a view, not a reshape to len(batch): a traced graph would keep the number of utterances
+    real = batch.speech_mask[(slice(None), *(None,) * (x.ndim - 3), slice(None), None)]
     centred = (x - (x * real).sum(-2, keepdim=True) / lengths.clamp(min=1)) * real
     variance = (centred**2).sum(-2, keepdim=True) / (lengths - 1).clamp(min=1)
     return torch.where(lengths > 1, centred / (variance + 1e-5).sqrt(), x)

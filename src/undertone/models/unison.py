@@ -225,7 +225,7 @@ class Unison(System):
             delivery = [self.delivery(x, batch)] if self.delivery is not None else []
             speech = torch.cat([frames, self.alone[0](segments, mask), *delivery], -1)
             text = self.alone[1](y, masks[1])
-        emphasised = y.new_zeros(len(batch), y.shape[-1])
+        emphasised = y.new_zeros(y.shape[0], y.shape[-1])
         if self.meeting is not None:
             y, emphasised = self.meeting(
                 y, spoken, tier_of(batch, "word").lengths, batch.token_word, masks[1]
