@@ -35,7 +35,18 @@ def chosen(words: list[str], here: dict[str, Path]) -> list[str]:
     return [name for name in here if (name in named) != (words[0] == "all")]
 
 
-PUBLISHED = ("multilevel", "perspective", "mgcma", "mmer", "pooled", "bayesian", "timnet", "clap", "paired")
+PUBLISHED = (
+    "multilevel",
+    "perspective",
+    "mgcma",
+    "mmer",
+    "pooled",
+    "bayesian",
+    "timnet",
+    "clap",
+    "paired",
+    "deepser",
+)
 VARIANTS = list(variants())
 
 
@@ -48,8 +59,9 @@ def test_recipes_and_variants_were_found() -> None:
         "emodb",
         "demo",
         "transfer",
+        "msppodcast",
     }
-    for folder in {path.parent for path in RECIPES}:
+    for folder in {path.parent for path in RECIPES if path.parent.name != "msppodcast"}:
         assert set(SYSTEMS) - {"compact"} <= {path.stem for path in folder.glob("*.toml")}, folder
 
 

@@ -18,6 +18,7 @@ from undertone.models.table import SYSTEMS
 from undertone.models.targets import Target
 from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset
+from undertone.training.heads import STRENGTH, _loss, _read
 from undertone.training.inference import infer
 from undertone.training.loop import fit
 
@@ -93,7 +94,8 @@ def test_each_output_is_a_distribution_or_lies_on_its_scale(name: str, kinds: tu
     if kinds == ("dimensions",):
         torch.testing.assert_close(posteriors, torch.full((8, 4), 0.25))
     if kinds == ("distribution",) and len(system.members()) == 1:
-        torch.testing.assert_close(posteriors, output.targets[""]["distribution"].softmax(-1))
+        (one,) = output.targets.values()
+        torch.testing.assert_close(posteriors, one["distribution"].softmax(-1))
 
 
 @each
@@ -162,3 +164,24 @@ def test_without_the_class_no_label_is_needed(name: str, kinds: tuple[str, ...])
     config = TrainingConfig(epochs=2, batch=8, rate=0.01)
     fitted = fit(aimed(name, kinds), data, data, config, score=lambda y, p: 0.0, seed=1)
     assert all(np.isfinite(record["validation_target"]) for record in fitted.history)
+
+
+@each
+def test_heads_on_a_detached_trunk_end_where_their_losses_are_least(name: str) -> None:
+    """Over the whole training part, with the penalty: no step from there lowers them."""
+    system, data = make(ONE[name]), Dataset(rated(16), IDS)
+    target = target_of(TARGETS["all"]).plain() | {"trunk": "detached"}
+    system.aim(Target.parse(target))
+    fit(system, data, data, TrainingConfig(epochs=1, batch=8), score=lambda y, p: 0.5, seed=1)
+    if system.solutions:
+        return  # solved as a whole
+    read, truth = _read(system, data, 8)
+    for member, heads in system.aimed().items():
+        known = {kind: truth[member, kind] for kind in system.target.further}
+        size = torch.stack([p.square().sum() for p in heads.parameters() if p.ndim > 1]).sum()
+        slopes = []
+        for penalty in (0.5 * size / (STRENGTH * 16), 0.0):
+            heads.zero_grad()
+            (_loss(system, heads, read[member], known) + penalty).backward()
+            slopes.append(max(p.grad.abs().max().item() for p in heads.parameters()))
+        assert slopes[0] < 0.5 * slopes[1], "less the penalty, the losses would fall further"

@@ -61,6 +61,7 @@ def test_the_raters_votes_are_counted_and_the_actors_own_are_not(
 ) -> None:
     _, turns = read
     angry = next(u for u in turns if u.label == "ang")
+    assert angry.extra["raters"] == {"valence": [3, 2], "activation": [3, 3], "dominance": [3, 2]}
     assert angry.votes == {"ang": 2.5, "neu": 0.5}  # one rater named two emotions
     assert (angry.extra["valence"], angry.extra["dominance"]) == (2.5, 2.6667)
 

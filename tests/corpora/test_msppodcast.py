@@ -94,3 +94,12 @@ def test_a_letter_or_partition_that_nobody_defined_is_named(
     table.write_text(CONSENSUS.replace(before, after, 1))
     with pytest.raises(CorpusError, match=message):
         list(MspPodcast(tmp_path).read())
+
+
+def test_what_each_rater_gave_is_kept(tmp_path: Path) -> None:
+    first = next(iter(MspPodcast(release(tmp_path)).read()))
+    assert first.extra["raters"] == {
+        "arousal": [2, 3, 3],
+        "valence": [4, 4, 4],
+        "dominance": [3, 3, 3],
+    }

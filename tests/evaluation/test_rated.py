@@ -163,3 +163,45 @@ def test_the_report_shows_what_is_predicted_beside_the_class(tmp_path: Path) -> 
     assert "rated and predicted arousal" in page
     assert page.count("votes down, prediction across") == 2
     assert LABELS[0] in page
+
+
+def test_thresholds_of_the_run_take_the_place_of_one_over_c(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run")
+    even = evaluate(run).rated
+    for path in sorted(run.glob("*/*/predictions.jsonl")):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            row["present"] = [name for name, p in row["several"].items() if p > 1 / len(LABELS) + 1e-9]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    same = evaluate(run).rated
+    assert even and even.several and same and same.several and same.several.value == even.several.value
+    for path in sorted(run.glob("*/*/predictions.jsonl")):
+        rows = [json.loads(line) | {"present": []} for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    none = evaluate(run).rated
+    assert none and none.several and none.several.value == 0
+
+
+def test_a_rater_left_out_is_compared_with_the_others_as_the_prediction_is() -> None:
+    raters = [[1.0, 2.0, 6.0], [4.0], [5.0, 7.0], []]
+    predicted = np.array([[2.0, 9.0, 5.0, 9.0], [3.0, 9.0, 6.0, 9.0]])
+    others = np.array([4.0, 3.5, 1.5, 7.0, 5.0])
+    model, rater = rated.one_left_out(raters, predicted)
+    assert rater == pytest.approx(ccc(others, np.array([1.0, 2.0, 6.0, 5.0, 7.0])))
+    each = [ccc(others, row[[0, 0, 0, 2, 2]]) for row in predicted]
+    assert model == pytest.approx(np.mean(each))
+
+
+def test_the_report_states_a_raters_agreement_where_each_ones_ratings_are_known(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run")
+    rng = np.random.default_rng(0)
+    rows = [json.loads(line) for line in (run / "facts.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["raters"] = {"arousal": (row["ratings"]["arousal"] + rng.normal(0, 1, 5)).tolist()}
+    (run / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = evaluate(run)
+    assert result.rated is not None and set(result.rated.raters) == {"arousal"}
+    model, rater = result.rated.raters["arousal"]
+    assert model > rater > 0.5, "its error is half of a rater's"
+    render([run], tmp_path / "report.html")
+    assert "with all raters but one" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -146,3 +146,13 @@ def test_a_corpus_without_votes_cannot_teach_them(tmp_path: Path) -> None:
     made = recipe(corpus(tmp_path), "speech", 'target="distribution"')
     with pytest.raises(TrainingError, match="votes"):
         run_job(planned(tmp_path, made, Planted(tmp_path)).jobs[0])
+
+
+def test_thresholds_of_several_emotions_are_fitted_on_the_validation_part(tmp_path: Path) -> None:
+    options = ("concat", 'target=["class","multilabel"]', "training.epochs=6", "thresholds=fitted")
+    folder = done(tmp_path, recipe(rated_corpus(tmp_path), *options))
+    values = json.loads((folder / "metrics.json").read_text())["thresholds"]
+    assert set(values) == set(LABELS) and len(set(values.values())) > 1
+    assert load(folder).card["thresholds"] == values
+    for row in rows_of(folder):
+        assert row["present"] == [name for name, p in row["several"].items() if p > values[name]]

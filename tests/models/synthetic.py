@@ -102,6 +102,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "paired": ("paired", SMALL),
     "paired words": ("paired", SMALL | {"positions": "word", "pairings": 2, "read": "mean", "layers": 1}),
     "paired alone": ("paired", SMALL | {"match": 0.0, "sides_alone": 0.0, "positions": "none"}),
+    "deepser": ("deepser", SMALL),
+    "deepser always mixed": ("deepser", SMALL | {"mixup": 1.0, "networks": 2, "heads": 2}),
     "compact": ("compact", {"hidden": 8, "dropout": 0.0}),
     "compact kinds": (
         "compact",

@@ -43,6 +43,25 @@ def test_balanced_sampling_draws_the_classes_alike() -> None:
     assert share == pytest.approx([1 / 3] * 3, abs=0.06)
 
 
+def test_undersampling_takes_of_each_as_many_as_the_rarest_and_none_twice() -> None:
+    labels = np.array([0] * 90 + [1] * 40 + [2] * 7 + [-1] * 30)
+
+    def drawn(epoch: int) -> np.ndarray:
+        return np.concatenate(plan_epoch(labels + 2, labels, batch=8, sampling="undersampled", epoch=epoch))
+
+    first, second = drawn(0), drawn(1)
+    assert len(set(first)) == len(first)
+    assert np.unique(labels[first], return_counts=True)[1].tolist() == [7, 7, 7, 7]
+    assert set(first[labels[first] == 2]) == set(second[labels[second] == 2])
+    assert set(first[labels[first] == 0]) != set(second[labels[second] == 0])
+
+
+def test_the_rarest_class_counts_not_how_few_have_none() -> None:
+    labels = np.array([0] * 9 + [1] * 4 + [-1] * 2)
+    plan = np.concatenate(plan_epoch(labels + 2, labels, batch=8, sampling="undersampled"))
+    assert np.unique(labels[plan], return_counts=True)[1].tolist() == [2, 4, 4]
+
+
 @given(lengths, st.integers(1, 4), st.integers(1, 3), st.integers(4, 16))
 def test_processes_share_each_batch_and_nothing_twice(
     sizes: np.ndarray, processes: int, parts: int, batch: int

@@ -16,6 +16,7 @@ from undertone.training.config import TrainingConfig
 from undertone.training.dataset import Dataset
 from undertone.training.inference import infer
 from undertone.training.loop import Fitted, fit, seed_everything
+from undertone.training.optimizer import make_optimizer
 
 SHORT = TrainingConfig(epochs=4, batch=8, rate=0.02)
 
@@ -199,6 +200,50 @@ def test_class_weights_reach_the_criterion() -> None:
 def test_the_sampling_is_what_the_config_says() -> None:
     data = dataset(30)
     assert len(np.concatenate(plan_epoch(data.lengths, data.classes, batch=8, sampling="balanced"))) == 30
+
+
+def test_a_second_stage_is_balanced_unweighted_slow_and_begins_afresh() -> None:
+    def trained(**settings: Any) -> Fitted:
+        seed_everything(0)
+        config = SHORT.model_copy(update={"class_weights": True, "second_rate": 1e-9, **settings})
+        return fit(Tiny(), dataset(40), None, config)
+
+    before, fitted = trained(epochs=2), trained(second_stage=2)
+    assert [record["rate"] for record in fitted.history][2:] == pytest.approx([1e-9, 1e-9])
+    assert fitted.system.criterion.keywords["weight"] is None  # type: ignore[attr-defined]
+    assert before.history[1]["loss"] == fitted.history[1]["loss"], "the first stage ends as it does alone"
+    assert [len(record) for record in fitted.history] == [len(record) for record in before.history] * 2
+    torch.testing.assert_close(weights(fitted), weights(before), rtol=0, atol=1e-5)
+
+
+def test_every_epoch_of_a_second_stage_has_a_fresh_optimizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[torch.optim.Optimizer] = []
+
+    def kept(system: Any, config: Any) -> torch.optim.Optimizer:
+        made.append(make_optimizer(system, config))
+        return made[0]
+
+    monkeypatch.setattr("undertone.training.loop.make_optimizer", kept)
+    fit(Tiny(), dataset(40), None, SHORT.model_copy(update={"batch": 10, "second_stage": 2}))
+    counted = {int(slot["step"]) for slot in made[0].state.values()}
+    rarest = int(np.bincount(dataset(40).classes).min())
+    assert counted == {-(-3 * rarest // 10)}, "the steps of the last epoch alone"
+
+
+def test_a_second_stage_draws_as_many_of_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, str, int]] = []
+
+    def noted(lengths: Any, labels: Any, **options: Any) -> Any:
+        plan = plan_epoch(lengths, labels, **options)
+        seen.append((options["epoch"], options["sampling"], sum(map(len, plan))))
+        return plan
+
+    monkeypatch.setattr("undertone.training.loop.plan_epoch", noted)
+    data = dataset(40)
+    rarest = np.bincount(data.classes).min()
+    fit(Tiny(), data, None, SHORT.model_copy(update={"second_stage": 3}))
+    assert [one[1] for one in seen] == ["shuffle"] * 3 + ["undersampled"]
+    assert seen[-1][2] == 3 * rarest < 40
 
 
 def test_the_last_epoch_is_kept_where_that_is_wanted() -> None:

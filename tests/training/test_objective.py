@@ -1,9 +1,23 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from tiny import Tiny, dataset
 from torch.nn import functional as F
 
-from undertone.training.objective import Objective, Share, class_weights, classification_loss
+from tests.models.synthetic import IDS, examples, make
+from undertone.models.targets import Target
+from undertone.training.config import TrainingConfig
+from undertone.training.dataset import Dataset
+from undertone.training.objective import (
+    Objective,
+    Share,
+    class_weights,
+    classification_loss,
+    label_counts,
+    set_criteria,
+)
 
 LOGITS = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 2, 1, -1, 1, 1, 0])
@@ -29,9 +43,27 @@ def test_focal_loss_by_hand() -> None:
 
 def test_class_weights_have_mean_one_over_the_labels() -> None:
     labels = torch.tensor([0, 0, 0, 1, -1])
-    weights = class_weights(labels, 3)
+    weights = class_weights(label_counts(labels, 3))
     assert weights.tolist() == pytest.approx([4 / 6, 2.0, 0.0])
     assert float(weights[labels[labels >= 0]].mean()) == pytest.approx(1.0)
+    rooted = class_weights(label_counts(labels, 3), power=0.5)
+    assert float(rooted[1] / rooted[0]) == pytest.approx(3.0**0.5)
+    assert float(rooted[labels[labels >= 0]].mean()) == pytest.approx(1.0)
+
+
+def test_classes_are_weighted_by_the_sums_of_votes_where_these_are_learned() -> None:
+    system = make("concat")
+    system.aim(Target(weights={"distribution": 1.0}))
+    votes = np.array([[0.5, 0.5, 0, 0], [1, 0, 0, 0], [0, 0.5, 0.5, 0], [np.nan] * 4], np.float32)
+    items = [replace(e, targets={"votes": v}) for e, v in zip(examples(4), votes, strict=True)]
+    train = Dataset(items, IDS)
+    set_criteria(system, train, TrainingConfig(class_weights=True), True)
+    logits, shares = torch.zeros(1, 4), torch.eye(4)
+    seen = [float(system.soft_criterion(logits, shares[c : c + 1])) for c in range(3)]
+    assert seen[0] / seen[2] == pytest.approx(0.5 / 1.5)  # n = 1.5, 1, 0.5
+    assert seen[1] / seen[2] == pytest.approx(0.5 / 1.0)
+    set_criteria(system, train, TrainingConfig(class_weights=True), False)
+    assert float(system.soft_criterion(logits, shares[:1])) == pytest.approx(float(np.log(4)))
 
 
 def test_nothing_labelled_is_a_loss_of_zero_with_a_gradient() -> None:

@@ -145,6 +145,7 @@ def _write_evaluation(folder: Path, dialogue: str, turns: list[Turn], rng: rando
             f"C-E4:\t{word};\t()",
             "C-F1:\tSurprise;\t(the actor's own)",
             "A-E3:\tval 3; act 3; dom  3;\t()",
+            "A-E4:\tval 2; act 3; dom  2;\t()",
             "A-F1:\tval 3; act 2; dom  ;\t()",
             "",
         ]

@@ -56,6 +56,8 @@ NUMBER = r"\s*([-+\d.]+)\s*"
 TURN = re.compile(rf"\[{NUMBER}-{NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{NUMBER},{NUMBER},{NUMBER}\]")
 RATER = re.compile(r"C-E\d+:\s*([^\t(]*)")
 """One evaluator's categories; ``C-F…`` and ``C-M…`` are the actors' own, which are not in the label."""
+RATING = re.compile(r"A-E\d+:\s*val\s+(\d+)\s*;\s*act\s+(\d+)\s*;\s*dom\s+(\d+)\s*;")
+"""One evaluator's valence, activation and dominance; a line that lacks one is none."""
 WORDS = re.compile(r"(\S+)\s+\[[^\]]*\]\s*:\s?(.*)")
 
 
@@ -67,6 +69,7 @@ class _Turn:
     end: float
     dimensions: tuple[float, float, float]
     votes: dict[str, float]
+    ratings: dict[str, list[float]]
 
 
 class Iemocap:
@@ -164,6 +167,7 @@ def _utterance(turn: _Turn, number: int, dialogue: str, text: str | None, audio:
             "valence": valence,
             "activation": activation,
             "dominance": dominance,
+            **({"raters": turn.ratings} if turn.ratings else {}),
             "dialogue_start": turn.start,
             "dialogue_end": turn.end,
         },
@@ -172,19 +176,23 @@ def _utterance(turn: _Turn, number: int, dialogue: str, text: str | None, audio:
 
 def _turns(file: Path) -> Iterator[_Turn]:
     """The turns of an evaluation file: a line of times and label, then a line a rater."""
-    rated: list[tuple[re.Match[str], Counter[str]]] = []
+    rated: list[tuple[re.Match[str], Counter[str], dict[str, list[float]]]] = []
     for number, line in enumerate(read_lines(file), 1):
         if line.startswith("["):
             match = TURN.match(line)
             if match is None or not re.fullmatch(r"Ses\d\d\w*_[FM]\w+", match[3]):
                 raise CorpusError(f"{file}, line {number}: not '[start - end] utterance label [v, a, d]'")
-            rated.append((match, Counter()))
+            rated.append((match, Counter(), {}))
         elif rated and (rater := RATER.match(line)):
             _vote(rated[-1][1], rater[1])
-    for match, votes in rated:
+        elif rated and (rater := RATING.match(line)):
+            for name, value in zip(("valence", "activation", "dominance"), rater.groups(), strict=True):
+                rated[-1][2].setdefault(name, []).append(float(value))
+    for match, votes, ratings in rated:
         start, end, name, label, *dimensions = match.groups()
         valence, activation, dominance = map(float, dimensions)
-        yield _Turn(name, label, float(start), float(end), (valence, activation, dominance), dict(votes))
+        dimensions_of = (valence, activation, dominance)
+        yield _Turn(name, label, float(start), float(end), dimensions_of, dict(votes), ratings)
 
 
 def _vote(votes: Counter[str], words: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -44,7 +45,7 @@ class MspPodcast:
     def read(self) -> Iterator[Utterance]:
         """Every clip of the consensus' table, in its order."""
         self.notes = []
-        votes, recordings = self._votes(), self._files("Audios", ".wav")
+        (votes, ratings), recordings = self._votes(), self._files("Audios", ".wav")
         texts, missing, other = self._files("Transcripts", ".txt"), 0, 0
         for row in self._table("labels_consensus.csv"):
             name = Path(row["FileName"]).stem
@@ -54,7 +55,9 @@ class MspPodcast:
             if name not in recordings:
                 missing += 1
                 continue
-            yield self._utterance(name, row, recordings[name], texts.get(name), votes.get(name, {}))
+            made = self._utterance(name, row, recordings[name], texts.get(name), votes.get(name, {}))
+            raters = {"raters": ratings[name]} if name in ratings else {}
+            yield replace(made, extra={**made.extra, **raters})
         if missing:
             self.notes.append(f"{missing} clips of labels_consensus.csv have no recording and are left out")
         if other:
@@ -84,14 +87,20 @@ class MspPodcast:
             extra={"split": PARTS.get(part, "test"), "sex": row.get("Gender", ""), **values},
         )
 
-    def _votes(self) -> dict[str, dict[str, float]]:
-        """By clip: how many raters named each emotion; what they wrote beside ``Other`` counts as other."""
+    def _votes(self) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, list[float]]]]:
+        """By clip: how many raters named each emotion (what they wrote beside ``Other`` counts as other), and
+        the arousal, valence and dominance of each."""
         letters = {word.lower(): letter for letter, word in EMOTIONS.items()}
         counts: dict[str, Counter[str]] = defaultdict(Counter)
+        ratings: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for row in self._table("labels_detailed.csv", needed=False):
             primary = row["EmoClass_Major"].partition("-")[0].strip().lower()
-            counts[Path(row["FileName"]).stem][letters.get(primary, "O")] += 1
-        return {name: {k: float(n) for k, n in own.items()} for name, own in counts.items()}
+            counts[name := Path(row["FileName"]).stem][letters.get(primary, "O")] += 1
+            for theirs, mine in DIMENSIONS.items():
+                if row.get(theirs):
+                    ratings[name][mine].append(float(row[theirs]))
+        votes = {name: {k: float(n) for k, n in own.items()} for name, own in counts.items()}
+        return votes, {name: dict(own) for name, own in ratings.items()}
 
     def _table(self, name: str, needed: bool = True) -> list[dict[str, str]]:
         paths = sorted(self.root.rglob(name))

@@ -21,7 +21,7 @@ from typing import Any
 from undertone.auditing import same_words
 from undertone.errors import ProtocolError
 from undertone.files import write_lines
-from undertone.labels.rated import rated
+from undertone.labels.rated import each_rater, rated
 from undertone.splits import Split
 from undertone.types import Utterance
 
@@ -60,6 +60,7 @@ def _facts(utterance: Utterance) -> dict[str, Any]:
         "text_source": utterance.text_source,
         **({"votes": dict(utterance.votes)} if utterance.votes else {}),
         **({"ratings": ratings} if (ratings := rated(utterance.extra)) else {}),
+        **({"raters": raters} if (raters := each_rater(utterance.extra)) else {}),
     }
 
 

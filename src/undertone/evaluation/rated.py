@@ -2,7 +2,8 @@
 
     KL, Brier   of the predicted distribution (the posterior, where the run has no other) from the votes
     macro-F1    of several emotions at once by EMO-SUPERB's rule: an emotion is there where its share of the
-                votes is above 1/C, and predicted where its probability is; a class without any counts 0.
+                votes is above 1/C, and predicted where its probability is, or is above the threshold that the
+                run fitted on its validation part; a class without any counts 0.
                 Never to be mixed with the F1 of single labels.
     CCC         of each dimension, seeds averaged; agrees with ``audmetric.concordance_cc``
 
@@ -22,7 +23,7 @@ from undertone.evaluation import facts
 from undertone.evaluation.raters import divergence, mean_interval, votes_of
 from undertone.evaluation.runs import Run
 from undertone.evaluation.significance import Interval, Paired, interval_of, paired_of
-from undertone.labels.rated import present
+from undertone.labels.rated import ccc, present
 
 __all__ = ["SUPERB", "Rated", "against_ratings", "compare_rated"]
 
@@ -42,6 +43,8 @@ class Rated:
     """``SUPERB``"""
     ccc: Mapping[str, Interval] = field(default_factory=dict)
     """By dimension."""
+    raters: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """By dimension, against the mean of all raters but one: CCC of the prediction, and of that one rater."""
     folds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """CCC of each fold, by dimension, in the order of the folds' names."""
     agreement: tuple[tuple[float, ...], ...] = ()
@@ -59,6 +62,7 @@ class Rated:
             "brier": self.brier,
             "macro_f1_emosuperb": self.several.plain() if self.several else None,
             "ccc": {name: value.plain() for name, value in self.ccc.items()},
+            "ccc_raters": {name: list(values) for name, values in self.raters.items()},
             "ccc_folds": {name: list(values) for name, values in self.folds.items()},
         }
 
@@ -71,7 +75,7 @@ def against_ratings(run: Run, unit: str) -> Rated | None:
     ids = sorted(rows[0])
     units = facts.grouping(run.facts, ids, unit)
     missing = bool(run.missing)
-    values: dict[str, Any] = {"tallies": {}, "ccc": {}, "folds": {}, "points": {}}
+    values: dict[str, Any] = {"tallies": {}, "ccc": {}, "folds": {}, "points": {}, "raters": {}}
     votes = votes_of(run.facts, ids, run.predictions.labels)
     known: NDArray[np.bool_] = np.asarray(np.isfinite(votes).all(1))
     if known.sum() > 1:
@@ -88,6 +92,9 @@ def against_ratings(run: Run, unit: str) -> Rated | None:
         tallies = moments(truth[rated], predicted[:, rated], units_of(units, rated))
         values["tallies"][f"ccc {name}"] = tallies
         values["ccc"][name] = _known(interval_of(tallies, concordance, nearest=1e-6, signed=True), missing)
+        single = [(run.facts.get(i, {}).get("raters") or {}).get(name, []) for i in ids]
+        if any(len(one) > 1 for one in single):
+            values["raters"][name] = one_left_out(single, predicted)
         folds = [rows[0][i]["fold"] for i in np.array(ids)[rated]]
         each = moments(truth[rated], predicted[:, rated], folds)
         values["folds"][name] = tuple(map(float, concordance(each)))
@@ -95,6 +102,16 @@ def against_ratings(run: Run, unit: str) -> Rated | None:
         pairs = np.stack([truth[rated], predicted[:, rated].mean(0)], 1)[shown]
         values["points"][name] = tuple((float(x), float(y)) for x, y in pairs)
     return Rated(**values)
+
+
+def one_left_out(raters: Sequence[Sequence[float]], predicted: Floats) -> tuple[float, float]:
+    """CCC of ``predicted (seeds, N)``, seeds averaged, and of one rater, with the mean of the other raters,
+    over every rater of every utterance that has two or more."""
+    cases = [(n, k) for n, own in enumerate(raters) if len(own) > 1 for k in range(len(own))]
+    own = np.array([raters[n][k] for n, k in cases])
+    others = np.array([(sum(raters[n]) - raters[n][k]) / (len(raters[n]) - 1) for n, k in cases])
+    places = [n for n, _ in cases]
+    return float(np.mean([ccc(others, row[places]) for row in predicted])), ccc(others, own)
 
 
 def units_of(units: Sequence[str], chosen: NDArray[np.bool_]) -> list[str]:
@@ -112,7 +129,10 @@ def _votes(run: Run, ids: Sequence[str], share: Floats, units: Sequence[str]) ->
     distribution = table("distribution" if "distribution" in first else "probabilities")
     shares = table("several") if "several" in first else distribution
     far = divergence(share, distribution).mean(0)
-    f1 = confusions(present(share), present(shares), units)
+    predicted = present(shares)
+    if "present" in first:  # by thresholds of the run's own
+        predicted = np.array([[[c in row[i]["present"] for c in labels] for i in ids] for row in run.rows])
+    f1 = confusions(present(share), predicted, units)
     kl = mean_interval(far, units)
     missing = bool(run.missing)
     return {

@@ -11,7 +11,7 @@ import numpy as np
 from undertone.evaluation import svg
 from undertone.evaluation.breakdown import breakdown, variants
 from undertone.evaluation.findings import Findings, points, probability, signed
-from undertone.evaluation.rated import compare_rated
+from undertone.evaluation.rated import Rated, compare_rated
 from undertone.evaluation.results import Comparison, Result
 from undertone.evaluation.significance import Interval, Paired
 
@@ -219,7 +219,7 @@ def _rated(findings: Findings) -> Values:
             r.name,
             f"{name}: CCC {rated.ccc[name].value:.2f}",
             svg.against(rated.points[name], findings.colour(r), f"rated and predicted {name}"),
-            "by fold " + ", ".join(f"{value:.2f}" for value in rated.folds[name]),
+            "by fold " + ", ".join(f"{value:.2f}" for value in rated.folds[name]) + _raters(rated, name),
         )
         for r, rated in results
         for name in rated.ccc
@@ -232,6 +232,14 @@ def _rated(findings: Findings) -> Values:
         if rated.agreement
     ]
     return {"rows": rows, "dimensions": names, "panels": panels}
+
+
+def _raters(rated: Rated, name: str) -> str:
+    """How near the mean of all raters but one the prediction comes, and how near that one rater."""
+    if name not in rated.raters:
+        return ""
+    model, rater = rated.raters[name]
+    return f"; with all raters but one {model:.2f}, that rater {rater:.2f}"
 
 
 def _cell(value: Interval | None, gap: Paired | None) -> Values:

@@ -26,7 +26,7 @@ from undertone.errors import ConfigError, UsageError, nearest_name, no_such
 from undertone.features.config import SpeechConfig, TextConfig
 from undertone.models.system import SystemConfig
 from undertone.models.table import SYSTEMS
-from undertone.models.targets import Target, TargetKind
+from undertone.models.targets import DimensionsLoss, Target, TargetKind
 from undertone.models.towers import TuneConfig
 from undertone.training.config import TrainingConfig
 from undertone.types import Utterance
@@ -185,6 +185,11 @@ class Recipe(Config):
     """How much each target's loss counts; 1 where it is not named."""
     target_trunk: Literal["shared", "detached"] = "shared"
     """``detached``: the targets beside the class are read off what the class alone has learned."""
+    target_error: DimensionsLoss = "ccc"
+    """The loss of the dimensions: 1 - CCC over a batch, or the ``squared`` error of ratings in 0…1."""
+    thresholds: Literal["even", "fitted"] = "even"
+    """Above which probability one of several emotions is present: 1/C, as EMO-SUPERB has it, or for each
+    class the value with the best F1 on the validation part."""
     scales: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """The least and the largest rating of a dimension, where the manifest does not state them."""
     notes: tuple[str, ...] = Field(default=())
@@ -209,7 +214,7 @@ class Recipe(Config):
         """The targets and their weights, over these dimensions of the corpus."""
         weights = {kind: self.target_weights.get(kind, 1.0) for kind in self.target}
         named = tuple(dimensions) if "dimensions" in weights else ()
-        return Target(weights=weights, trunk=self.target_trunk, dimensions=named)
+        return Target(weights=weights, trunk=self.target_trunk, dimensions=named, error=self.target_error)
 
     @property
     def title(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from undertone.experiment.recipe import Recipe
 from undertone.features.english import not_english
 from undertone.features.subword import Subword
 from undertone.files import whole, write_json, write_lines, write_whole
-from undertone.labels.rated import to_scale
+from undertone.labels.rated import fit_thresholds, present, to_scale
 from undertone.models import folder as models
 from undertone.models.calibration import calibrate
 from undertone.models.example import IGNORE, Dimensions
@@ -36,6 +37,7 @@ from undertone.models.inputs import prompts
 from undertone.models.system import System, cross_entropy
 from undertone.models.table import build
 from undertone.models.targets import Target
+from undertone.training.dataset import Dataset
 from undertone.training.inference import Outputs, infer
 from undertone.training.jobs import Job, mark_done
 from undertone.training.loop import Fitted, Watch, fit, seed_everything
@@ -84,11 +86,15 @@ def _fold(job: Job, recipe: Recipe, material: Material, watch: Watch | None) -> 
     if recipe.protocol.refit:
         fitted, more = _refit(job, recipe, material, fitted, watch)
         chosen |= more
+    thresholds = thresholds_of(recipe, data.validation, fitted, material.corpus.labels)
     outputs = infer(fitted.system, data.test.open(fitted))
     finish.write_validation(job.folder, fitted)
     seconds = time.perf_counter() - started
     scales = material.corpus.scales_of(recipe)
     rows = predictions(fitted.system, outputs, material.corpus.labels, recipe.title, scales)
+    if thresholds:
+        rows = [r | {"present": [k for k, p in r["several"].items() if p > thresholds[k]]} for r in rows]
+        chosen["thresholds"] = thresholds
     values = _metrics(outputs, fitted.system, material.corpus.labels)
     values |= {"seconds": seconds, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
     values |= {"parameters": sum(p.numel() for p in system.parameters()), **chosen}
@@ -100,6 +106,7 @@ def _fold(job: Job, recipe: Recipe, material: Material, watch: Watch | None) -> 
         with whole(job.folder / "embeddings.npz") as part:
             np.savez(part, ids=ids, fused=outputs.fused[known].astype(np.float32))
     card = model_card(recipe, material, fold=job.fold, seed=job.seed)
+    card |= {"thresholds": thresholds} if thresholds else {}
     models.save(job.folder, fitted.system, card, data.tokenizer)
     write_json(job.folder / "metrics.json", values, indent=1)
 
@@ -142,6 +149,8 @@ def _final(job: Job, task: Task, material: Material, watch: Watch | None) -> Non
     finish.combine_from(system, folds)
     system.temperature.copy_(torch.tensor(finish.middle_temperature(folds)))
     card = model_card(recipe, material, fold=FINAL, seed=job.seed) | {"epochs": ends}
+    if fitted := [f.metrics["thresholds"] for f in folds if "thresholds" in f.metrics]:
+        card["thresholds"] = {name: fmean(one[name] for one in fitted) for name in material.corpus.labels}
     models.save(job.folder, system, card | {"folds": finish.fold_metrics(folds)}, tokenizer)
 
 
@@ -189,6 +198,20 @@ def temper(fitted: Fitted) -> tuple[float, float]:
         loss = float(cross_entropy(logits, labels))
         return loss, loss
     return calibrate(fitted.system, logits, labels)
+
+
+def thresholds_of(
+    recipe: Recipe, validation: Dataset, fitted: Fitted, labels: Sequence[str]
+) -> dict[str, float]:
+    """By class: the probability above which it is present, fitted on the validation part; empty where the
+    recipe wants none."""
+    votes = validation.rated("votes")
+    if recipe.thresholds == "even" or "multilabel" not in recipe.target or votes is None:
+        return {}
+    assert fitted.validation is not None
+    known = np.isfinite(votes).all(1)
+    values = fit_thresholds(present(votes[known]), fitted.validation.asides["several"][known])
+    return {name: round(float(value), 6) for name, value in zip(labels, values, strict=True)}
 
 
 def posteriors_of(system: System, logits: NDArray[np.float32]) -> NDArray[np.float64]:

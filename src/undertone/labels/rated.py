@@ -12,7 +12,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DIMENSIONS", "SCALES", "ccc", "fractions", "present", "rated", "to_scale", "to_unit"]
+__all__ = [
+    "DIMENSIONS",
+    "SCALES",
+    "ccc",
+    "each_rater",
+    "fit_thresholds",
+    "fractions",
+    "present",
+    "rated",
+    "to_scale",
+    "to_unit",
+]
 
 Scale: TypeAlias = tuple[float, float]
 Floats: TypeAlias = NDArray[np.floating[Any]]
@@ -33,6 +44,16 @@ def rated(extra: Mapping[str, Any]) -> dict[str, float]:
     """
     named = {NAMES.get(key, key): value for key, value in extra.items()}
     return {name: float(named[name]) for name in DIMENSIONS if isinstance(named.get(name), int | float)}
+
+
+def each_rater(extra: Mapping[str, Any]) -> dict[str, list[float]]:
+    """By dimension what each rater gave, where an utterance's further fields have it under ``raters``.
+
+    >>> each_rater({"raters": {"val": [2, 3], "act": [4]}})
+    {'arousal': [4.0], 'valence': [2.0, 3.0]}
+    """
+    named = {NAMES.get(key, key): value for key, value in dict(extra.get("raters") or {}).items()}
+    return {name: [float(x) for x in named[name]] for name in DIMENSIONS if named.get(name)}
 
 
 def to_unit(value: float, scale: Scale) -> float:
@@ -65,6 +86,27 @@ def present(shares: Floats) -> NDArray[np.bool_]:
     """(…, C): which emotions there are at once: those whose share is above 1/C, as EMO-SUPERB has it."""
     there: NDArray[np.bool_] = shares > 1.0 / shares.shape[-1] + 1e-9
     return there
+
+
+def fit_thresholds(there: NDArray[np.bool_], shares: Floats) -> Floats:
+    """(C,): the thresholds on ``shares (N, C)`` with the best F1 for what is ``there (N, C)``; of several
+    the nearest to 1/C, which is also that of an emotion that never occurs.
+
+    >>> there = np.array([[True, False], [True, False], [False, True]])
+    >>> fit_thresholds(there, np.array([[0.3, 0.7], [0.4, 0.6], [0.2, 0.8]])).round(2).tolist()
+    [0.25, 0.75]
+    """
+    start = 1.0 / shares.shape[1]
+    fitted = np.full(shares.shape[1], start)
+    for c, (truth, share) in enumerate(zip(there.T, shares.T, strict=True)):
+        values = np.unique(share)
+        tried = np.concatenate([[start], (values[1:] + values[:-1]) / 2])
+        above = share[None] > tried[:, None]  # (tried, N)
+        right = (above & truth).sum(1)
+        f1 = 2 * right / np.maximum(1, above.sum(1) + truth.sum())
+        best = tried[f1 >= f1.max() - 1e-12]
+        fitted[c] = best[np.abs(best - start).argmin()]
+    return fitted
 
 
 def ccc(truth: Floats, predicted: Floats) -> float:

@@ -43,6 +43,8 @@ class MemberOutput:
     vector: Tensor
     """(B, D), before the last map"""
     attention: dict[str, Tensor] = field(default_factory=dict)
+    mixed: tuple[Tensor, Tensor] | None = None
+    """As ``Output.mixed`` has it."""
 
 
 def combine(scores: Tensor, present: Tensor, rule: Rule, weights: Tensor, prior: Tensor) -> Tensor:
@@ -173,6 +175,7 @@ class Ensemble(System):
             | {name: o.vector for name, o in outputs.items()},
             attention=_mean_attention(outputs.values()),
             extra={f"present {name}": o.present for name, o in outputs.items()},
+            mixed={name: o.mixed for name, o in outputs.items() if o.mixed is not None},
         )
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:

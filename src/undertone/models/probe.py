@@ -6,7 +6,7 @@ of the penalty, from the strongest to the weakest; the validation part chooses a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -17,12 +17,9 @@ from undertone.models.batch import Batch
 from undertone.models.example import IGNORE, Dimensions
 from undertone.models.inputs import Moments
 from undertone.models.system import Output, System, SystemConfig, scored
-from undertone.models.targets import target_loss
+from undertone.models.targets import minimise, target_loss
 
 __all__ = ["Probe", "ProbeConfig"]
-
-ROUNDS = 100
-"""Iterations of one solution at most; it starts from that of the penalty before."""
 
 
 class ProbeConfig(SystemConfig):
@@ -76,12 +73,12 @@ class Probe(System):
         rows, labels = self._rows
         if "class" in self.target.weights:
             known = int((labels != IGNORE).sum())
-            _minimise(
+            minimise(
                 self.last, lambda: self.criterion(self.last(rows), labels), known, self.strengths[number]
             )
         if self.target.further:  # apart from the class: they share nothing with it but the vectors
             heads = self.get_submodule("target_heads")
-            _minimise(heads, lambda: self._further(heads(rows)), len(rows), self.strengths[number])
+            minimise(heads, lambda: self._further(heads(rows)), len(rows), self.strengths[number])
         return {"loss": float(self.criterion(self.last(rows), labels).detach())}
 
     def _further(self, made: dict[str, Tensor]) -> Tensor:
@@ -114,21 +111,3 @@ class Probe(System):
         """(B,) whether any of the probe's modalities is present."""
         present = dict(zip(("speech", "text"), batch.present.unbind(1), strict=True))
         return torch.stack([present[side] for side in self.sides]).any(0)
-
-
-def _minimise(part: nn.Module, loss: Callable[[], Tensor], count: int, strength: float) -> None:
-    """Solve a part of the probe for the loss, a mean over ``count`` utterances, and its penalty."""
-    optimizer = torch.optim.LBFGS(
-        part.parameters(), max_iter=ROUNDS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> float:
-        optimizer.zero_grad()
-        size = torch.stack([p.square().sum() for p in part.parameters() if p.ndim > 1]).sum()
-        value = loss() + 0.5 * size / (strength * max(1, count))
-        value.backward()  # type: ignore[no-untyped-call]
-        return float(value.detach())
-
-    with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
-    optimizer.zero_grad()

@@ -27,6 +27,7 @@ from undertone.models.targets import (
     Target,
     TargetHeads,
     decide,
+    inputs,
     soft_cross_entropy,
     target_asides,
     widths,
@@ -87,6 +88,8 @@ class Output:
     """What the system's own loss terms need."""
     targets: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """By member: what the heads of targets beside the class give (``targets.TargetHeads``)."""
+    mixed: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """By member whose vectors are mixed: the share (B,) of the own one, and which other (B,) has the rest."""
     second: Output | None = None
     """Of a second view of the batch, where the system's loss needs one."""
     batch: Batch | None = None
@@ -194,6 +197,10 @@ class System(nn.Module):
         self.weights |= {f"{kind} target": target.weights[kind] for kind in target.further}
         self.reductions = self.reductions | {f"{kind} target": "gathered" for kind in target.further}
 
+    def aimed(self) -> dict[str, TargetHeads]:
+        """By member: the heads of targets beside the class."""
+        return {n: m.target_heads for n, m in self.members().items() if hasattr(m, "target_heads")}  # type: ignore[misc]
+
     def describe(self, prompts: Tensor) -> None:
         """Take the classes' prompts (C, P), as ``inputs.bag`` makes them, where ``takes_prompts``."""
         raise NotImplementedError
@@ -279,12 +286,12 @@ def _standardised(system: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]
 
 def _with_targets(system: nn.Module, _: tuple[Any, ...], output: Output) -> None:
     assert isinstance(system, System)
-    if not system.target.further:
+    if not system.target.further or output.targets:  # of a tuned system its head has made them
         return
-    heads = {n: m.target_heads for n, m in system.members().items() if hasattr(m, "target_heads")}
-    for name, one in heads.items():
-        output.targets[name] = one(output.vectors[name or "fused"])  # type: ignore[operator]
-    if heads:  # of a tuned system they are its head's
+    for name, heads in system.aimed().items():
+        given = output.extra[f"heads {name}"] = inputs(system, output, name)
+        output.targets[name] = heads(given)
+    if output.targets:
         decide(system, output)
 
 

@@ -10,6 +10,7 @@ from undertone.models.baselines import BaselineConfig, Concat, Score, ScoreConfi
 from undertone.models.bayesian import Bayesian, BayesianConfig
 from undertone.models.clap import Clap, ClapConfig
 from undertone.models.compact import Compact, CompactConfig
+from undertone.models.deepser import DeepSer, DeepSerConfig
 from undertone.models.example import Dimensions
 from undertone.models.mgcma import Mgcma, MgcmaConfig
 from undertone.models.mmer import Mmer, MmerConfig
@@ -40,6 +41,7 @@ SYSTEMS: dict[str, tuple[type[System], type[SystemConfig]]] = {
     "clap": (Clap, ClapConfig),
     "timnet": (Timnet, TimnetConfig),
     "paired": (PairedTasks, PairedConfig),
+    "deepser": (DeepSer, DeepSerConfig),
     "unison": (Unison, UnisonConfig),
     "compact": (Compact, CompactConfig),
 }

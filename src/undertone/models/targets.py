@@ -1,4 +1,5 @@
-"""What a system learns of an utterance, one idea for all systems: a head a target on its fused vector.
+"""What a system learns of an utterance, one idea for all systems: a head a target on its fused vector and
+on its posteriors, those of its sides among them.
 
     class          the label, by the system's own last layers and losses
     distribution   the fractions of the raters' votes: soft cross-entropy, recorded as their divergence
@@ -15,6 +16,7 @@ Where the class is no target, the posterior is the distribution's, else that of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -35,15 +37,22 @@ __all__ = [
     "Target",
     "TargetHeads",
     "TargetKind",
+    "blend",
     "decide",
+    "inputs",
+    "minimise",
     "soft_cross_entropy",
     "target_asides",
     "target_loss",
     "target_terms",
+    "truth_of",
     "widths",
 ]
 
 TargetKind = Literal["class", "distribution", "dimensions", "multilabel"]
+DimensionsLoss = Literal["ccc", "squared"]
+ROUNDS = 100
+"""Iterations of one solution at most; the probe's starts from that of the penalty before."""
 SMALLEST = 0.01
 """The least spread, as a share of the scale."""
 SPREAD = 0.1
@@ -57,9 +66,11 @@ class Target(Config):
     """How much each target's loss counts; with the class all of the system's own terms."""
     trunk: Literal["shared", "detached"] = "shared"
     """``detached``: the targets beside the class change nothing below their heads, so that the class is
-    learned as it is alone."""
+    learned as it is alone; at the end the heads are solved for it (``training/heads``)."""
     dimensions: tuple[str, ...] = ()
     """Those that the head of the dimensions gives, in its order."""
+    error: DimensionsLoss = "ccc"
+    """The loss of the dimensions: 1 - CCC over the batch, or the ``squared`` error of ratings in 0…1."""
 
     @property
     def further(self) -> tuple[TargetKind, ...]:
@@ -74,7 +85,10 @@ class Target(Config):
 
 
 class TargetHeads(nn.Module):
-    """A linear map a target from the vector before a system's last layer."""
+    """A linear map a target from the vector before a system's last layer and from its posteriors.
+
+    The posteriors matter: in a system whose logits are a sum over sides, that vector is one summand's alone.
+    """
 
     def __init__(self, width: int, classes: int, target: Target) -> None:
         super().__init__()
@@ -94,15 +108,27 @@ class TargetHeads(nn.Module):
         return made
 
 
+def inputs(system: System, output: Output, member: str) -> Tensor:
+    """(…, n): what a member's heads take, its vector and its posteriors, C·p - 1 each: 0 where all are even.
+
+    Systems whose classes may be others at prediction, and those that are solved, have the vector alone.
+    """
+    vector = output.vectors[member or "fused"]
+    if system.takes_prompts or system.solutions:
+        return vector
+    logits = [output.members[member]] if output.members else list(output.sides().values())
+    return torch.cat([vector, *(x.shape[-1] * x.softmax(-1).to(vector.dtype) - 1.0 for x in logits)], -1)
+
+
 def widths(system: System) -> dict[str, int]:
-    """By member: the width of the vector that its heads take, measured with one small utterance."""
+    """By member: the width of ``inputs``, measured with one small utterance."""
     sizes = system.layout
     training = system.training
     system.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         output: Output = system(collate([_smallest(system, sizes)], sizes))
     system.train(training)
-    return {name: output.vectors[name or "fused"].shape[-1] for name in system.members()}
+    return {name: inputs(system, output, name).shape[-1] for name in system.members()}
 
 
 def _smallest(system: System, sizes: Dimensions) -> Example:
@@ -172,27 +198,42 @@ def _mean(values: dict[str, Tensor], output: Output) -> Tensor:
 def target_terms(system: System, output: Output, batch: Batch) -> dict[str, Tensor]:
     """The loss of each target but the class, by ``KIND target``: the sum of its members' losses."""
     terms: dict[str, Tensor] = {}
-    sides = [("speech", "text").index(side) for side in system.sides]
-    usable = batch.modalities[..., sides].any(-1)
     for kind in system.target.further:
-        wanted = batch.targets.get("ratings" if kind == "dimensions" else "votes")
         losses = []
         for name, made in output.targets.items():
-            given = output.extra.get(f"present {name}", usable)
-            if wanted is None:
+            truth = truth_of(system, output, batch, name, kind)
+            if truth is None:
                 losses.append(made[kind].sum() * 0.0)
                 continue
-            truth = torch.where(given[..., None], wanted.float(), torch.nan).flatten(0, -2)
             rows = {key: system.gather(made[key].flatten(0, -2)) for key in made if key in (kind, "spread")}
-            losses.append(target_loss(system, kind, rows, system.gather(truth)))
+            losses.append(target_loss(system, kind, rows, system.gather(truth.flatten(0, -2))))
         terms[f"{kind} target"] = torch.stack(losses).sum()
     return terms
+
+
+def truth_of(system: System, output: Output, batch: Batch, member: str, kind: TargetKind) -> Tensor | None:
+    """(…, n): what a member's head should give, nan where it has no modality; None where nothing is known."""
+    wanted = batch.targets.get("ratings" if kind == "dimensions" else "votes")
+    if wanted is None:
+        return None
+    sides = [("speech", "text").index(side) for side in system.sides]
+    given = output.extra.get(f"present {member}", batch.modalities[..., sides].any(-1))
+    truth = torch.where(given[..., None], wanted.float(), torch.nan)
+    return blend(truth, output.mixed[member]) if member in output.mixed else truth
+
+
+def blend(values: Tensor, mixed: tuple[Tensor, Tensor]) -> Tensor:
+    """(B, n): each row times its share, and another's times the rest."""
+    share, other = mixed
+    return share[:, None] * values + (1.0 - share[:, None]) * values[other]
 
 
 def target_loss(system: System, kind: TargetKind, made: dict[str, Tensor], truth: Tensor) -> Tensor:
     """The loss of what one member's heads give (n, …) against ``truth (n, …)``; rows of nan do not count."""
     if kind == "dimensions":
-        return _concordance(made["dimensions"], made["spread"], truth)
+        mean, spread = made["dimensions"], made["spread"]
+        apart = _concordance if system.target.error == "ccc" else _squared
+        return apart(mean, truth) + SPREAD * _likelihood(mean, spread, truth)
     known = truth.isfinite().all(-1)
     logits, shares = made[kind][known], truth[known]
     if not len(shares):
@@ -202,22 +243,31 @@ def target_loss(system: System, kind: TargetKind, made: dict[str, Tensor], truth
     return F.binary_cross_entropy_with_logits(logits, shares)
 
 
-def _concordance(mean: Tensor, spread: Tensor, truth: Tensor) -> Tensor:
-    """1 - CCC of each dimension that varies in the batch, their mean; and the likelihood of the spread."""
+def _concordance(mean: Tensor, truth: Tensor) -> Tensor:
+    """1 - CCC of each dimension that varies in the batch, their mean."""
     known = truth.isfinite()
-    losses = [mean.sum() * 0.0 + spread.sum() * 0.0]
+    losses = [mean.sum() * 0.0]
     for column in range(truth.shape[1]):
         x, y = mean[known[:, column], column], truth[known[:, column], column]
         if len(y) > 1 and bool((y != y[0]).any()):
             apart = (x.mean() - y.mean()).square()
             covariance = ((x - x.mean()) * (y - y.mean())).mean()
             losses.append(1.0 - 2.0 * covariance / (x.var(correction=0) + y.var(correction=0) + apart))
-    loss = torch.stack(losses).sum() / max(1, len(losses) - 1)
+    return torch.stack(losses).sum() / max(1, len(losses) - 1)
+
+
+def _squared(mean: Tensor, truth: Tensor) -> Tensor:
+    known = truth.isfinite()
+    return (mean - truth)[known].square().mean() if bool(known.any()) else mean.sum() * 0.0
+
+
+def _likelihood(mean: Tensor, spread: Tensor, truth: Tensor) -> Tensor:
+    """Mean negative log likelihood of the ratings by their spread alone."""
+    known = truth.isfinite()
     if not bool(known.any()):
-        return loss
+        return spread.sum() * 0.0
     error = (truth - mean.detach())[known].square()
-    likelihood = spread[known].log() + error / (2.0 * spread[known].square())
-    return loss + SPREAD * likelihood.mean()
+    return (spread[known].log() + error / (2.0 * spread[known].square())).mean()
 
 
 def soft_cross_entropy(
@@ -230,3 +280,21 @@ def soft_cross_entropy(
     if weight is not None:
         loss = loss * (shares * weight.to(loss.device)).sum(-1)
     return loss.mean()
+
+
+def minimise(part: nn.Module, loss: Callable[[], Tensor], count: int, strength: float) -> None:
+    """Solve a part of a system for the loss, a mean over ``count`` utterances, and its penalty."""
+    optimizer = torch.optim.LBFGS(
+        part.parameters(), max_iter=ROUNDS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        size = torch.stack([p.square().sum() for p in part.parameters() if p.ndim > 1]).sum()
+        value = loss() + 0.5 * size / (strength * max(1, count))
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
+
+    with torch.enable_grad():
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.zero_grad()

@@ -18,6 +18,7 @@ from undertone.errors import ModelError
 from undertone.models.batch import Batch
 from undertone.models.example import Dimensions
 from undertone.models.system import Output, System
+from undertone.models.targets import TargetHeads
 from undertone.models.towers import SpeechTower, TextTower, Tower, TuneConfig
 from undertone.types import Tier
 
@@ -158,9 +159,13 @@ class Tuned(System):
         self.head.describe(prompts)
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        self.head.criterion, self.head.gather = self.criterion, self.gather
+        self.head.criterion, self.head.soft_criterion = self.criterion, self.soft_criterion
+        self.head.gather = self.gather
         kept = {k.removeprefix("member "): v for k, v in output.extra.items() if k.startswith("member ")}
         return self.head.terms(replace(output, members=kept), output.batch or batch)
+
+    def aimed(self) -> dict[str, TargetHeads]:
+        return self.head.aimed()
 
     def asides(self, output: Output) -> dict[str, Tensor]:
         return self.head.asides(output)

@@ -10,10 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from undertone.models.example import IGNORE
+
+if TYPE_CHECKING:
+    from undertone.training.config import Sampling
 
 __all__ = ["TrainingStep", "deal", "evaluation_batches", "plan_epoch"]
 
@@ -36,13 +41,13 @@ def plan_epoch(
     *,
     batch: int,
     pool: int = 16,
-    sampling: Literal["shuffle", "balanced"] = "shuffle",
+    sampling: Sampling = "shuffle",
     seed: int = 0,
     epoch: int = 0,
 ) -> list[Indices]:
     """The batches of an epoch, as indices into ``lengths (n,)``; with ``shuffle`` each index occurs once."""
     random = np.random.default_rng([seed, epoch])
-    order = random.permutation(len(lengths)) if sampling == "shuffle" else _balanced(labels, random)
+    order = _ORDERS[sampling](labels, random)
     batches: list[Indices] = []
     for start in range(0, len(order), batch * pool):
         members = order[start : start + batch * pool]
@@ -52,11 +57,26 @@ def plan_epoch(
     return [batches[i] for i in random.permutation(len(batches))]
 
 
+def _shuffled(labels: NDArray[np.int64], random: np.random.Generator) -> Indices:
+    return random.permutation(len(labels))
+
+
 def _balanced(labels: NDArray[np.int64], random: np.random.Generator) -> Indices:
     """As many draws as there are utterances, every class equally likely."""
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     chance = 1.0 / counts[inverse]
     return random.choice(len(labels), size=len(labels), p=chance / chance.sum())
+
+
+def _undersampled(labels: NDArray[np.int64], random: np.random.Generator) -> Indices:
+    """Of each class as many as the rarest has, and at most as many without one; none twice."""
+    classes, counts = np.unique(labels, return_counts=True)
+    size = counts[classes != IGNORE].min(initial=len(labels))
+    drawn = [random.permutation(np.flatnonzero(labels == name))[:size] for name in classes]
+    return random.permutation(np.concatenate(drawn))
+
+
+_ORDERS = {"shuffle": _shuffled, "balanced": _balanced, "undersampled": _undersampled}
 
 
 def deal(

@@ -8,7 +8,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from undertone.config import Config
 
-__all__ = ["TrainingConfig"]
+__all__ = ["Sampling", "TrainingConfig"]
+
+Sampling = Literal["shuffle", "balanced", "undersampled"]
 
 
 class TrainingConfig(Config):
@@ -24,8 +26,14 @@ class TrainingConfig(Config):
     """Parts that a process cuts its share of a batch into, so that less memory is needed."""
     pool: PositiveInt = 16
     """Batches' worth of shuffled utterances that are sorted by length together; 1: no length buckets."""
-    sampling: Literal["shuffle", "balanced"] = "shuffle"
-    """``balanced`` draws with replacement, every class as often as the others."""
+    sampling: Sampling = "shuffle"
+    """``balanced`` draws with replacement, every class as often as the others; ``undersampled`` takes of each
+    class, and of the utterances without one, as many as the rarest class has, others in every epoch."""
+    second_stage: int = Field(default=0, ge=0)
+    """Epochs after which a second stage begins: classes are undersampled and not weighted, the rate is
+    ``second_rate``, and every epoch has a fresh optimizer. 0: there is none."""
+    second_rate: PositiveFloat = 1e-6
+    """The rate of the second stage."""
 
     optimizer: Literal["adamw", "adam"] = "adamw"
     """``adam`` couples the weight decay to the gradient, as some published recipes do."""
@@ -57,6 +65,8 @@ class TrainingConfig(Config):
     """Weight classes against their frequency, to a mean of 1 over the training part."""
     effective: float = Field(default=1.0, gt=0.0, le=1.0)
     """Of ``class_weights``, β of the effective number of samples, as 0.999; 1: the number itself."""
+    weight_power: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Of ``class_weights``: 0.5 takes the square roots of the inverse frequencies."""
     adjustment: float = Field(default=0.0, ge=0.0)
     """τ of logit adjustment: in training τ log of the class' share is added to its logit."""
     scaling: float = Field(default=0.0, ge=0.0)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,21 +18,14 @@ from undertone.errors import TrainingError
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE
 from undertone.models.system import System
-from undertone.models.targets import soft_cross_entropy
 from undertone.training.averaging import Average
 from undertone.training.batching import TrainingStep, deal, evaluation_batches, plan_epoch
-from undertone.training.config import TrainingConfig
+from undertone.training.config import Sampling, TrainingConfig
 from undertone.training.dataset import Dataset, frame_statistics
 from undertone.training.device import accelerator, gather, keep_freed_memory
+from undertone.training.heads import solve_heads
 from undertone.training.inference import Outputs
-from undertone.training.objective import (
-    Objective,
-    Share,
-    class_weights,
-    classification_loss,
-    label_counts,
-    margins,
-)
+from undertone.training.objective import Objective, Share, set_criteria
 from undertone.training.optimizer import clip_members, make_optimizer, rate_at, set_rate
 from undertone.training.selection import Score, combine, keep_best, keep_planned, restore
 from undertone.training.state import Progress, load_state, save_state
@@ -123,6 +115,8 @@ def fit(
         tracker.finish()
     average.settle()
     restore(system, best)
+    if system.target.trunk == "detached" and system.target.further and not system.solutions:
+        solve_heads(system, train, config.batch)
     outputs = combine(system, validation) if validation is not None else None
     ends = progress.best_epoch or dict.fromkeys(system.members(), progress.epoch)
     return Fitted(system.eval(), progress.history, ends, outputs)
@@ -138,19 +132,7 @@ def _prepare(system: System, train: Dataset, config: TrainingConfig, machine: Ac
         some = np.arange(0, len(train), max(1, len(train) // OBSERVED))
         for part in evaluation_batches(train.lengths[some], config.batch):
             system.observe(encoded(train.batch(some[part])))
-    if config.class_weights or config.focal or config.smoothing or config.adjustment or config.scaling:
-        labels, classes = torch.from_numpy(train.targets), train.dimensions.classes
-        weight = class_weights(labels, classes, config.effective) if config.class_weights else None
-        scale, shift = margins(label_counts(labels, classes), config.adjustment, config.scaling)
-        system.criterion = partial(
-            classification_loss,
-            weight=weight,
-            focal=config.focal,
-            smoothing=config.smoothing,
-            scale=scale,
-            shift=shift,
-        )
-        system.soft_criterion = partial(soft_cross_entropy, weight=weight, smoothing=config.smoothing)
+    set_criteria(system, train, config, config.class_weights)
     if machine.num_processes > 1:
         system.gather = gather
 
@@ -215,12 +197,17 @@ class _Run:
             return {"epoch": epoch + 1, **losses, "rate": 0.0}
         seed_everything(self.seed, epoch, self.machine.process_index)
         self.objective.train()
-        steps = self._plan(epoch)
+        second = 0 < self.config.second_stage <= epoch
+        if second:
+            self.optimizer.state.clear()
+            set_criteria(self.system, self.train, self.config, False)
+        steps = self._plan(epoch, "undersampled" if second else self.config.sampling)
         dropped = self._modality_dropout(epoch)
         totals: dict[str, float] = {}
+        last = len(steps) * (self.config.second_stage or self.config.epochs)
         for index, step in enumerate(steps):
-            share = rate_at(epoch * len(steps) + index, self.config.epochs * len(steps), self.config)
-            set_rate(self.optimizer, share)
+            share = rate_at(epoch * len(steps) + index, last, self.config)
+            set_rate(self.optimizer, self.config.second_rate / self.config.rate if second else share)
             for name, value in (losses := self._step(step, dropped, epoch)).items():
                 totals[name] = totals.get(name, 0.0) + value
             if self.watch is not None:
@@ -228,13 +215,13 @@ class _Run:
         means = {name: value / len(steps) for name, value in totals.items()}
         return {"epoch": epoch + 1, **means, "rate": self.optimizer.param_groups[0]["lr"]}
 
-    def _plan(self, epoch: int) -> list[TrainingStep]:
+    def _plan(self, epoch: int, sampling: Sampling) -> list[TrainingStep]:
         batches = plan_epoch(
             self.train.lengths,
             self.train.classes,
             batch=self.config.batch,
             pool=self.config.pool,
-            sampling=self.config.sampling,
+            sampling=sampling,
             seed=self.seed,
             epoch=epoch,
         )

@@ -8,7 +8,8 @@ by this part's share of the step.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,11 @@ from torch.nn import functional as F
 from undertone.models.batch import Batch
 from undertone.models.example import IGNORE
 from undertone.models.system import Output, System
-from undertone.models.targets import target_terms
+from undertone.models.targets import soft_cross_entropy, target_terms
+
+if TYPE_CHECKING:
+    from undertone.training.config import TrainingConfig
+    from undertone.training.dataset import Dataset
 
 __all__ = [
     "Loss",
@@ -28,6 +33,7 @@ __all__ = [
     "label_counts",
     "losses",
     "margins",
+    "set_criteria",
 ]
 
 
@@ -119,18 +125,18 @@ def classification_loss(
     return loss.mean()
 
 
-def class_weights(labels: Tensor, classes: int, effective: float = 1.0) -> Tensor:
-    """(C,) inverse frequencies, scaled so that their mean over the labels is 1; 0 for a class without any.
+def class_weights(counts: Tensor, effective: float = 1.0, power: float = 1.0) -> Tensor:
+    """(C,) inverse frequencies to a ``power``, scaled so that their mean over the labels is 1; 0 for a class
+    without any. ``counts (C,)``: how often each class is a label, or the sums of votes.
 
     ``effective`` below 1: the inverse of (1 - β^n) / (1 - β), the number of samples that are not copies of
     others (Cui et al., CVPR 2019), in place of the number n.
     """
-    counts = label_counts(labels, classes)
     seen = counts > 0
-    numbers = counts.clamp(min=1.0)
+    numbers = torch.where(seen, counts, 1.0)  # sums of votes may be below 1
     if effective < 1.0:
         numbers = (1.0 - effective**numbers) / (1.0 - effective)
-    weights = torch.where(seen, 1.0 / numbers, 0.0)
+    weights = torch.where(seen, numbers**-power, 0.0)
     return weights * counts.sum() / (weights * counts).sum().clamp(min=1e-12)
 
 
@@ -148,3 +154,31 @@ def margins(counts: Tensor, adjustment: float, scaling: float) -> tuple[Tensor |
     numbers = counts.clamp(min=1.0)
     scale = (numbers / numbers.max()) ** scaling if scaling else None
     return scale, adjustment * (numbers / numbers.sum()).log() if adjustment else None
+
+
+def set_criteria(system: System, train: Dataset, config: TrainingConfig, weighted: bool) -> None:
+    """Give a system the losses of its labels and votes; ``weighted`` by the classes of the training part, by
+    the sums of votes where these are what is learned in place of the class."""
+    if not (
+        weighted
+        or config.class_weights
+        or config.focal
+        or config.smoothing
+        or config.adjustment
+        or config.scaling
+    ):
+        return
+    counts = label_counts(torch.from_numpy(train.targets), train.dimensions.classes)
+    votes = None if "class" in system.target.weights else train.rated("votes")
+    summed = counts if votes is None else torch.from_numpy(votes).nansum(0)
+    weight = class_weights(summed, config.effective, config.weight_power) if weighted else None
+    scale, shift = margins(counts, config.adjustment, config.scaling)
+    system.criterion = partial(
+        classification_loss,
+        weight=weight,
+        focal=config.focal,
+        smoothing=config.smoothing,
+        scale=scale,
+        shift=shift,
+    )
+    system.soft_criterion = partial(soft_cross_entropy, weight=weight, smoothing=config.smoothing)
