@@ -12,7 +12,7 @@ import soundfile
 
 from undertone import manifest as manifests
 from undertone import splits
-from undertone.corpora.emobox import EmoBox
+from undertone.corpora.emobox import EmoBox, EmoSuperb
 from undertone.errors import CorpusError
 from undertone.experiment.prepare import prepare
 from undertone.splits import PARTS, SPEAKERS, UNKNOWN
@@ -133,3 +133,60 @@ def test_shared_speakers_are_stamped_and_contradictions_refused(tmp_path: Path) 
         list(EmoBox(folder).read())
     with pytest.raises(CorpusError, match="not a folder of EmoBox"):
         EmoBox(tmp_path)
+
+
+# ---- EMO-SUPERB ------------------------------------------------------------------------------------------
+
+COLUMNS = ("FileName", "Angry", "Sad", "Happy", "Neutral", "Frustrated", "EmoAct", "EmoVal", "EmoDom",
+           "SpkrID", "Gender", "Split_Set")  # fmt: skip
+
+
+def superb(root: Path, count: int = 5) -> Path:
+    """Tables of five folds of IEMOCAP's sessions, one turn of either partner each, and the recordings."""
+    for fold in range(1, count + 1):
+        lines = [",".join(COLUMNS)]
+        for session in range(1, 6):
+            part = "Test" if session == fold else "Development" if session == fold % 5 + 1 else "Train"
+            for partner in "FM":
+                name = f"Ses0{session}F_impro01_{partner}000"
+                shares = (
+                    "0.475,0.475,0.02,0.02,0.01" if partner == "M" else "0.95,0.0125,0.0125,0.0125,0.0125"
+                )
+                lines.append(f"{name}.wav,{shares},4.5,2,3,Ses0{session}F,Female,{part}")
+                path = root / "Session" / f"{name}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, np.zeros(1_600), 16_000)
+        (root / f"labels_consensus_{fold}.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_tables_of_emosuperb_give_votes_dimensions_and_their_folds(tmp_path: Path) -> None:
+    made = prepare("emosuperb", superb(tmp_path), tmp_path / "m.jsonl")
+    utterances = manifests.read(made.manifest).utterances
+    assert len(utterances) == 10
+    read = {u.id: u for u in utterances}
+    sure, tie = read["Ses01F_impro01_F000"], read["Ses01F_impro01_M000"]
+    assert (sure.label, tie.label) == ("Angry", None)
+    assert sure.votes["Angry"] == 0.95 and sum(sure.votes.values()) == pytest.approx(1.0)
+    assert (sure.extra["arousal"], sure.extra["valence"], sure.extra["dominance"]) == (4.5, 2.0, 3.0)
+    assert (sure.speaker, tie.speaker) == ("Ses01_F", "Ses01_M")  # not the dialogue's prefix
+    split = splits.make(utterances, "emobox")
+    assert [fold.name for fold in split.folds] == [f"fold-{n}" for n in range(1, 6)]
+    speakers = {u.id: u.speaker for u in utterances}
+    for fold in split.folds:
+        parts = [{speakers[i] for i in fold.part(part)} for part in PARTS]
+        assert [len(one) for one in parts] == [6, 2, 2]
+        assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+
+def test_one_table_of_emosuperb_is_a_fixed_split(tmp_path: Path) -> None:
+    table = superb(tmp_path, 1) / "labels_consensus_1.csv"
+    table = table.rename(tmp_path / "labels_consensus.csv")
+    utterances = list(EmoSuperb(table).read())
+    (fold,) = splits.make(utterances, "fixed").folds
+    assert (len(fold.train), len(fold.validation), len(fold.test)) == (6, 2, 2)
+    (tmp_path / "Session" / "Ses01F_impro01_F000.wav").unlink()
+    with pytest.raises(CorpusError, match="no recording Ses01F_impro01_F000 below"):
+        list(EmoSuperb(table).read())
+    with pytest.raises(CorpusError, match=r"no labels_consensus_1\.csv"):
+        EmoSuperb(tmp_path / "Session")

@@ -31,6 +31,10 @@ CORPORA: dict[str, tuple[str, str]] = {
     "lhotse": (f"{EXCHANGE}:Lhotse", "recordings and supervisions as lhotse keeps them"),
     "speechbrain": (f"{EXCHANGE}:SpeechBrain", "SpeechBrain's json of utterances"),
     "emobox": ("undertone.corpora.emobox:EmoBox", "EmoBox's JSON lines and folds of a corpus that you have"),
+    "emosuperb": (
+        "undertone.corpora.emobox:EmoSuperb",
+        "EMO-SUPERB's tables of a corpus that you have",
+    ),
     "kaldi": (f"{EXCHANGE}:Kaldi", "a Kaldi folder: wav.scp, segments, text, utt2spk, utt2emo"),
     "demo": (
         "undertone.corpora.demo.corpus:Demo",

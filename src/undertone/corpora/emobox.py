@@ -1,4 +1,6 @@
-"""EmoBox's published metadata (Ma et al. 2024) of a corpus that the user has: its JSON lines and its folds.
+"""Benchmarks' published metadata of a corpus that the user has: EmoBox's and EMO-SUPERB's.
+
+EmoBox (Ma et al. 2024), JSON lines and folds:
 
     data/emodb/emodb.jsonl                               every utterance: key, wav, emo, length …
     data/emodb/fold_1/emodb_train_fold_1.jsonl           … _valid_ (some corpora), _test_
@@ -6,6 +8,13 @@
 Some files name the recording ``audio`` and the class ``label``; one corpus gives stretches of long recordings
 by ``start_time`` and ``end_time``. There is no transcript and no speaker: where the key states who speaks,
 that is taken (of IEMOCAP the last ``_F`` or ``_M`` part with the session, never the dialogue's prefix).
+
+EMO-SUPERB (Wu et al. 2024), a table a fold, ``labels_consensus_1.csv`` … (or one, ``labels_consensus.csv``):
+
+    FileName, Angry, Sad, …, EmoAct, EmoVal, EmoDom, SpkrID, Gender, Split_Set (Train, Development, Test)
+
+The emotions' columns are fractions of votes, smoothed (a sure one 0.95, each of eight others 0.00625): they
+are taken as they stand, and the largest is the label; where two tie there is none.
 """
 
 from __future__ import annotations
@@ -15,11 +24,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from undertone.corpora.files import read_objects
+from undertone.corpora.files import SOUND, read_csv, read_objects, visible
+from undertone.corpora.msppodcast import DIMENSIONS
 from undertone.corpora.table import Row, Table
 from undertone.errors import CorpusError
+from undertone.labels.synonyms import meaning
 
-__all__ = ["EmoBox"]
+__all__ = ["EmoBox", "EmoSuperb"]
 
 NAMES = {
     "id": ("key",),
@@ -30,7 +41,7 @@ NAMES = {
     "speaker": ("speaker",),
 }
 """Our fields, and what they are called there."""
-PARTS = {"train": "train", "valid": "validation", "test": "test"}
+PARTS = {"train": "train", "valid": "validation", "development": "validation", "test": "test"}
 FOLD = re.compile(r"_(train|valid|test)_fold_(\w+)$")
 DYADS, DIGITS = re.compile(r"(Ses0(\d))\w*_([FM])\w*$"), re.compile(r"-(\d\d)[ab]\d\d\w+$")
 
@@ -65,6 +76,56 @@ class EmoBox(Table):
                     raise CorpusError(f"{place}: '{name}' is in two parts of {fold}")
         for name, (place, row) in rows.items():
             yield place, row | ({"split": folds[name]} if name in folds else {})
+
+
+class EmoSuperb(Table):
+    """One ``labels_consensus*.csv`` of EMO-SUPERB or a folder of them; ``audio_root``: where recordings lie,
+    at any depth (default: beside the tables)."""
+
+    name = "emosuperb"
+
+    def _check(self, root: Path) -> None:
+        if not self._tables(root):
+            raise CorpusError(f"{root}: no labels_consensus_1.csv of EMO-SUPERB, nor labels_consensus.csv")
+
+    def _tables(self, root: Path) -> list[Path]:
+        return [root] if root.is_file() else visible(root.glob("labels_consensus*.csv"))
+
+    def _rows(self) -> Iterator[tuple[str, Row]]:
+        recordings = {p.stem: p for p in visible(self.folder.rglob("*")) if p.suffix.lower() in SOUND}
+        rows: dict[str, tuple[str, Row]] = {}
+        folds: dict[str, dict[str, str]] = {}
+        tables = self._tables(self.path)
+        for path in tables:
+            reader = read_csv(path)
+            for row in reader:
+                place = f"{path}:{reader.line_num}"
+                name, part = Path(row.get("FileName") or "").stem, (row.get("Split_Set") or "").lower()
+                if not name or part not in PARTS:
+                    raise CorpusError(f"{place}: no FileName, or a Split_Set that is no part")
+                if name not in recordings:
+                    raise CorpusError(f"{place}: no recording {name} below {self.folder} (--set audio_root=)")
+                rows.setdefault(name, (place, _voted(name, recordings[name], row)))
+                folds.setdefault(name, {})[f"fold-{path.stem.rpartition('_')[2]}"] = PARTS[part]
+        for name, (place, row) in rows.items():
+            own = folds[name]
+            yield place, row | {"split": own if set(own) != {"fold-consensus"} else own["fold-consensus"]}
+
+
+def _voted(name: str, path: Path, row: dict[str, Any]) -> Row:
+    """The row with our names: votes, the label that most give, dimensions, speaker."""
+    votes = {
+        column: float(value)
+        for column, value in row.items()
+        if column not in DIMENSIONS and meaning(column) and value
+    }
+    most = [column for column, share in votes.items() if share == max(votes.values())]
+    values: Row = {"id": name, "audio": str(path), "votes": votes}
+    values |= {"label": most[0]} if len(most) == 1 else {}
+    values |= {mine: float(row[theirs]) for theirs, mine in DIMENSIONS.items() if row.get(theirs)}
+    values |= {"sex": row["Gender"]} if row.get("Gender") else {}
+    speaker = {"speaker": row["SpkrID"]} if row.get("SpkrID") else {}
+    return values | (_speaker("iemocap", name) or speaker)
 
 
 def _named(row: dict[str, Any]) -> Row:

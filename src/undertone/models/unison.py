@@ -184,22 +184,13 @@ class Unison(System):
         self.codes = Codes(width, ordered=False)
         self.mix = nn.ModuleList(CoAttention(width, config.heads, dropout) for _ in range(config.layers))
         self.frames = Pooling(width, "mean_std")
-        self.alone = nn.ModuleList([Pooling(width, "attention"), Pooling(width, "mean_std")])
+        sides = self._sides(dimensions)
         # a single word in a contrary tone can decide: hence the maximum, not the mean
         self.joint = nn.ModuleList([Pooling(width, "max"), Pooling(width, "max")])
-        self.delivery = Delivery(width, config.tiers) if config.delivery else None
-        speech_width = (7 if config.delivery else 3) * width
-        sides = (speech_width, 2 * width)
-        self.speech_head = Head(speech_width, width, C, dropout)
-        self.text_head = Head(2 * width, width, C, dropout)
+        alone = STATISTICS_DROPOUT if config.statistics else dropout
+        self.speech_head = Head(sides[0], width, C, alone, norm=not config.statistics)
+        self.text_head = Head(sides[1], width, C, alone, norm=not config.statistics)
         self.joint_head = Head(5 * width, width, C, dropout)
-        self.plain = None
-        if config.statistics:
-            pools = [Moments("speech", dimensions), Moments("text", dimensions)]
-            sides = (pools[0].width, pools[1].width)
-            self.plain = nn.ModuleList(pools)
-            self.speech_head = Head(sides[0], width, C, STATISTICS_DROPOUT, norm=False)
-            self.text_head = Head(sides[1], width, C, STATISTICS_DROPOUT, norm=False)
         if config.distribution:
             self.gaussians = nn.ModuleList(Gaussian(n, width) for n in sides)
         if config.instance:
@@ -208,6 +199,19 @@ class Unison(System):
         named |= {"distribution": config.distribution, "instance": config.instance}
         self.weights = {"fused": 1.0} | {k: w for k, w in named.items() if w}
         self.reductions = {k: "gathered" for k in ("distribution", "instance") if k in self.weights}
+
+    def _sides(self, dimensions: Dimensions) -> tuple[int, int]:
+        """Build what each side alone is pooled by, and give the widths of their vectors."""
+        config, width = self.settings, self.settings.width
+        self.delivery = None
+        if config.statistics:
+            pools = [Moments("speech", dimensions), Moments("text", dimensions)]
+            self.plain: nn.ModuleList | None = nn.ModuleList(pools)
+            return pools[0].width, pools[1].width
+        self.plain = None
+        self.alone = nn.ModuleList([Pooling(width, "attention"), Pooling(width, "mean_std")])
+        self.delivery = Delivery(width, config.tiers) if config.delivery else None
+        return (7 if config.delivery else 3) * width, 2 * width
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
