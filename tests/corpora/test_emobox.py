@@ -137,7 +137,7 @@ def test_shared_speakers_are_stamped_and_contradictions_refused(tmp_path: Path) 
 
 # ---- EMO-SUPERB ------------------------------------------------------------------------------------------
 
-COLUMNS = ("FileName", "Angry", "Sad", "Happy", "Neutral", "Frustrated", "EmoAct", "EmoVal", "EmoDom",
+COLUMNS = ("FileName", "Angry", "Sad", "Happy", "Neutral", "Contempt", "EmoAct", "EmoVal", "EmoDom",
            "SpkrID", "Gender", "Split_Set")  # fmt: skip
 
 
@@ -166,6 +166,7 @@ def test_tables_of_emosuperb_give_votes_dimensions_and_their_folds(tmp_path: Pat
     assert len(utterances) == 10
     read = {u.id: u for u in utterances}
     sure, tie = read["Ses01F_impro01_F000"], read["Ses01F_impro01_M000"]
+    assert set(sure.votes) == set(COLUMNS[1:6])  # contempt is no class of ours, and its votes count
     assert (sure.label, tie.label) == ("Angry", None)
     assert sure.votes["Angry"] == 0.95 and sum(sure.votes.values()) == pytest.approx(1.0)
     assert (sure.extra["arousal"], sure.extra["valence"], sure.extra["dominance"]) == (4.5, 2.0, 3.0)
@@ -182,9 +183,18 @@ def test_tables_of_emosuperb_give_votes_dimensions_and_their_folds(tmp_path: Pat
 def test_one_table_of_emosuperb_is_a_fixed_split(tmp_path: Path) -> None:
     table = superb(tmp_path, 1) / "labels_consensus_1.csv"
     table = table.rename(tmp_path / "labels_consensus.csv")
-    utterances = list(EmoSuperb(table).read())
+    utterances = list((reader := EmoSuperb(table)).read())
+    assert len(reader.notes) == 1 and "IEMOCAP 1 to 5" in reader.notes[0]
     (fold,) = splits.make(utterances, "fixed").folds
     assert (len(fold.train), len(fold.validation), len(fold.test)) == (6, 2, 2)
+    good = table.read_text()
+    table.write_text(good.replace("0.95", "much", 1))
+    with pytest.raises(CorpusError, match=r"labels_consensus\.csv:2: could not convert"):
+        list(EmoSuperb(table).read())
+    table.write_text("FileName,Split_Set\nSes01F_impro01_F000.wav,Train\n")
+    with pytest.raises(CorpusError, match="no column of votes among FileName, Split_Set"):
+        list(EmoSuperb(table).read())
+    table.write_text(good)
     (tmp_path / "Session" / "Ses01F_impro01_F000.wav").unlink()
     with pytest.raises(CorpusError, match="no recording Ses01F_impro01_F000 below"):
         list(EmoSuperb(table).read())

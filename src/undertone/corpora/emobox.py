@@ -95,8 +95,7 @@ class EmoSuperb(Table):
         recordings = {p.stem: p for p in visible(self.folder.rglob("*")) if p.suffix.lower() in SOUND}
         rows: dict[str, tuple[str, Row]] = {}
         folds: dict[str, dict[str, str]] = {}
-        tables = self._tables(self.path)
-        for path in tables:
+        for path in self._tables(self.path):
             reader = read_csv(path)
             for row in reader:
                 place = f"{path}:{reader.line_num}"
@@ -105,8 +104,16 @@ class EmoSuperb(Table):
                     raise CorpusError(f"{place}: no FileName, or a Split_Set that is no part")
                 if name not in recordings:
                     raise CorpusError(f"{place}: no recording {name} below {self.folder} (--set audio_root=)")
-                rows.setdefault(name, (place, _voted(name, recordings[name], row)))
+                try:
+                    rows.setdefault(name, (place, _voted(name, recordings[name], row)))
+                except ValueError as error:
+                    raise CorpusError(f"{place}: {error}") from None
                 folds.setdefault(name, {})[f"fold-{path.stem.rpartition('_')[2]}"] = PARTS[part]
+        if any(dimension in row for _, row in rows.values() for dimension in DIMENSIONS.values()):
+            self.notes.append(
+                "the scale of arousal, valence and dominance is not in the tables: a recipe that learns them "
+                "states it (--set scales.arousal=[1,5]; IEMOCAP 1 to 5, MSP-Podcast 1 to 7)"
+            )
         for name, (place, row) in rows.items():
             own = folds[name]
             yield place, row | {"split": own if set(own) != {"fold-consensus"} else own["fold-consensus"]}
@@ -117,8 +124,10 @@ def _voted(name: str, path: Path, row: dict[str, Any]) -> Row:
     votes = {
         column: float(value)
         for column, value in row.items()
-        if column not in DIMENSIONS and meaning(column) and value
+        if (column.lower() == "contempt" or meaning(column)) and value
     }
+    if not votes:
+        raise ValueError(f"no column of votes among {', '.join(row)}")
     most = [column for column, share in votes.items() if share == max(votes.values())]
     values: Row = {"id": name, "audio": str(path), "votes": votes}
     values |= {"label": most[0]} if len(most) == 1 else {}
