@@ -269,6 +269,7 @@ def test_an_unknown_corpus_says_which_there_are(tmp_path: Path) -> None:
 def test_every_corpus_in_the_table_can_be_opened(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("audio\n")
     (tmp_path / "c.jsonl").write_text("")  # what a folder of EmoBox holds
+    (tmp_path / "labels_consensus_1.csv").write_text("FileName\n")  # what one of EMO-SUPERB holds
     for name in corpora.CORPORA:
         reader = open_corpus(name, tmp_path / "c.csv" if name == "table" else tmp_path)
         assert reader.name == name
