@@ -7,6 +7,7 @@ average      the same corpora: ``speech`` over the mean of the third state alone
 layers       the probe on each hidden state, on several, and on frames of speech alone
 tuned        RAVDESS: the two upper blocks of Whisper base, or low-rank maps in all, beside frozen ones
 granularity  ``multilevel`` beside ``speech``, with the transcripts and with shuffled ones; its members apart
+fusion       the three corpora, whose words carry no emotion: each fusion system beside ``speech`` (``--systems``)
 words        GoEmotions in four classes: MiniLM's probe, frozen, and tuned; dev is the test part
 stress       RAVDESS: noise and a telephone's band, of the runs of ``frozen`` and ``tuned``
 
@@ -46,6 +47,10 @@ from undertone.store import Store
 from undertone.types import Utterance
 
 NEMO = {"anger": "angry", "happiness": "happy", "sadness": "sad", "neutral": "neutral"}
+SYSTEMS = (
+    *("concat", "perspective", "multilevel", "unison"),
+    *("mmer", "pooled", "bayesian", "timnet", "clap", "paired"),
+)
 HELD = 2200
 """Training sentences of GoEmotions that choose the epoch."""
 TUNED = (
@@ -60,7 +65,7 @@ class Bench:
 
     def __init__(self, data: Path, options: argparse.Namespace) -> None:
         self.data, self.out = data, options.out
-        self.seeds, self.folds = options.seeds, options.folds
+        self.seeds, self.folds, self.systems = options.seeds, options.folds, options.systems
         self.out.mkdir(parents=True, exist_ok=True)
         self.store = Store(self.out / "store")
 
@@ -222,6 +227,14 @@ def granularity(bench: Bench) -> None:
             show("granularity", run, kept)
 
 
+def fusion(bench: Bench) -> None:
+    for corpus in ("emodb", "ravdess", "nemo"):
+        kept = bench.run(f"{corpus}-speech", "speech", corpus)
+        show("fusion", kept, bench.run(f"{corpus}-probe", "probe", corpus))
+        for system in bench.systems:
+            show("fusion", bench.run(f"{corpus}-{system}", system, corpus), kept)
+
+
 def words(bench: Bench) -> None:
     fixed = ("protocol.split=fixed", "protocol.refit=false")
     probe = bench.run("words-probe", "text-probe", "goemotions", *fixed, "training.class_weights=false")
@@ -264,6 +277,7 @@ SECTIONS = {
     "layers": layers,
     "tuned": tuned,
     "granularity": granularity,
+    "fusion": fusion,
     "words": words,
     "stress": worse,
 }
@@ -279,6 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--folds", type=int, default=9, help="folds of speakers, one a speaker where there are fewer"
     )
+    parser.add_argument("--systems", nargs="+", default=SYSTEMS, help="of the section fusion")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     data = Path(os.environ.get("UNDERTONE_DATA") or "")
