@@ -7,7 +7,7 @@ average      the same corpora: ``speech`` over the mean of the third state alone
 layers       the probe on each hidden state, on several, and on frames of speech alone
 tuned        RAVDESS: the two upper blocks of Whisper base, or low-rank maps in all, beside frozen ones
 granularity  ``multilevel`` beside ``speech``, with the transcripts and with shuffled ones; its members apart
-fusion       the three corpora, whose words carry no emotion: each fusion system beside ``speech`` (``--systems``)
+fusion       the three corpora, whose words carry no emotion: fusion systems (``--systems``) beside ``speech``
 words        GoEmotions in four classes: MiniLM's probe, frozen, and tuned; dev is the test part
 stress       RAVDESS: noise and a telephone's band, of the runs of ``frozen`` and ``tuned``
 
