@@ -100,6 +100,10 @@ class Utterance:
         extra = {key: value for key, value in self.extra.items() if key != DOUBT}
         return replace(self, alignment=None, extra=extra)
 
+    def without_transcript(self) -> Utterance:
+        """The utterance without words and their times."""
+        return replace(self.without_alignment(), text=None, text_source=None, language=None)
+
 
 @dataclass(frozen=True, slots=True)
 class FrameClock:

@@ -43,7 +43,11 @@ def test_every_command_prints_json_on_request() -> None:
 
 @pytest.mark.parametrize(
     ("what", "names"),
-    [("labels", set(LABEL_SETS)), ("protocols", set(PROTOCOLS)), ("aligners", {"given", "sphinx", "ctc"})],
+    [
+        ("labels", set(LABEL_SETS)),
+        ("protocols", set(PROTOCOLS)),
+        ("aligners", {"given", "sphinx", "ctc", "asr"}),
+    ],
 )
 def test_lists_name_everything_with_a_line(run: Run, what: str, names: set[str]) -> None:
     rows = json.loads(run("list", what, "--json").out)

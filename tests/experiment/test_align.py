@@ -17,6 +17,7 @@ from undertone.errors import ConfigError
 from undertone.experiment import align as stage
 from undertone.experiment.align import align, reasons
 from undertone.experiment.aligned import AlignmentRequest, Journal, Outcome
+from undertone.judging.clip import Transcript
 from undertone.types import DOUBT, Alignment, Segment, Utterance
 
 TIERS = Alignment(word=(Segment("yes", 0.1, 0.4),), phone=(Segment("Y", 0.1, 0.2), Segment("EH1", 0.2, 0.4)))
@@ -86,10 +87,37 @@ def test_another_request_starts_anew(given_manifest: Path) -> None:
 
 def test_an_unknown_aligner_or_setting_is_refused(given_manifest: Path) -> None:
     out = given_manifest.with_name("out.jsonl")
-    with pytest.raises(ConfigError, match="given, sphinx, ctc"):
+    with pytest.raises(ConfigError, match="given, sphinx, ctc, asr"):
         align(given_manifest, out, AlignmentRequest("mfa"))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="--model"):
         align(given_manifest, out, AlignmentRequest("ctc"))
+
+
+def test_a_recogniser_puts_its_words_in_place_of_the_transcript(
+    given_manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waves = []
+
+    class Fake:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def transcripts(self, wave: list[object], names: list[str]) -> list[Transcript | None]:
+            waves.extend(names)
+            if len(waves) == 3:
+                raise KeyboardInterrupt
+            times = Alignment(word=(Segment(names[0], 0.1, 0.2),))
+            return [Transcript(names[0], self.name, times) if names[0] != "b" else None]
+
+    monkeypatch.setattr("undertone.experiment.recognised.Recogniser", Fake)
+    out = given_manifest.with_name("read.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        align(given_manifest, out, AlignmentRequest("asr", "tiny"))
+    summary = align(given_manifest, out, AlignmentRequest("asr", "tiny"))
+    assert summary.resumed == 2 and waves == ["a", "b", "c", "c"] and summary.failed == {"b": "no words"}
+    a, b, _ = manifests.read(out).utterances
+    assert (a.text, a.text_source) == ("a", "tiny") and a.alignment is not None
+    assert a.alignment.word[0].text == "a" and (b.text, b.alignment) == (None, None)
 
 
 # ---- with the model -------------------------------------------------------------------------------------

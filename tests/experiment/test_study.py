@@ -17,6 +17,7 @@ from undertone import splits
 from undertone.errors import ConfigError, LabelError, ProtocolError
 from undertone.experiment.prepare import prepare
 from undertone.experiment.recipe import load_recipe
+from undertone.experiment.recognised import recognised
 from undertone.experiment.study.clips import Choices, read_clips
 from undertone.experiment.study.look import Survey, refuse, survey
 from undertone.experiment.study.names import emotions_of, speaker_in
@@ -31,7 +32,6 @@ from undertone.experiment.study.plan import (
 )
 from undertone.experiment.study.run import study
 from undertone.experiment.study.voices import by_voices, clusters
-from undertone.experiment.study.words import recognised
 from undertone.judging.clip import Transcript
 from undertone.manifest import Manifest, Meta
 from undertone.store import Store
@@ -394,14 +394,14 @@ def test_recognition_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: p
             calls.extend(names)
             return [None if n == rows[1].id else Transcript(f"words of {n}", self.name) for n in names]
 
-    monkeypatch.setattr("undertone.experiment.study.words.TOGETHER", 2)
-    monkeypatch.setattr("undertone.experiment.study.words.Recogniser", Fake)
+    monkeypatch.setattr("undertone.experiment.recognised.TOGETHER", 2)
+    monkeypatch.setattr("undertone.experiment.recognised.Recogniser", Fake)
     with pytest.raises(KeyboardInterrupt):
         recognised(rows, "fake", tmp_path / "journal")
     before = list(calls)
     calls[:] = []
     monkeypatch.setattr(
-        "undertone.experiment.study.words.Recogniser.transcripts",
+        "undertone.experiment.recognised.Recogniser.transcripts",
         lambda self, waves, names: (
             calls.extend(names) or [Transcript(f"words of {n}", "fake") for n in names]
         ),

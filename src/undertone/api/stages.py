@@ -54,7 +54,7 @@ def extract(
 def align(
     manifest: str | Path,
     out: str | Path,
-    method: Literal["given", "sphinx", "ctc"] = "sphinx",
+    method: Literal["given", "sphinx", "ctc", "asr"] = "sphinx",
     *,
     model: str | None = None,
     source: str | Path | None = None,

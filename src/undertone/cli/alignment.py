@@ -22,12 +22,12 @@ SHOWN = 10
 @app.command()
 def align(
     manifest: Annotated[str, typer.Argument(help="M.jsonl or M.parquet; with ray shards or a URL too.")],
-    method: Annotated[str, typer.Option("--with", help="given, sphinx (English) or ctc.")],
+    method: Annotated[str, typer.Option("--with", help="given, sphinx (English), ctc or asr.")],
     out: Annotated[
         str,
         typer.Option("--out", "-o", help="The aligned manifest; with ray a folder or URL of shards too."),
     ],
-    model: Annotated[str | None, typer.Option(help="ctc: a recogniser, folder or hub name.")] = None,
+    model: Annotated[str | None, typer.Option(help="ctc, asr: a recogniser, folder or hub name.")] = None,
     source: Annotated[
         Path | None,
         typer.Option(
@@ -57,6 +57,8 @@ def align(
     Example: undertone align data/iemocap.jsonl --with sphinx --jobs 8 --out aligned.jsonl
 
     Example: undertone align clips.jsonl --with given --from textgrids --out aligned.jsonl
+
+    Example: undertone align clips.jsonl --with asr --out read.jsonl (other words: what a recogniser reads)
     """
     from undertone.config import apply_overrides
     from undertone.errors import UsageError, no_such

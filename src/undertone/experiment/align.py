@@ -29,6 +29,7 @@ ALIGNERS = {
     "given": "boundaries in the manifest, in TextGrids beside the recordings, or in tables (--from)",
     "sphinx": "English words, syllables and phones, offline",
     "ctc": "words by a Hugging Face CTC recogniser of any language (--model)",
+    "asr": "other words: those that a recogniser reads, in place of the transcript (--model; extra 'asr')",
 }
 """Every method, and what it takes."""
 Watch: TypeAlias = Callable[[int, int], None]
@@ -80,7 +81,8 @@ def align(
     manifest = manifests.read(source)
     utterances = manifest.resolved()
     out.parent.mkdir(parents=True, exist_ok=True)
-    journal = Journal(out.with_name(out.name + ".journal"), request)
+    own = Utterance.without_transcript if request.method == "asr" else None
+    journal = Journal(out.with_name(out.name + ".journal"), request, own)
     done = journal.read(utterances)
     waiting = [u for u in utterances if u.id not in done]
     resumed = len(done)
@@ -146,6 +148,10 @@ def start_aligner(request: AlignmentRequest) -> Callable[[Utterance], Outcome]:
     if request.method == "given":
         lookup = open_source(Path(request.source) if request.source else None)
         return lambda utterance: _given(utterance, lookup)
+    if request.method == "asr":
+        from undertone.experiment.recognised import reader
+
+        return reader(request.model)
     aligner = _build(request)
     return lambda utterance: _aligned(utterance, aligner, request.keep_doubtful)
 

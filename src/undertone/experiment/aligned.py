@@ -21,9 +21,9 @@ __all__ = ["AlignmentRequest", "Journal", "Outcome"]
 class AlignmentRequest:
     """Which aligner, and its settings; what determines the result, and nothing else."""
 
-    method: Literal["given", "sphinx", "ctc"]
+    method: Literal["given", "sphinx", "ctc", "asr"]
     model: str | None = None
-    """ctc: the recogniser."""
+    """ctc, asr: the recogniser."""
     source: str | None = None
     """given: where the boundaries are; None: in the manifest or beside the recordings."""
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -280,7 +280,7 @@ def _short(utterance: Utterance) -> bool:
 
 def _worded(path: Path, asr: str, room: _Room) -> Path:
     """The manifest with recognised words where there were none."""
-    from undertone.experiment.study.words import recognised
+    from undertone.experiment.recognised import recognised
 
     out = room.folder / "words.jsonl"
     held = manifests.read(path)

@@ -1,4 +1,4 @@
-"""The words of clips that come without, by a recogniser; what is recognised is kept as it comes."""
+"""Words that a recogniser reads, where clips have none or in place of theirs; each is kept as it comes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from undertone import __version__, audio
 from undertone.config import fingerprint
 from undertone.errors import AudioError
 from undertone.experiment.aligned import Journal, Outcome
-from undertone.judging.asr import Recogniser
+from undertone.judging.asr import IN_THE_BOX, Recogniser
 from undertone.judging.clip import Transcript
 from undertone.types import Utterance
 
-__all__ = ["recognised"]
+__all__ = ["reader", "recognised"]
 
 TOGETHER = 8
 """Clips that are given to the recogniser at the same time."""
@@ -43,7 +43,7 @@ def recognised(
 
     ``journal``: a file from which a stopped recognition goes on.
     """
-    log = Journal(journal, Recognition(name), _wordless)
+    log = Journal(journal, Recognition(name), Utterance.without_transcript)
     without = [u for u in utterances if not u.text]
     done = {name: outcome.utterance for name, outcome in log.read(without).items()}
     open_ = [u for u in without if u.id not in done]
@@ -59,8 +59,10 @@ def recognised(
     return [done.get(u.id, u) for u in utterances]
 
 
-def _wordless(utterance: Utterance) -> Utterance:
-    return replace(utterance, text=None, text_source=None, language=None, alignment=None)
+def reader(name: str | None = None) -> Callable[[Utterance], Outcome]:
+    """A function that puts the words that a recogniser reads in place of an utterance's own."""
+    recogniser = Recogniser(name or IN_THE_BOX)
+    return lambda utterance: _recognise([utterance.without_transcript()], recogniser)[0]
 
 
 def _recognise(utterances: Sequence[Utterance], recogniser: Recogniser) -> list[Outcome]:
