@@ -14,7 +14,7 @@ import pytest
 from trees.sound import noise
 from undertone import manifest as manifests
 from undertone import splits
-from undertone.errors import ConfigError, LabelError, ProtocolError
+from undertone.errors import AudioError, ConfigError, LabelError, ProtocolError
 from undertone.experiment.prepare import prepare
 from undertone.experiment.recipe import load_recipe
 from undertone.experiment.recognised import recognised
@@ -458,6 +458,15 @@ def test_a_dry_run_prints_the_plan_of_its_budget_and_trains_nothing(tmp_path: Pa
     assert any("of a budget of 8 h 0 min" in line for line in lines)
     assert any(line.startswith("folds: 4 of speakers, each tests one speaker, 5 seeds") for line in lines)
     assert not (tmp_path / "out" / "runs").exists() and not (tmp_path / "out" / "study.json").exists()
+    assert not (tmp_path / "out" / "plan.json").exists(), "a study later may find the machine faster"
+
+
+def test_a_table_whose_paths_lead_nowhere_is_explained(tmp_path: Path) -> None:
+    rows = "".join(f"{s}-{n}.wav,{'angry' if n % 2 else 'happy'},{s}\n" for s in "abc" for n in range(9))
+    (tmp_path / "mine.csv").write_text(f"file,emotion,speaker\n{rows}", encoding="utf-8")
+    why = r"none of the 27 recordings can be read, the first: .*a-0.wav.*; --audio-root FOLDER names where"
+    with pytest.raises(AudioError, match=why):
+        study(tmp_path / "mine.csv", tmp_path / "out", plan_only=True)
 
 
 def test_a_stopped_study_goes_on_with_its_plan_and_what_is_trained(
@@ -482,6 +491,7 @@ def test_a_stopped_study_goes_on_with_its_plan_and_what_is_trained(
     assert trained.items() <= {path: path.stat().st_mtime_ns for path in runs.rglob("metrics.json")}.items()
     assert len(ended) == total[0] - len(trained) and not done.failures
     assert (out / "report.html").is_file() and (out / "final" / "model.safetensors").is_file()
+    assert f"<b>{done.chosen}</b> recognises" in (out / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow  # a corpus, its features and three systems: two minutes of two free cores

@@ -53,6 +53,18 @@ def test_jsonl_holds_one_prediction_a_line_as_the_server_gives_it() -> None:
     assert json.loads(written([LONG, SHORT], "json")) == [LONG.plain(), SHORT.plain()]
 
 
+def test_a_tables_columns_are_known_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("File,mood,note\na.wav,sad,x\nb.wav,glad,y\n", encoding="utf-8")
+    places = [str(tmp_path / "mine.csv")]
+    found = inputs.find(places)
+    assert [(r.id, r.label) for r in found] == [("a", "sad"), ("b", "glad")]
+    assert [r.label for r in inputs.find(places, columns={"note": "label"})] == ["x", "y"]
+    arrow = pytest.importorskip("pyarrow", reason="the extra 'parquet' is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"wav": ["a.wav"], "emotion": ["sad"]}), tmp_path / "mine.parquet")
+    assert [(r.id, r.label) for r in inputs.find([str(tmp_path / "mine.parquet")])] == [("a", "sad")]
+
+
 def test_csv_has_a_column_for_each_class_and_no_formulas() -> None:
     tricky = Prediction("=cmd()", "sad", 0.5, {"sad": 0.5, "happy": 0.5}, {}, modalities=("speech",))
     rows = list(csv.DictReader(io.StringIO(written([SHORT, tricky], "csv"))))

@@ -8,7 +8,7 @@ at the table's folder, or at ``audio_root``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,49 @@ from undertone.corpora.files import delimiter_of, read_csv, read_lines
 from undertone.errors import ConfigError, CorpusError, LabelError, MissingExtra, no_such
 from undertone.types import Utterance
 
-__all__ = ["ALIASES", "READERS", "Row", "Table"]
+__all__ = ["ALIASES", "READERS", "Row", "Table", "by_name"]
 
 ALIASES = {"path": "audio", "transcript": "text"}
+COLUMNS = {
+    "audio": (
+        "file filename file_name filepath file_path wav wav_path clip recording audio_path audio_file "
+        "datei dateiname pfad aufnahme fichier archivo"
+    ),
+    "label": "emotion emo class category emotion_label target gefühl gefuehl stimmung mood affect emoción",
+    "speaker": (
+        "speaker_id spk spk_id actor actor_id subject subject_id participant talker client_id "
+        "sprecher sprecherin person locuteur hablante"
+    ),
+    "text": "transcription sentence utterance words sentence_text satz wortlaut transkript phrase texto",
+    "session": "session_id",
+    "dialogue": "dialogue_id dialog dialog_id conversation conversation_id",
+    "language": "lang locale sprache langue",
+}
+"""Names of columns, each field's likeliest first; a field's own name and an alias of it go before."""
 TEXTS = ("id", "audio", "speaker", "session", "dialogue", "text", "text_source", "label", "language")
 FIELDS = (*TEXTS, "start", "end", "turn", "votes")
 PIECE = 256
 """Rows of a Parquet table that are in memory at a time."""
 
 Row = dict[str, Any]
+
+
+def by_name(header: Sequence[str], given: Mapping[str, str], skip: Collection[str] = ()) -> dict[str, str]:
+    """Column → field: those given, and of each other field the likeliest column; none of ``skip``.
+
+    >>> by_name(["File", "Mood", "text"], {})
+    {'File': 'audio', 'Mood': 'label'}
+    """
+    columns = dict(given)
+    lowered = {name.casefold(): name for name in header}
+    for kind, names in COLUMNS.items():
+        own = [name for name in header if ALIASES.get(name, name) == kind]
+        if kind in columns.values() or own or kind in skip:
+            continue
+        known = [lowered[name] for name in (kind, *names.split()) if name in lowered]
+        if free := [name for name in known if name not in columns]:
+            columns[free[0]] = kind
+    return columns
 
 
 class Table:

@@ -31,6 +31,9 @@ EVERYTHING = "all"
 """The label set that keeps every turn: those without a class stay, unlabelled."""
 
 
+LEFT_OUT = "recordings left out"
+
+
 @runtime_checkable
 class Bounded(Protocol):
     """A corpus that ships forced alignments."""
@@ -107,8 +110,10 @@ def prepare(
     rooted = "audio_root" in inspect.signature(type(reader)).parameters
     chosen = _readable(_labelled(watch(reader.read()), space, keep), skip_bad, notes, rooted)
     utterances = tuple(_aligned(utterance, reader, notes) for utterance in chosen)
+    if not utterances and (number := notes.counts[LEFT_OUT]):
+        raise AudioError(f"none of the {number} recordings can be read, the first: {notes.first[LEFT_OUT]}")
     if not utterances:
-        raise CorpusError(f"{root}: no utterance of label set '{space.name if space else labels}' in it")
+        raise CorpusError(f"{root}: no utterance" + (f" of label set '{space.name}'" if space else ""))
     counts = _counts(utterances, space)
     meta = manifests.Meta(corpus, space.name if space else None, tuple(counts))
     _refuse_problems(manifests.Manifest(out, utterances, meta), notes)
@@ -171,7 +176,7 @@ def _readable(
             seen[utterance.audio] = _glance(utterance.audio)
         if reason := _unfit(utterance, seen[utterance.audio]):
             bad.append(reason)
-            notes.add("recordings left out", reason)
+            notes.add(LEFT_OUT, reason)
         else:
             yield utterance
     if bad and not skip_bad:

@@ -7,11 +7,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from undertone import manifest as manifests
 from undertone.alignment.textgrid import read_textgrid
-from undertone.corpora.table import Table
+from undertone.corpora.table import READERS, Table, by_name
 from undertone.errors import DataError
 from undertone.judging.clip import Recording, Transcript, attached, joined
 from undertone.manifest.meta import sidecar
@@ -29,7 +30,6 @@ COMPANIONS = frozenset(
 )
 """What a glob may catch beside recordings."""
 MANIFESTS = frozenset({".jsonl", ".parquet"})
-
 TABLES = frozenset({".csv", ".tsv"})
 
 
@@ -42,7 +42,7 @@ def find(
     """Every recording behind the places, in order, none twice; DataError where a place holds none.
 
     Files of one name get their paths as ids. ``doubtful`` as for ``recording_of``; ``columns``: a table's
-    column → a field.
+    column → a field; others are known by their names.
     """
     recordings: dict[tuple[str, str], Recording] = {}
     for place in places:
@@ -70,7 +70,7 @@ def _behind(
             if file.suffix.lower() in AUDIO and file.is_file() and not file.name.startswith("._"):
                 yield _file(str(file), file.relative_to(path).as_posix(), text)
     elif _is_table(path):
-        for utterance in Table(path, columns).read():
+        for utterance in Table(path, by_name(_header(path), columns or {})).read():
             yield utterance.audio, replace(recording_of(utterance, doubtful), channels=None)
     elif path.suffix.lower() in MANIFESTS:
         for utterance in manifests.read(path).resolved():
@@ -84,11 +84,21 @@ def _behind(
 
 
 def _is_table(path: Path) -> bool:
-    """Of JSON lines: whether they are no manifest's, each of whose lines has an id."""
-    if not path.is_file() or path.suffix.lower() != ".jsonl":
-        return path.is_file() and path.suffix.lower() in TABLES
+    """Of JSON lines and Parquet: whether they are no manifest's, whose rows have ids."""
+    kind = path.suffix.lower()
+    if not path.is_file() or kind not in MANIFESTS:
+        return path.is_file() and kind in TABLES
+    if sidecar(path).is_file():
+        return False
+    if kind == ".parquet":
+        return "id" not in _header(path)
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return not sidecar(path).is_file() and '"id"' not in file.readline()
+        return '"id"' not in file.readline()
+
+
+def _header(path: Path) -> list[str]:
+    """The names of a table's columns."""
+    return [name for _, row in islice(READERS[path.suffix.lower()](path), 1) for name in row]
 
 
 def _given(text: str | None) -> Transcript | None:

@@ -86,6 +86,6 @@ def _schema(path: Path, value: object) -> tuple[int, int]:
     if schema[0] > SCHEMA[0]:
         raise ManifestError(
             f"{path}: written in manifest schema {value}; this undertone {__version__} reads up to "
-            f"{SCHEMA[0]}.x: install an undertone that reads schema {schema[0]} (pip install -U undertone)"
+            f"{SCHEMA[0]}.x: install a newer undertone, one that reads schema {schema[0]}"
         )
     return schema

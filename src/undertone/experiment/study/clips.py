@@ -11,11 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from undertone import manifest as manifests
-from undertone.corpora.table import ALIASES, FIELDS, READERS, Table
+from undertone.corpora.table import ALIASES, FIELDS, READERS, Table, by_name
 from undertone.errors import ConfigError, CorpusError, LabelError, no_such
 from undertone.experiment.study.names import (
     MOST,
@@ -33,22 +34,6 @@ __all__ = ["VOICES", "Choices", "Clips", "read_clips"]
 
 VOICES = "voices"
 """``--speaker-from voices``: speakers are clusters of like voices."""
-COLUMNS = {
-    "audio": (
-        "file filename file_name filepath file_path wav wav_path clip recording audio_path audio_file "
-        "datei dateiname pfad aufnahme fichier archivo"
-    ),
-    "label": "emotion emo class category emotion_label target gefühl gefuehl stimmung mood affect emoción",
-    "speaker": (
-        "speaker_id spk spk_id actor actor_id subject subject_id participant talker client_id "
-        "sprecher sprecherin person locuteur hablante"
-    ),
-    "text": "transcription sentence utterance words sentence_text satz wortlaut transkript phrase texto",
-    "session": "session_id",
-    "dialogue": "dialogue_id dialog dialog_id conversation conversation_id",
-    "language": "lang locale sprache langue",
-}
-"""Names of columns, each field's likeliest first; a field's own name and an alias of it go before."""
 PEEKED = 500
 """Rows that are looked at for a column of emotion words."""
 MANY = 40
@@ -263,9 +248,7 @@ def _table(path: Path, choices: Choices) -> Clips:
 
 
 def _peek(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for (_, row), _ in zip(READERS[path.suffix.lower()](path), range(PEEKED), strict=False):
-        rows.append(row)
+    rows = [row for _, row in islice(READERS[path.suffix.lower()](path), PEEKED)]
     if not rows:
         raise CorpusError(f"{path}: the table has no rows")
     if held := [name for name, value in rows[0].items() if isinstance(value, dict) and "bytes" in value]:
@@ -283,15 +266,9 @@ def _columns(rows: Sequence[Mapping[str, Any]], choices: Choices, path: Path) ->
     for option, kind in ((choices.label_from, "label"), (choices.speaker_from, "speaker")):
         if option in header:
             columns[str(option)] = kind
-    lowered = {name.casefold(): name for name in header}
-    for kind, names in COLUMNS.items():
-        own = [name for name in header if ALIASES.get(name, name) == kind]
-        if kind in columns.values() or own or _by_path(kind, choices, header):
-            continue
-        known = [lowered[name] for name in (kind, *names.split()) if name in lowered]
-        if free := [name for name in known if name not in columns]:
-            columns[free[0]] = kind
-    if "label" not in columns.values() and "label" not in header and not _by_path("label", choices, header):
+    skip = [kind for kind in ("label", "speaker") if _by_path(kind, choices, header)]
+    columns = by_name(header, columns, skip)
+    if "label" not in columns.values() and "label" not in header and "label" not in skip:
         free = [name for name in header if name not in columns and ALIASES.get(name, name) not in FIELDS]
         worded = [name for name in free if _holds_emotions(rows, name)]
         if not worded:

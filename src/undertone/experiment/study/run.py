@@ -27,7 +27,7 @@ from undertone import __version__, progress, splits
 from undertone import manifest as manifests
 from undertone.auditing.sounds import twins
 from undertone.config import fingerprint
-from undertone.errors import TrainingError
+from undertone.errors import AudioError, TrainingError
 from undertone.evaluation import metrics, report, results
 from undertone.experiment.align import align
 from undertone.experiment.aligned import AlignmentRequest
@@ -67,8 +67,6 @@ SHORTEST = 0.2
 """Seconds; a shorter clip is a click."""
 SAMPLE = 6
 """Clips that are encoded to measure the speed."""
-REFERENCE = "probe"
-"""What the other systems are tested against: no network."""
 
 
 @dataclass(frozen=True)
@@ -157,17 +155,17 @@ def study(
             say(line)
         mark = fingerprint([path.read_text(encoding="utf-8"), budget, __version__])
         planned = kept_plan(out / "plan.json", mark) or _planned(looked, path, budget, room)
-        keep_plan(out / "plan.json", mark, planned)
         for line in planned.lines(looked):
             say(line)
         result = StudyResult(out, looked, planned, read.guesses, left_out)
-        if plan_only:
+        if plan_only:  # nothing is trained by this plan, so that a study may choose another
             return result
+        keep_plan(out / "plan.json", mark, planned)
         transcripts = asr or "gold"
         recipes = write_recipes(planned, _aligned(path, planned, looked, room), out, transcripts)
         done = _cross_validated(recipes, room, start, watch)
-        measured = report.render(done.whole, out / "report.html", reference=_reference(done))
         chosen = _chosen(done, planned, recipes)
+        measured = report.render(done.whole, out / "report.html", reference=chosen.title)
         room.say(f"final model: {chosen.title}, the best by the validation parts")
         last = crossval([chosen], out / "runs", store=room.store, processes=1, over=True)
         _copy(out / "runs" / chosen.title / "final", out / "final")
@@ -226,7 +224,11 @@ def _prepared(read: Clips, name: str, room: _Room) -> manifests.Manifest:
         return manifests.read(path)
     table = room.folder / "table.jsonl"
     write_lines(table, (_row(u) for u in read.utterances))
-    prepare("table", table, path, skip_bad=True)
+    try:
+        prepare("table", table, path, skip_bad=True)
+    except AudioError as error:
+        where = "; --audio-root FOLDER names where a table's paths start" if read.columns else ""
+        raise AudioError(f"{error}{where}") from None
     made = manifests.read(path)
     return replace(made, meta=replace(made.meta, corpus=name))
 
@@ -251,7 +253,7 @@ def _audible(manifest: manifests.Manifest, room: _Room) -> tuple[list[Utterance]
         new = [name for name in names if name not in bad]
         if new:
             bad.update(new)
-            lines.append(f"{len(new)} clips left out: {why}, first '{new[0]}'")
+            lines.append(f"{len(new)} clip{'s' * (len(new) > 1)} left out: {why}, first '{new[0]}'")
 
     leave_out(sorted(same.unread), "they cannot be read")
     leave_out(same.silent, "they hold no sound")
@@ -364,10 +366,6 @@ def _cross_validated(
     if not done.whole:
         raise TrainingError(f"no system got through every fold, the first: {failures[0].why}")
     return done
-
-
-def _reference(done: Crossval) -> str | None:
-    return REFERENCE if any(run.name == REFERENCE for run in done.whole) else None
 
 
 def _chosen(done: Crossval, plan: StudyPlan, recipes: Sequence[Recipe]) -> Recipe:
