@@ -53,6 +53,8 @@ PAIRINGS = 10
 """Sentences drawn for each clip."""
 UNFITTED = 0.4
 """The threshold where there is nothing yet to choose it by."""
+NEAR = 2.0
+"""Weight of speech like that learned from, beside speech of a corpus that was not, in the temperature."""
 STEEPEST = 3.0
 """Largest power of the distance in the temperature."""
 LICENCES = {"open": "CC-BY-4.0"}
@@ -90,12 +92,16 @@ class SpeechScores:
     """(n,): the class."""
     far: Tensor
     """(n,) bool: of a corpus that was not learned from."""
+    corpus: Tensor
+    """(n,): which corpus."""
 
     @property
     def weight(self) -> Tensor:
-        """(n,): near and far count the same."""
-        near = (~self.far).sum().clamp(min=1)
-        return torch.where(self.far, near / self.far.sum().clamp(min=1), 1.0)
+        """(n,): the corpora of the near ones count the same, as in training, and together ``NEAR`` times as
+        much as all far ones."""
+        own = torch.bincount(self.corpus[~self.far], minlength=len(ACTED)).clamp(min=1)[self.corpus]
+        near = torch.where(self.far, 0.0, 1.0 / own)
+        return NEAR * near / near.sum().clamp(min=1e-9) + self.far / self.far.sum().clamp(min=1)
 
 
 def calibrate(place: Place, known: Sequence[Spoken], parts: Sequence[str], seconds: float) -> None:
@@ -143,7 +149,7 @@ def _speech_scores(
 
     kind, _, which = part.partition("-")
     mine = set(chosen(part, known)[1]) if kind == "fold" or (kind == "open" and which) else set()
-    rows: list[tuple[Tensor, float, int, bool]] = []
+    rows: list[tuple[Tensor, float, int, bool, int]] = []
     for name in names:
         with np.load(place.part(name) / "heard.npz") as kept:
             for i, kinds, distance in zip(kept["clips"], kept["kinds"], kept["distance"], strict=True):
@@ -153,13 +159,12 @@ def _speech_scores(
                 if kind == "without" and clip.corpus == which:
                     continue
                 far = not name.startswith(("fold", "open"))
-                rows.append((torch.from_numpy(kinds), float(distance), class_of(clip), far))
+                corpus = ACTED.index(clip.corpus)
+                rows.append((torch.from_numpy(kinds), float(distance), class_of(clip), far, corpus))
     if not rows:
         return None
-    kinds_, distances, labels, far_ = zip(*rows, strict=True)
-    return SpeechScores(
-        torch.stack(kinds_), torch.tensor(distances), torch.tensor(labels), torch.tensor(far_)
-    )
+    kinds_, *others = zip(*rows, strict=True)
+    return SpeechScores(torch.stack(kinds_), *(torch.tensor(values) for values in others))
 
 
 def fit(scores: SpeechScores, texts: tuple[Tensor, Tensor, Tensor], recipe: StarterRecipe) -> Fusion:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from studies.starter.calibrate import SpeechScores, fit_fusion, fit_speech, levelled, pairs, threshold
+from studies.starter.calibrate import NEAR, SpeechScores, fit_fusion, fit_speech, levelled, pairs, threshold
 from studies.starter.recipe import Abstaining
 from studies.starter.targets import MEANS
 from undertone.models.kinds import class_scores
@@ -17,7 +17,8 @@ def _drawn(posterior: torch.Tensor, seed: int = 0) -> torch.Tensor:
 
 
 def _scores(kinds: torch.Tensor, distance: torch.Tensor, labels: torch.Tensor) -> SpeechScores:
-    return SpeechScores(kinds, distance, labels, torch.zeros(len(labels), dtype=torch.bool))
+    near = torch.zeros(len(labels), dtype=torch.bool)
+    return SpeechScores(kinds, distance, labels, near, torch.zeros_like(labels))
 
 
 @pytest.mark.parametrize(("heat", "power"), [(0.5, 0.5), (1.0, 1.0), (2.2, 0.4)])
@@ -31,10 +32,16 @@ def test_a_planted_temperature_and_its_growth_with_the_distance_are_found(heat: 
     assert found == pytest.approx((heat, power), rel=0.15)
 
 
-def test_near_and_far_speech_count_the_same() -> None:
+def test_the_corpora_of_near_speech_count_the_same_and_of_far_speech_as_many_as_they_are() -> None:
     far = torch.tensor([True] * 10 + [False] * 40)
-    scores = SpeechScores(torch.zeros(50, len(MEANS)), torch.ones(50), torch.zeros(50).long(), far)
-    assert float(scores.weight[far].sum()) == float(scores.weight[~far].sum()) == 40
+    corpus = torch.tensor([0] * 2 + [1] * 8 + [0] * 30 + [2] * 10)
+    weight = SpeechScores(torch.zeros(50, len(MEANS)), torch.ones(50), corpus, far, corpus).weight
+    assert float(weight[far].sum()) == pytest.approx(1.0) and float(weight[~far].sum()) == pytest.approx(NEAR)
+    assert float(weight[10:40].sum()) == pytest.approx(NEAR / 2)  # three times as many count the same
+    torch.testing.assert_close(weight[:10], torch.full((10,), 0.1))
+    for one in (far, ~far):
+        alone = SpeechScores(torch.zeros(50, 9), torch.ones(50), corpus, one & False, corpus)
+        assert bool(alone.weight.isfinite().all())
 
 
 def test_common_classes_are_lowered_by_the_logarithm_of_their_share_as_far_as_wanted() -> None:
