@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -142,9 +143,11 @@ def refuse(manifest: Manifest) -> None:
             "least two are needed; --label-from says where they are"
         )
     if rare := [name for name in labels if labels[name] < EACH]:
+        clips = "1 clip" if labels[rare[0]] == 1 else f"{labels[rare[0]]} clips"
+        near = get_close_matches(rare[0], sorted(set(labels) - set(rare)), n=1)
         raise LabelError(
-            f"class '{rare[0]}' has {labels[rare[0]]} clips, at least {EACH} are needed: "
-            f"--label-map {rare[0]}=OTHER joins it to another, --label-map {rare[0]}= leaves it out"
+            f"class '{rare[0]}' has {clips}, at least {EACH} are needed: --label-map "
+            f"{rare[0]}={(*near, 'OTHER')[0]} joins it to another, --label-map {rare[0]}= leaves it out"
         )
     if len(kept) < FEWEST:
         raise ProtocolError(f"{len(kept)} clips with labels: below {FEWEST} no figure means anything")

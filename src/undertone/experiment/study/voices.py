@@ -19,7 +19,7 @@ from undertone.features.config import AcousticConfig
 from undertone.splits import BY_VOICES
 from undertone.types import Utterance
 
-__all__ = ["by_voices", "clusters", "voice"]
+__all__ = ["by_voices", "clusters", "voice", "voices_alone"]
 
 MELS = 24
 DIMENSIONS = 8
@@ -43,7 +43,7 @@ def by_voices(
             vectors.append(vector)
             if watch is not None:
                 watch(len(vectors), len(utterances))
-    names = clusters(np.stack(vectors), count)
+    names = clusters(voices_alone(np.stack(vectors), [u.label for u in utterances]), count)
     return [
         replace(u, speaker=f"voice-{name + 1}", extra={**u.extra, BY_VOICES: True})
         for u, name in zip(utterances, names, strict=True)
@@ -58,6 +58,12 @@ def voice(wave: NDArray[np.float32], settings: AcousticConfig) -> NDArray[np.flo
     kept = kept if kept.sum() >= 5 else np.ones(len(frames), bool)
     shape = mels[kept] - mels[kept].mean(axis=1, keepdims=True)
     return np.concatenate([shape.mean(axis=0), shape.std(axis=0), [np.median(pitch[kept])]])
+
+
+def voices_alone(vectors: NDArray[np.float64], labels: Sequence[str | None]) -> NDArray[np.float64]:
+    """The vectors without the mean of their class: else clusters are of emotions as much as of voices."""
+    classes = np.array([str(label) for label in labels])
+    return vectors - sum((classes == k)[:, None] * vectors[classes == k].mean(axis=0) for k in set(classes))
 
 
 def clusters(vectors: NDArray[np.float64], count: int | None = None) -> list[int]:
