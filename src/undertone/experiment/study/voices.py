@@ -62,8 +62,9 @@ def voice(wave: NDArray[np.float32], settings: AcousticConfig) -> NDArray[np.flo
 
 def voices_alone(vectors: NDArray[np.float64], labels: Sequence[str | None]) -> NDArray[np.float64]:
     """The vectors without the mean of their class: else clusters are of emotions as much as of voices."""
-    classes = np.array([str(label) for label in labels])
-    return vectors - sum((classes == k)[:, None] * vectors[classes == k].mean(axis=0) for k in set(classes))
+    _, classes = np.unique([str(label) for label in labels], return_inverse=True)
+    member: NDArray[np.float64] = np.eye(classes.max() + 1)[classes]
+    return vectors - member @ (member.T @ vectors / member.sum(axis=0)[:, None])
 
 
 def clusters(vectors: NDArray[np.float64], count: int | None = None) -> list[int]:
