@@ -64,7 +64,8 @@ def voices_alone(vectors: NDArray[np.float64], labels: Sequence[str | None]) -> 
     """The vectors without the mean of their class: else clusters are of emotions as much as of voices."""
     _, classes = np.unique([str(label) for label in labels], return_inverse=True)
     member: NDArray[np.float64] = np.eye(classes.max() + 1)[classes]
-    return vectors - member @ (member.T @ vectors / member.sum(axis=0)[:, None])
+    means: NDArray[np.float64] = member.T @ vectors / member.sum(axis=0)[:, None]
+    return vectors - means[classes]
 
 
 def clusters(vectors: NDArray[np.float64], count: int | None = None) -> list[int]:
