@@ -50,7 +50,8 @@ Precision = Annotated[str | None, typer.Option(help="auto | fp32 | bf16: of the 
 @app.command()
 def predict(
     paths: Annotated[
-        list[str], typer.Argument(help="Files, folders, globs, manifests; - for a sound file on stdin.")
+        list[str],
+        typer.Argument(help="Files, folders, globs, tables, manifests; - for a sound file on stdin."),
     ],
     model: Model = None,
     text: Annotated[str | None, typer.Option(help="The transcript; for one recording.")] = None,
@@ -133,7 +134,7 @@ def predict(
 
     Example: undertone predict recordings/ --format csv --out emotions.csv
 
-    Example: undertone predict clips.csv --map file=audio --map emotion=label
+    Example: undertone predict clips.csv --map clip_id=audio --map judged=label
 
     Example: undertone predict clip.wav --model runs/demo/clap --labels bored,excited,calm
 
