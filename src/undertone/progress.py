@@ -6,13 +6,14 @@ Lines go through the log ``undertone.progress``, which the command line shows an
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
-__all__ = ["EVERY", "LOG", "Lines", "Watch", "bar", "left", "track"]
+__all__ = ["EVERY", "LOG", "Lines", "Watch", "bar", "drawn", "left", "track"]
 
 LOG = "undertone.progress"
 EVERY = 60.0
@@ -60,12 +61,17 @@ def left(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
+def drawn() -> bool:
+    """Whether bars can be drawn: not in a notebook, whose ``!`` has a terminal but keeps every line of it."""
+    return sys.stderr.isatty() and "JPY_PARENT_PID" not in os.environ
+
+
 @contextmanager
 def bar(doing: str, shown: bool = True) -> Iterator[Watch]:
     """A function to call with how many of how many are done."""
     if not shown:
         yield lambda _done, _total: None
-    elif not sys.stderr.isatty():
+    elif not drawn():
         yield Lines(doing)
     else:
         from rich.console import Console

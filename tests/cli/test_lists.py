@@ -116,6 +116,17 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_the_time_left(
     assert caplog.records[0].getMessage() == "folds: 110 of 120, about 2 min left", "of this run's pace"
 
 
+def test_a_notebook_has_lines_in_place_of_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ``!`` gives a command a terminal, and keeps all that a bar overwrites there."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    assert progress.drawn()
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    assert not progress.drawn()
+    with progress.bar("reading") as watch:
+        assert isinstance(watch, progress.Lines)
+
+
 def test_progress_is_shown_unless_quiet(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from trees.sound import noise
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from undertone.progress import Lines, bar, track
+from undertone.progress import Lines, bar, drawn, track
 
 if TYPE_CHECKING:
     from undertone.training.jobs import Failure, Job
@@ -33,7 +33,7 @@ class _Bar:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
-            disable=not sys.stderr.isatty(),
+            disable=not drawn(),
         )
         self.task: Any = None
 
@@ -58,7 +58,7 @@ class JobBar(_Bar):
     def ended(self, job: Job, failure: Failure | None) -> None:
         self.done += 1
         self.bar.update(self.task, advance=1, description=f"{job.name}{' failed' if failure else ''}")
-        if not sys.stderr.isatty():
+        if not drawn():
             self.lines(self.done, self.total)
         if failure is not None:
             say(f"{job.name} failed: {failure.why}")
@@ -82,5 +82,5 @@ class EpochBar(_Bar):
         self.past = record["epoch"]
         if "validation_ua" in record:
             self.score = f"validation UA {100 * record['validation_ua']:.1f}"
-        if not sys.stderr.isatty():
+        if not drawn():
             say(f"epoch {record['epoch']}: loss {record['loss']:.3f} {self.score}")
