@@ -95,6 +95,16 @@ def test_the_better_run_is_better_by_a_paired_interval(tmp_path: Path) -> None:
     assert (same.difference.value, same.p) == (0.0, 1.0)
 
 
+def test_runs_of_other_utterances_are_not_compared(tmp_path: Path) -> None:
+    one, fewer = (run_of(tmp_path / name) for name in ("one", "fewer"))
+    for path in fewer.glob("*/*/predictions.jsonl"):  # as where utterances without agreement are dropped
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    both = [evaluate(folder).rated for folder in (one, fewer)]
+    assert both[0] is not None and both[1] is not None
+    assert both[0].tallies["kl"].shape == both[1].tallies["kl"].shape
+    assert rated.compare_rated(both[1], both[0]) == {}
+
+
 def test_intervals_of_ccc_cover_what_is_true() -> None:
     """Twelve speakers with a bias each; the true value is that of very many speakers."""
     rng = np.random.default_rng(4)

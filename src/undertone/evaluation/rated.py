@@ -51,6 +51,8 @@ class Rated:
     """(C, C): the votes of an utterance down, its predicted distribution across, summed."""
     points: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     """By dimension: rating and prediction of each utterance, for a picture."""
+    ids: tuple[str, ...] = ()
+    """Every utterance that was tested, sorted."""
     tallies: Mapping[str, Floats] = field(default_factory=dict)
     """By measure what intervals and tests are computed from, a row a unit."""
 
@@ -101,7 +103,7 @@ def against_ratings(run: Run, unit: str) -> Rated | None:
         shown = slice(None, None, max(1, int(rated.sum()) // 400))
         pairs = np.stack([truth[rated], predicted[:, rated].mean(0)], 1)[shown]
         values["points"][name] = tuple((float(x), float(y)) for x, y in pairs)
-    return Rated(**values)
+    return Rated(ids=tuple(ids), **values)
 
 
 def one_left_out(raters: Sequence[Sequence[float]], predicted: Floats) -> tuple[float, float]:
@@ -206,7 +208,10 @@ MEASURES = {"kl": mean, "several": multilabel_f1}
 
 
 def compare_rated(ours: Rated, reference: Rated) -> dict[str, Paired]:
-    """By ``kl``, ``several``, ``ccc NAME``: the difference to a reference of the same utterances."""
+    """By ``kl``, ``several``, ``ccc NAME``: the difference to a reference; none where the two did not test
+    the same utterances."""
+    if ours.ids != reference.ids:
+        return {}
     return {
         name: paired_of(ours.tallies[name], reference.tallies[name], MEASURES.get(name, concordance))
         for name in ours.tallies

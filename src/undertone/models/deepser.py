@@ -8,6 +8,8 @@ code, **R** reconstructed.
     one leg for the frames, one for the tokens (R: theirs are three, with frames of two speech encoders)
     f = leg([h¹ … along time])²,  g = leg([h² …, f along time])³  (F; padding masked, R: theirs is read)
     x = W₁[h³ …; g], mixed; u = ReLU(x); C logits = W₂u (F); heads of targets read u (F) and logits (R)
+    before the first legs a norm, and maps that keep their input's size (R: theirs has unit size from its
+            encoders; of learned vectors, a tenth of that, a post-norm layer would give what is mostly biases)
     mixing, of a training batch with probability p: x ← λx + (1 - λ)x of another utterance, λ ~ Beta(α, α)
             for each, and labels, votes and ratings likewise (F)
     several networks: combined on the validation part (R: theirs, of other settings, by an MLP)
@@ -73,6 +75,10 @@ class Leg(nn.Module):
         super().__init__()
         d = config.width
         self.maps = nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Linear(d, d))
+        for one in self.maps:
+            if isinstance(one, nn.Linear):
+                nn.init.kaiming_normal_(one.weight, nonlinearity="relu")
+                nn.init.zeros_(one.bias)
         self.layers = nn.ModuleList(
             BertLayer(d, config.heads, config.dropout, config.ratio) for _ in range(2)
         )
@@ -92,14 +98,16 @@ class DeepSerNetwork(nn.Module):
         self.mixup, self.alpha = config.mixup, config.alpha
         self.speech_input = SpeechInput(dimensions, d, config.convolutions, dropout)
         self.text_input = TextInput(dimensions, d, dropout)
+        # vectors of pieces that are rare or missing in training stay small, as in ``attention._norm``
+        self.norms = nn.ModuleList([nn.LayerNorm(d, eps=0.1), nn.LayerNorm(d, eps=0.1)])
         self.speech_leg, self.text_leg, self.early, self.late = (Leg(config) for _ in range(4))
         self.join = nn.Linear(3 * d, d)  # W₁
         self.last = nn.Linear(d, dimensions.classes)  # W₂
 
     def forward(self, batch: Batch, attention: bool = False) -> MemberOutput:
         masks = batch.speech_mask, batch.text_mask
-        speech = self.speech_leg(self.speech_input(batch), masks[0])  # h¹, h² (B, T, d)
-        text = self.text_leg(self.text_input(batch), masks[1])  # h¹, h² (B, L, d)
+        speech = self.speech_leg(self.norms[0](self.speech_input(batch)), masks[0])  # h¹, h² (B, T, d)
+        text = self.text_leg(self.norms[1](self.text_input(batch)), masks[1])  # h¹, h² (B, L, d)
         both = torch.cat(masks, 1)
         early = self.early(torch.cat([speech[0], text[0]], 1), both)[1]  # (B, T + L, d)
         twice = torch.cat([both, both], 1)
