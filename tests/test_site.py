@@ -167,7 +167,7 @@ def test_the_search_works_from_disk(browser: Any, site: Path) -> None:
     page = browser.new_page()
     page.set_default_timeout(120_000)
     page.goto((site / "index.html").as_uri())
-    page.click("label[for=__search]")
+    page.click(".md-search__input")
     page.keyboard.type("perspective loss")
     page.wait_for_selector(".md-search-result__item")
     assert "papers" in " ".join(
