@@ -39,9 +39,9 @@ def test_the_corpora_of_near_speech_count_the_same_and_of_far_speech_as_many_as_
     assert float(weight[far].sum()) == pytest.approx(1.0) and float(weight[~far].sum()) == pytest.approx(NEAR)
     assert float(weight[10:40].sum()) == pytest.approx(NEAR / 2)  # three times as many count the same
     torch.testing.assert_close(weight[:10], torch.full((10,), 0.1))
-    for one in (far, ~far):
-        alone = SpeechScores(torch.zeros(50, 9), torch.ones(50), corpus, one & False, corpus)
-        assert bool(alone.weight.isfinite().all())
+    for alone in (torch.zeros_like(far), torch.ones_like(far)):
+        weight = SpeechScores(torch.zeros(50, 9), torch.ones(50), corpus, alone, corpus).weight
+        assert bool(weight.isfinite().all()) and float(weight.sum()) > 0
 
 
 def test_common_classes_are_lowered_by_the_logarithm_of_their_share_as_far_as_wanted() -> None:
