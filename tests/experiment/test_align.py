@@ -91,6 +91,7 @@ def test_an_unknown_aligner_or_setting_is_refused(given_manifest: Path) -> None:
         align(given_manifest, out, AlignmentRequest("mfa"))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="--model"):
         align(given_manifest, out, AlignmentRequest("ctc"))
+    assert not list(out.parent.glob("*.journal"))
 
 
 def test_a_recogniser_puts_its_words_in_place_of_the_transcript(

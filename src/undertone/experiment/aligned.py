@@ -96,13 +96,15 @@ class Journal:
         return done
 
     def __enter__(self) -> Journal:
-        fresh = not self.path.is_file()
+        self.empty = not self.path.is_file()
         self.file = self.path.open("ab")
-        self.file.write(f"{self.stamp}\n".encode() if fresh else b"\n")
+        self.file.write(f"{self.stamp}\n".encode() if self.empty else b"\n")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
+        if self.empty:  # a mistyped recogniser leaves nothing behind
+            self.path.unlink()
 
     def add(self, outcome: Outcome) -> None:
         values = {
@@ -114,6 +116,7 @@ class Journal:
         }
         self.file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
         self.file.flush()
+        self.empty = False
 
     def _identity(self, utterance: Utterance) -> str:
         """Hash of what the work was begun with."""

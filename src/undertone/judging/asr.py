@@ -164,8 +164,8 @@ class Whisper:
 
     One wave is for the first model with all threads; several are recognised at once, by one model a core.
     Which model gets which wave depends on the waves alone, so that the same recordings in the same order have
-    the same words. Where greedy decoding is improbable it draws, and the draws go on from wave to wave: such a
-    wave has other words after other waves.
+    the same words. Where greedy decoding is improbable it draws, and the draws go on from wave to wave: such
+    a wave has other words after other waves.
     """
 
     def __init__(self, name: str) -> None:
