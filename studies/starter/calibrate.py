@@ -298,8 +298,8 @@ def _write(place: Place, part: str, fusion: Fusion, about: dict[str, Any]) -> No
         for name, value in trained.head.state_dict().items()
         if name.startswith("branch.")
     }
-    classes = _text_scores(place, words)[2]
-    branch["words.head.last.bias"] += levelled(classes, _level(place, words))
+    classes, level = _text_scores(place, words)[2], _level(place, words)
+    branch["words.head.last.bias"] += levelled(classes, level)
     missing = model.load_state_dict({**weights_of(place.part(part)), **branch}, strict=False)
     networks = ("judges.", "known.", "words.")
     lost = [k for k in missing.missing_keys if k.startswith(networks)]
@@ -314,6 +314,8 @@ def _write(place: Place, part: str, fusion: Fusion, about: dict[str, Any]) -> No
     licence = LICENCES.get(kind, "CC-BY-NC-SA-4.0")
     values = card(place.recipe, {**about, "part": part}, CORPORA[kind], licence)
     values["abstain"] = {"threshold": fusion.threshold}
+    further = levelled(classes, place.recipe.text.speech_level - level) / fusion.text
+    values["spoken"] = [round(float(value), 4) for value in further - further.min()]
     if fusion.usual is not None:
         values["distance"] = {"usual": fusion.usual}
     whole = Tuned(model, text=trained.text_tower)

@@ -66,6 +66,8 @@ class TextTraining(Config):
     """How far classes are balanced afterwards: at 1 none is likelier for being common among the sentences."""
     spoken_level: float = Field(0.15, ge=0.0, le=1.0)
     """The same for the model of spoken words too, whose turns are balanced already."""
+    speech_level: float = Field(1.0, ge=0.0, le=1.0)
+    """The same for words that were spoken, by either model: at 1 no class is likelier beforehand."""
     validation: PositiveInt = 2200
     """Written sentences that are kept for validation: they choose the epoch and the temperature."""
     seed: int = 0

@@ -51,6 +51,8 @@ class Transcript:
     alignment: Alignment | None = None
     language: str | None = None
     """As a code (``en``), where a recogniser has detected it."""
+    spoken: bool = True
+    """Whether somebody spoke them; else they were only written. Models may know both kinds."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def excerpt(words: Transcript, start: float, end: float, origin: float | None = 
     first, last = min(a for a, _ in places), max(b for _, b in places)
     moved = [replace(w, chars=(w.chars[0] - first, w.chars[1] - first)) if w.chars else w for w in own]
     tiers = tuple(inside(words.alignment.syllable)), tuple(inside(words.alignment.phone))
-    part = Transcript(words.text[first:last], words.source, Alignment(tuple(moved), *tiers))
+    part = replace(words, text=words.text[first:last], alignment=Alignment(tuple(moved), *tiers))
     return Excerpt(part, zero, first)
 
 
@@ -222,4 +224,4 @@ def share(words: Transcript, start: float, end: float, origin: float) -> Excerpt
     if not own:
         return None
     first, last = own[0][0], own[-1][1]
-    return Excerpt(Transcript(words.text[first:last], words.source), origin, first)
+    return Excerpt(replace(words, text=words.text[first:last], alignment=None), origin, first)

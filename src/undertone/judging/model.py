@@ -53,6 +53,9 @@ class TrainedModel:
         self._turn = getattr(network, "turn", None)  # what a later turn gets of one
         self.contextual = self._turn is not None
         self._threshold = float(card.get("abstain", {}).get("threshold", 0.0))
+        # (C,) what is added to the log posterior of words that were spoken: their classes come in other
+        # proportions than those of the sentences that the words' side learned from
+        self._spoken = np.array(card["spoken"], np.float32) if "spoken" in card else None
 
     def predict(self, clips: Sequence[Clip], explain: bool = False) -> list[Prediction]:
         """One prediction per clip."""
@@ -71,6 +74,10 @@ class TrainedModel:
         for index, one in enumerate(features):
             fused = whole["fused"][index]
             variants = posteriors["fused"][first[index] + 1 : first[index + 1]]
+            if "text" in sides[index] and one.clip.words is not None and one.clip.words.spoken:
+                sides[index]["text"] = self._as_spoken(sides[index]["text"])
+                if one.sides == ("text",):
+                    fused, variants = self._as_spoken(fused), self._as_spoken(variants)
             words = _contributions(one, fused, variants) if len(variants) else ()
             prediction = self._prediction(one, fused, sides[index], words)
             extra = self._extra({name: values[index] for name, values in whole.items()}, one.sides)
@@ -107,6 +114,14 @@ class TrainedModel:
             for (index, side, _), posterior in zip(open_rows, fused, strict=True):
                 sides[index][side] = posterior
         return sides
+
+    def _as_spoken(self, posteriors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The posteriors (…, C) of words alone, for classes in the proportions of speech."""
+        if self._spoken is None:
+            return posteriors
+        moved = posteriors * np.exp(self._spoken)
+        shares: NDArray[np.float32] = moved / moved.sum(-1, keepdims=True)
+        return shares
 
     def _prediction(
         self,

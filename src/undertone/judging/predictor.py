@@ -79,15 +79,18 @@ class Predictor:
         name: str | None = None,
         explain: bool = True,
         threshold: float | None = None,
+        spoken: bool | None = None,
     ) -> Prediction:
-        """The prediction for one recording.
+        """The prediction for one recording, or for words alone.
 
         ``rate``: of samples that are given as an array ``(N,)`` or, with ``channels``, ``(N, C)``; None: the
         model's. ``speakers``: who speaks when, as ``--speakers`` takes it, or as voices. ``threshold``: no
-        label below that confidence (None: as the model itself decides).
+        label below that confidence (None: as the model itself decides). ``spoken``: whether words without a
+        recording are somebody's speech; by default they are taken as only written.
         """
         known = attached(alignment, text) if alignment and text else None
-        words = Transcript(text, "given", known) if text else None
+        of_speech = audio is not None if spoken is None else spoken
+        words = Transcript(text, "given", known, spoken=of_speech) if text else None
         voices = speakers_of(speakers)(str(audio)) if isinstance(speakers, str) else speakers or ()
         named = name or _name(audio)
         one = Recording(named, audio, words, rate=rate, channels=channels, voices=voices)

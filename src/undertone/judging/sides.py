@@ -40,7 +40,11 @@ class OwnSide:
             return self._logs([Clip(str(i), wave) for i, wave in enumerate(given)])
         texts = [i for i, text in enumerate(given) if text.strip()]
         logs = dict(
-            zip(texts, self._logs([Clip(str(i), None, Transcript(given[i])) for i in texts]), strict=True)
+            zip(
+                texts,
+                self._logs([Clip(str(i), None, Transcript(given[i], spoken=False)) for i in texts]),
+                strict=True,
+            )
         )
         nothing: NDArray[np.float32] = np.zeros((0, self.dim), np.float32)
         rows = [logs.get(i, nothing) for i in range(len(given))]

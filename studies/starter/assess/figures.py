@@ -139,7 +139,7 @@ class _Bench:
                 continue
             learned, _ = chosen(part, self.known)
             index += tested
-            guessed.append(rivals.predicted(kind, self.rows[kind], self.known, learned, tested))
+            guessed.append(rivals.predicted(self.place, kind, self.rows[kind], self.known, learned, tested))
         return index, np.concatenate(guessed)
 
     def within(self) -> list[Figure]:
@@ -252,8 +252,8 @@ class _Bench:
             "dailydialog": sentences.four(sentences.turns(data, "dailydialog", "valid", "test")),
             "emorynlp": sentences.four(sentences.turns(data, "emorynlp", "train", "dev", "test")),
         }
-        written = rivals.words(encode, train)
-        both = rivals.words(encode, [*train, *spoken])
+        written = rivals.words(self.place, encode, train)
+        both = rivals.words(self.place, encode, [*train, *spoken])
         lines = []
         for form, bar, change in (("as written", 76.5, str), ("plain", 76.0, sentences.plain)):
             texts = [change(s.text) or s.text for s in sets["dev"]]
@@ -265,7 +265,10 @@ class _Bench:
                 lines.append(Figure("words", what, **found, bar=least, more=more))
         for corpus, part, probe in (("emorynlp", "fold-0", both), ("dailydialog", "open", written)):
             texts = [s.text for s in sets[corpus]]
-            mine = posteriors(judged.of_texts(self.place, part, corpus, texts)).argmax(1)
+            mine, as_written = (
+                posteriors(judged.of_texts(self.place, part, name, texts, spoken)).argmax(1)
+                for name, spoken in ((f"{corpus}-spoken", True), (corpus, False))
+            )
             found = _texts(sets[corpus], mine, "ua")
             theirs = _texts(sets[corpus], probe(texts), "ua")["value"]
             truth = np.array([CLASSES.index(str(s.label)) for s in sets[corpus]])
@@ -277,6 +280,8 @@ class _Bench:
             )
             more = {"probe": theirs, "recalls": recalls}
             lines.append(Figure("words", f"words: {what}, UA", **found, more=more))
+            alike = _texts(sets[corpus], as_written, "ua")
+            lines.append(Figure("words", f"words: {what}, taken as only written, UA", **alike))
             gap = found["value"] - theirs
             lines.append(Figure("words", f"words: {what}, over the probe", gap, n=len(truth), bar=2.0))
             lines.append(
@@ -296,7 +301,7 @@ class _Bench:
         heard = json.loads(kept.read_text(encoding="utf-8"))
         values = {}
         for name, given in (("written", [row.text for row in rows]), ("recognised", heard)):
-            answers = judged.of_texts(self.place, "fold-0", f"{name}-{RECOGNISED}", given)
+            answers = judged.of_texts(self.place, "fold-0", f"{name}-{RECOGNISED}", given, spoken=True)
             values[name] = _texts(rows, posteriors(answers).argmax(1), "ua")["value"]
         lost = values["written"] - values["recognised"]
         what = "words: UA lost by recognised words of synthesised speech"
@@ -446,10 +451,10 @@ def _minilm(place: Place) -> Callable[[Sequence[str]], NDArray[np.float32]]:
     from undertone.features.config import TextConfig
     from undertone.features.text import build
 
-    encoder = build(TextConfig(name=place.recipe.text.encoder, precision="fp32"))
     known: dict[str, NDArray[np.float32]] = {}
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+        encoder = build(TextConfig(name=place.recipe.text.encoder, precision="fp32"))
         new = sorted({text for text in texts if text not in known}, key=len)
         for first in range(0, len(new), 64):
             part = new[first : first + 64]

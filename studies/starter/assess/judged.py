@@ -148,8 +148,8 @@ def of_sounds(place: Place, part: str) -> dict[str, list[Answer]]:
     return {kind: _kept(place, part, f"sounds-{kind}", [], ask(kind)) for kind in KINDS}
 
 
-def of_texts(place: Place, part: str, name: str, texts: Sequence[str]) -> list[Answer]:
-    """The answers to texts alone."""
+def of_texts(place: Place, part: str, name: str, texts: Sequence[str], spoken: bool = False) -> list[Answer]:
+    """The answers to texts alone, which somebody spoke or only wrote."""
 
     def ask() -> list[dict[str, Any]]:
         from undertone.judging.clip import Clip, Transcript
@@ -158,7 +158,8 @@ def of_texts(place: Place, part: str, name: str, texts: Sequence[str]) -> list[A
         rows = []
         for first in range(0, len(texts), 32):
             clips = [
-                Clip(str(n), None, Transcript(t)) for n, t in enumerate(texts[first : first + 32], first)
+                Clip(str(n), None, Transcript(t, spoken=spoken))
+                for n, t in enumerate(texts[first : first + 32], first)
             ]
             rows += [_answer(p.id, p) for p in model.predict(clips)]
         return rows

@@ -109,8 +109,9 @@ as `studies/starter/calibrate.py` says, never on what is tested. UA is the mean 
 the same frozen encoder, and eGeMAPS functionals with a support vector machine (Gaussian kernel, C = 1),
 on the same clips and folds, in the same command. Recordings as they are were judged from the pooled
 regions of the training (the predictor's numbers to rounding), all others by the public predictor. Pairs:
-ten sentences of the clip's class; independent given the class, and no corpus of their own. Noise, codecs
-and cuts are drawn from each clip's name."""
+ten sentences of the clip's class; independent given the class, and no corpus of their own. Turns of
+dialogues are judged as spoken words, no class being likelier beforehand (the probe's classes count the same
+too), GoEmotions' sentences as written ones. Noise, codecs and cuts are drawn from each clip's name."""
 
 
 def write_pages(values: Values, docs: Path) -> None:

@@ -1,10 +1,11 @@
 """What the starter must beat, under the same folds and on the same corpora left out: a linear probe of the
 same frozen encoder (the whole recording, its hidden states as ``extract`` has them), eGeMAPS with a support
-vector machine, and for words a linear probe of MiniLM. Fitted by scikit-learn."""
+vector machine, and for words a linear probe of MiniLM. Fitted by scikit-learn; what they answer is kept."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,15 +34,22 @@ SVM = 1.0
 
 def egemaps(place: Place, known: Sequence[Spoken], jobs: int) -> Vectors:
     """(clips, 88): openSMILE's functionals of each recording."""
-    path = place.run / "assessment" / f"egemaps-{fingerprint([[c.corpus, c.id] for c in known])}.npy"
-    if not path.is_file():
-        paths = [clip.path for clip in known]
+
+    def measured() -> Vectors:
         with spawned_pool(jobs) as workers:
-            rows = list(workers.map(_functionals, paths, chunksize=20))
+            return np.stack(list(workers.map(_functionals, [clip.path for clip in known], chunksize=20)))
+
+    return _kept(place, f"egemaps-{fingerprint([[c.corpus, c.id] for c in known])}", measured)
+
+
+def _kept(place: Place, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """The array of the run's file, made if it is not there."""
+    path = place.run / "assessment" / f"{name}.npy"
+    if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as file:
-            np.save(file, np.stack(rows))
-    values: Vectors = np.load(path)
+            np.save(file, make())
+    values: NDArray[Any] = np.load(path)
     return values
 
 
@@ -67,9 +75,22 @@ def probed(place: Place, known: Sequence[Spoken]) -> Vectors:
 
 
 def predicted(
-    kind: str, rows: Vectors, known: Sequence[Spoken], learned: Sequence[int], tested: Sequence[int]
+    place: Place,
+    kind: str,
+    rows: Vectors,
+    known: Sequence[Spoken],
+    learned: Sequence[int],
+    tested: Sequence[int],
 ) -> NDArray[np.intp]:
     """The classes of the tested clips, by ``probe`` or ``svm`` fitted on those learned from."""
+    clips = [[known[i].corpus, known[i].id] for i in (*learned, *tested)]
+    mark = fingerprint([kind, len(learned), clips, sha256(rows.tobytes()).hexdigest()])
+    return _kept(place, f"{kind}-{mark}", lambda: _predicted(kind, rows, known, learned, tested))
+
+
+def _predicted(
+    kind: str, rows: Vectors, known: Sequence[Spoken], learned: Sequence[int], tested: Sequence[int]
+) -> NDArray[np.intp]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import SVC
 
@@ -104,12 +125,18 @@ def _ua(truth: NDArray[np.intp], guessed: NDArray[np.intp]) -> float:
 
 
 def words(
-    encode: Callable[[Sequence[str]], Vectors], train: Sequence[Sentence]
-) -> Callable[[Sequence[str]], Any]:
+    place: Place, encode: Callable[[Sequence[str]], Vectors], train: Sequence[Sentence]
+) -> Callable[[Sequence[str]], NDArray[np.intp]]:
     """From texts to their classes: a logistic regression on mean vectors of MiniLM, classes balanced."""
     from sklearn.linear_model import LogisticRegression
 
     labels = [CLASSES.index(str(sentence.label)) for sentence in train]
     regression = LogisticRegression(C=1.0, class_weight="balanced", max_iter=300)
-    regression.fit(encode([sentence.text for sentence in train]), labels)
-    return lambda texts: regression.predict(encode(texts))
+
+    def asked(texts: Sequence[str]) -> NDArray[np.intp]:
+        if not hasattr(regression, "classes_"):
+            regression.fit(encode([sentence.text for sentence in train]), labels)
+        return np.asarray(regression.predict(encode(texts)))
+
+    learned = [[sentence.text, sentence.label] for sentence in train]
+    return lambda texts: _kept(place, f"words-{fingerprint([learned, list(texts)])}", lambda: asked(texts))

@@ -29,6 +29,7 @@ def test_the_folders_hold_a_model_and_who_was_kept_aside(place: Place) -> None:
         assert card["training"]["part"] == part not in card["training"]["calibrated_on"]
         assert card["licence"] == ("CC-BY-4.0" if part.startswith("open") else "CC-BY-NC-SA-4.0")
         assert 0.25 < card["abstain"]["threshold"] < 1.0
+        assert min(card["spoken"]) == 0.0 < max(card["spoken"])  # the most common class is not raised
 
 
 def test_what_a_part_learns_from_is_never_what_it_is_tested_on(place: Place) -> None:
@@ -51,7 +52,8 @@ def test_a_model_judges_speech_words_and_both(place: Place) -> None:
     model = load(place.part("final") / "model")
     wave = np.random.default_rng(0).normal(size=20_000).astype(np.float32) * 0.1
     both = model.predict(wave, text="the meeting starts at nine")
-    heard, said = model.predict(wave), model.predict(None, text="the meeting starts at nine")
+    heard = model.predict(wave)
+    said = model.predict(None, text="the meeting starts at nine", spoken=True)
     assert set(both.perspectives) == {"fused", "speech", "text"}
     assert both.perspectives["speech"] == pytest.approx(heard.probabilities, abs=1e-5)
     assert both.perspectives["text"] == pytest.approx(said.probabilities, abs=1e-5)

@@ -219,7 +219,7 @@ class Service:
             served,
             upload.id,
             decoded,
-            Transcript(upload.text) if upload.text else None,
+            Transcript(upload.text, spoken=decoded is not None) if upload.text else None,
             chosen.explain,
             chosen.abstain,
             voices=() if decoded is None else _voices(upload, decoded),
