@@ -51,7 +51,7 @@ INTENDED = """\
 
 A first try of the toolkit on one's own recordings, offline; teaching; a baseline that larger models must
 beat; sorting recordings that people then listen to. Speech alone, words alone, or both; words count in
-English only.
+English only, and without a recording as written ones, unless they are given as spoken (`spoken=True`).
 
 **A label is what raters would say of a recording, not what a person feels.** The speech it learned from
 is acted: actors were told which emotion to show, and the words were labelled by readers who could not
