@@ -45,7 +45,9 @@ def test_words_alone_are_moved_as_the_card_has_it_where_they_were_spoken() -> No
     assert shares(spoken, "text") == pytest.approx(shares(spoken, "fused"))
     assert spoken.confidence == pytest.approx(max(spoken.probabilities.values()))
     plain = judged(True, ("text",), {})
-    assert shares(plain, "fused") == pytest.approx(shares(written, "fused")), "a card without it moves nothing"
+    assert shares(plain, "fused") == pytest.approx(shares(written, "fused")), (
+        "a card without it moves nothing"
+    )
 
 
 def test_what_is_fused_stays_and_the_words_own_answer_is_moved() -> None:

@@ -116,6 +116,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
                  "delivery": False, "delta": 0.0, "distribution": 0.0, "instance": 0.0, "tiers": ["phone"]},
     ),
     "unison statistics": ("unison", SMALL | {"statistics": True}),
+    "unison views": ("unison", SMALL | {"views": ["gain", "noise", "speed"]}),
 }  # fmt: skip
 """Every system and fusion option, by a name that says which."""
 

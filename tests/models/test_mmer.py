@@ -14,6 +14,7 @@ from tests.models.synthetic import IDS, VECTORS, batch_of, make
 from undertone.models.characters import CHARACTERS, Characters, spelled
 from undertone.models.contrast import of_equal_labels
 from undertone.models.mmer import Mmer, _of_views
+from undertone.models.unison import Unison
 from undertone.models.views import DROPPED, GAIN, second_view
 from undertone.training.objective import losses
 
@@ -206,15 +207,17 @@ def test_tokens_of_a_word_are_dropped_together() -> None:
     assert abs(share - DROPPED) < 0.06
 
 
-def test_the_second_view_is_made_in_the_objective_alone_and_off_at_test() -> None:
-    system, batch = make("mmer", IDS), batch_of(4)
+@pytest.mark.parametrize(("variant", "term"), [("mmer", "acl"), ("unison views", "second")])
+def test_the_second_view_is_made_in_the_objective_alone_and_off_at_test(variant: str, term: str) -> None:
+    system, batch = make(variant, IDS), batch_of(4)
     assert system(batch).second is None
     torch.testing.assert_close(system(batch).logits, system(batch).logits, rtol=0, atol=0)
-    assert isinstance(system, Mmer)
+    assert isinstance(system, Mmer | Unison)
+    assert system.weights[term] > 0
 
     def drawn(seed: int) -> float:
         system.generator = torch.Generator().manual_seed(seed)
-        return float(losses(system, batch)["acl"].detach())
+        return float(losses(system, batch)[term].detach())
 
     assert drawn(0) == drawn(0) != drawn(1)
 

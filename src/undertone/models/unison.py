@@ -8,7 +8,7 @@
       ├─ joint logits from segments, tokens, emphasis and frames
       ├─ delivery, for speech alone: pace, pauses, and the course of the voice
       └─ logits of speech alone and of text alone; the three are added: z = z_joint + z_speech + z_text
-    L = CE(z) + δ [CE(z_speech) + CE(z_text)] + λ_d distribution + λ_i instance
+    L = CE(z) + δ [CE(z_speech) + CE(z_text)] + λ_d distribution + λ_i instance (+ CE(z of a second view))
 
 A missing side contributes zeros everywhere, so the other decides; modality dropout trains for that.
 """
@@ -30,6 +30,7 @@ from undertone.models.example import Dimensions
 from undertone.models.inputs import Moments, SpeechInput, TextInput
 from undertone.models.layers import Head, Pooling, SegmentPool, masked_mean, masked_softmax, tier_of
 from undertone.models.system import Output, System, SystemConfig, scored
+from undertone.models.views import ViewKind, second_view
 from undertone.models.windows import Windows, check_windows, known_hop, near
 from undertone.types import TIERS, Tier
 
@@ -60,6 +61,9 @@ class UnisonConfig(SystemConfig):
     """``word``: the segments and tokens of one word share a code."""
     windows: Windows = ()
     """Seconds within which co-attention's heads read, as of ``multilevel``."""
+    views: tuple[ViewKind, ...] = ()
+    """What a second view of each training batch changes, as of ``mmer``: its cross-entropy counts as much as
+    that of the first. Empty: there is none, and a step takes half the time."""
     layers: int = Field(default=1, ge=0)
     """Co-attention layers."""
     width: PositiveInt = 256
@@ -170,6 +174,8 @@ class Unison(System):
 
     cost = 7.0
     rank = 4
+    generator: torch.Generator | None = None
+    """Draws the second view; None: the common stream."""
 
     def __init__(self, config: UnisonConfig, dimensions: Dimensions) -> None:
         super().__init__(config, dimensions)
@@ -197,6 +203,7 @@ class Unison(System):
             self.instances = nn.ModuleList(nn.Linear(n, width // 2) for n in sides)
         named = {"speech": config.delta, "text": config.delta}
         named |= {"distribution": config.distribution, "instance": config.instance}
+        named["second"] = 1.0 if config.views else 0.0
         self.weights = {"fused": 1.0} | {k: w for k, w in named.items() if w}
         self.reductions = {k: "gathered" for k in ("distribution", "instance") if k in self.weights}
 
@@ -251,6 +258,12 @@ class Unison(System):
             attention=self._attention(both, masks, batch) if attention else {},
         )
 
+    def second_view(self, output: Output, batch: Batch) -> Output | None:  # noqa: ARG002
+        if not self.settings.views:
+            return None
+        other: Output = self(second_view(batch, self.settings.views, self.speech_std, self.generator))
+        return other
+
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """The three perspectives' cross-entropies, and the alignments' losses over complete pairs."""
         present, sides = batch.present, (output.vectors["speech"], output.vectors["text"])
@@ -259,6 +272,8 @@ class Unison(System):
             assert output.speech is not None and output.text is not None
             terms["speech"] = self.criterion(output.speech, scored(batch.labels, present[:, 0]))
             terms["text"] = self.criterion(output.text, scored(batch.labels, present[:, 1]))
+        if output.second is not None:
+            terms["second"] = self.criterion(output.second.logits, batch.labels)
         complete = self.gather(present.all(1).float()).bool()
         against = negatives(self.gather(batch.labels.float()).long()[complete], True)
         if "distribution" in self.weights:
