@@ -63,13 +63,20 @@ def test_answers_are_asked_for_once(place: Place, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("kind", ["probe", "svm"])
-def test_a_rival_learns_what_is_planted_and_only_from_its_part(place: Place, kind: str) -> None:
+def test_a_rival_learns_what_is_planted_and_only_from_its_part(
+    place: Place, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known = recordings.read(place.data)
     labels = np.array([max(0, class_of(clip)) for clip in known])
     rows = np.eye(4, dtype=np.float32)[labels] + 0.01 * np.random.default_rng(0).normal(size=(len(known), 4))
     learned = [i for i, clip in enumerate(known) if clip.corpus == "ravdess"]
     tested = [i for i, clip in enumerate(known) if clip.corpus == "emodb"]
-    assert (rivals.predicted(kind, rows.astype(np.float32), known, learned, tested) == labels[tested]).all()
+    asked = (place, kind, rows.astype(np.float32), known, learned, tested)
+    assert (rivals.predicted(*asked) == labels[tested]).all()
+    monkeypatch.delattr(rivals, "_predicted")  # the second time it is read from the run
+    assert (rivals.predicted(*asked) == labels[tested]).all()
+    with pytest.raises(NameError):  # other clips are another question
+        rivals.predicted(*asked[:-1], tested[1:])
 
 
 def test_pages_show_figures_bars_and_rivals(values: dict[str, Any], tmp_path: Path) -> None:
