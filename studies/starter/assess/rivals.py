@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Vectors", "egemaps", "predicted", "probed", "words"]
 
 Vectors = NDArray[np.float32]
+VERSION = 1
+"""Raised with every change of how a rival is fitted or asked: what an older one answered is then not read."""
 STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03)
 """C of the probe, the best of them by the speakers that validate."""
 SVM = 1.0
@@ -44,7 +46,7 @@ def egemaps(place: Place, known: Sequence[Spoken], jobs: int) -> Vectors:
 
 def _kept(place: Place, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     """The array of the run's file, made if it is not there."""
-    path = place.run / "assessment" / f"{name}.npy"
+    path = place.run / "assessment" / f"{name}-{VERSION}.npy"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as file:
@@ -138,5 +140,5 @@ def words(
             regression.fit(encode([sentence.text for sentence in train]), labels)
         return np.asarray(regression.predict(encode(texts)))
 
-    learned = [[sentence.text, sentence.label] for sentence in train]
-    return lambda texts: _kept(place, f"words-{fingerprint([learned, list(texts)])}", lambda: asked(texts))
+    known = fingerprint([place.recipe.text.encoder, [[s.text, s.label] for s in train]])
+    return lambda texts: _kept(place, f"words-{known}-{fingerprint(list(texts))}", lambda: asked(texts))
