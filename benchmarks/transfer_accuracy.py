@@ -193,7 +193,9 @@ def shuffled(manifest: Path, out: Path) -> Path:
     texts = [u.text for u in read.utterances]
     random.Random(0).shuffle(texts)
     manifests.write(
-        out, [replace(u, text=t, alignment=None) for u, t in zip(read.located, texts, strict=True)], read.meta
+        out,
+        [replace(u, text=t, alignment=None) for u, t in zip(read.resolved(), texts, strict=True)],
+        read.meta,
     )
     return out
 

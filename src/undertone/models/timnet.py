@@ -69,13 +69,16 @@ class MaskedBatchNorm(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         mean, var = self.running_mean, self.running_var
         if self.training and bool(mask.any()):
-            kept, count = mask[..., None].float(), mask.sum()
-            mean = (x.float() * kept).sum((0, 1)) / count
-            var = ((x.float() - mean).square() * kept).sum((0, 1)) / count
+            # sums over real frames as products with the mask: few passes over x, which is what costs time
+            rows, kept, count = x.float().flatten(0, 1), mask.flatten().float(), mask.sum()
+            with torch.autocast(x.device.type, enabled=False):
+                mean = kept @ rows / count
+                var = (kept @ rows.square() / count - mean.square()).clamp(min=0)
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(var * count / (count - 1).clamp(min=1), self.momentum)
-        return (x - mean) * (var + self.eps).rsqrt() * self.weight + self.bias
+        scale = (var + self.eps).rsqrt() * self.weight
+        return torch.addcmul(self.bias - mean * scale, x, scale)
 
 
 class Block(nn.Module):
@@ -93,11 +96,24 @@ class Block(nn.Module):
 
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         """(B, T, D) from ``h (B, T, D)``, which is zeros on padding; so is the result."""
-        y, ends = h, (self.dilation, 0) if self.forwards else (0, self.dilation)
+        y = h
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            y = convolution(F.pad(y.transpose(1, 2), ends)).transpose(1, 2)
-            y = self.dropout(norm(y, mask).relu().transpose(1, 2)).transpose(1, 2) * mask[..., None]
+            y = norm(self._pair(y, convolution.get_parameter("weight")), mask).relu()
+            kept = self.dropout(torch.ones_like(h[:, 0, :, None])).transpose(1, 2)  # (B, 1, D)
+            # what is read of padding by the second is 0; what the second makes there meets zeros of h
+            y = y * (kept * mask[..., None] if convolution is self.convolutions[0] else kept)
         return h * y.sigmoid()
+
+    def _pair(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The convolution, as two products: each frame's own, and that of the frame ``dilation`` away."""
+        early, late = weight.unbind(-1)
+        own, other = (late, early) if self.forwards else (early, late)
+        made, away = F.linear(x, own), self.dilation
+        if away >= x.shape[1]:
+            return made
+        if self.forwards:
+            return made + F.pad(F.linear(x[:, :-away], other), (0, 0, away, 0))
+        return made + F.pad(F.linear(x[:, away:], other), (0, 0, 0, away))
 
 
 class Direction(nn.Module):
