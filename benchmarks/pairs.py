@@ -1,6 +1,6 @@
 """Two real modalities that share nothing but the class: is fusion as good as the product rule?
 
-    UNDERTONE_DATA=… python benchmarks/pairs.py [--quick] [--box] [--average 4] [--systems speech text score …]
+    UNDERTONE_DATA=… python benchmarks/pairs.py [--quick] [--box] [--average 4] [--systems speech text …]
 
 RAVDESS clips of four classes, each paired with GoEmotions sentences of the same class. Such pairs are
 independent given the class, so that the product of the two posteriors is optimal: they test the code,
