@@ -80,13 +80,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def planted() -> Callable[[Path], Any]:
+def planted() -> Callable[..., Any]:
     """A run over the planted corpus, laid out in a folder: its plan."""
     sys.path.append(str(Path(__file__).parents[1] / "experiment"))
     import planted
 
-    def make(folder: Path) -> Any:
+    def make(folder: Path, system: str = "concat") -> Any:
         folder.mkdir(parents=True, exist_ok=True)
-        return planted.planned(folder, planted.recipe(planted.corpus(folder)))
+        return planted.planned(folder, planted.recipe(planted.corpus(folder), system))
 
     return make

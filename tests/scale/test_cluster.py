@@ -159,13 +159,14 @@ def test_a_driver_that_was_killed_goes_on_where_it_was(two_nodes: Any, tmp_path:
 
 
 @slow
-def test_folds_are_the_local_ones(two_nodes: Any, tmp_path: Path, planted: Any) -> None:
+@pytest.mark.parametrize("system", ["concat", "mmer", "pooled", "bayesian", "timnet", "clap", "paired"])
+def test_folds_are_the_local_ones(two_nodes: Any, tmp_path: Path, planted: Any, system: str) -> None:
     from undertone.experiment.run import run_job
     from undertone.scale.trials import run_jobs
     from undertone.training.jobs import finished
     from undertone.training.jobs import run_jobs as run_here
 
-    here, there = planted(tmp_path / "here"), planted(tmp_path / "there")
+    here, there = planted(tmp_path / "here", system), planted(tmp_path / "there", system)
     assert run_here(here.jobs, run_job) == []
     ended: list[str] = []
     told: Callable[..., None] = lambda job, failure: ended.append(job.name)  # noqa: E731
