@@ -39,7 +39,7 @@ from undertone.evaluation import metrics
 from undertone.experiment.recipe import load_recipe, recipes_folder
 from undertone.experiment.run import unweighted
 from undertone.features.acoustic import acoustic_frames
-from undertone.features.assemble import two_frames
+from undertone.features.assemble import averaged, two_frames
 from undertone.features.speech import build as speech_encoder
 from undertone.features.subword import Subword
 from undertone.features.text import text_encoder
@@ -103,13 +103,6 @@ def clips(root: Path, quick: bool, box: bool, average: int) -> list[Clip]:
             frames = acoustic_frames(wave, acoustic) if whisper is None else whisper.encode([wave])[0]
             chosen.append(Clip(u.id, u.speaker, CLASSES.index(label), averaged(frames, average)))
     return chosen
-
-
-def averaged(frames: np.ndarray, count: int) -> np.ndarray:
-    """Each ``count`` frames of (…, T, D) as their mean, the last ones of fewer left out."""
-    whole = max(1, frames.shape[-2] // count)
-    cut = frames[..., : whole * count, :]
-    return cut.reshape(*cut.shape[:-2], whole, -1, cut.shape[-1]).mean(-2)
 
 
 def by_class(rows: Sequence[sentences.Sentence], rng: np.random.Generator) -> list[list[str]]:

@@ -7,7 +7,8 @@ average      the same corpora: ``speech`` over the mean of the third state alone
 layers       the probe on each hidden state, on several, and on frames of speech alone
 tuned        RAVDESS: the two upper blocks of Whisper base, or low-rank maps in all, beside frozen ones
 granularity  ``multilevel`` beside ``speech``, with the transcripts and with shuffled ones; its members apart
-fusion       the three corpora, whose words carry no emotion: fusion systems (``--systems``) beside ``speech``
+fusion       corpora (``--corpora``) whose words carry no emotion: fusion systems (``--systems``) beside ``speech``,
+             over each ``--average`` frames as one
 words        GoEmotions in four classes: MiniLM's probe, frozen, and tuned; dev is the test part
 stress       RAVDESS: noise and a telephone's band, of the runs of ``frozen`` and ``tuned``
 
@@ -51,6 +52,7 @@ SYSTEMS = (
     *("concat", "perspective", "multilevel", "unison"),
     *("mmer", "pooled", "bayesian", "timnet", "clap", "paired"),
 )
+CORPORA = ("emodb", "ravdess", "nemo")
 HELD = 2200
 """Training sentences of GoEmotions that choose the epoch."""
 TUNED = (
@@ -66,6 +68,7 @@ class Bench:
     def __init__(self, data: Path, options: argparse.Namespace) -> None:
         self.data, self.out = data, options.out
         self.seeds, self.folds, self.systems = options.seeds, options.folds, options.systems
+        self.corpora, self.average = options.corpora, options.average
         self.out.mkdir(parents=True, exist_ok=True)
         self.store = Store(self.out / "store")
 
@@ -201,7 +204,7 @@ def shuffled(manifest: Path, out: Path) -> Path:
 
 
 def granularity(bench: Bench) -> None:
-    for corpus in ("emodb", "ravdess"):
+    for corpus in [name for name in bench.corpora if name != "nemo"]:
         own = bench.out / f"{corpus}-aligned.jsonl"
         file = own if own.is_file() else bench.manifest(corpus)
         kept = bench.run(f"{corpus}-speech", "speech", corpus)
@@ -230,11 +233,13 @@ def granularity(bench: Bench) -> None:
 
 
 def fusion(bench: Bench) -> None:
-    for corpus in ("emodb", "ravdess", "nemo"):
+    fewer = (f"speech.average={bench.average}",) if bench.average > 1 else ()
+    for corpus in bench.corpora:
         kept = bench.run(f"{corpus}-speech", "speech", corpus)
         show("fusion", kept, bench.run(f"{corpus}-probe", "probe", corpus))
         for system in bench.systems:
-            show("fusion", bench.run(f"{corpus}-{system}", system, corpus), kept)
+            name = f"{corpus}-{system}" + (f"-{bench.average}" if fewer else "")
+            show("fusion", bench.run(name, system, corpus, *fewer), kept)
 
 
 def words(bench: Bench) -> None:
@@ -296,6 +301,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--folds", type=int, default=9, help="folds of speakers, one a speaker where there are fewer"
     )
     parser.add_argument("--systems", nargs="+", default=SYSTEMS, help="of the section fusion")
+    parser.add_argument(
+        "--corpora", nargs="+", default=CORPORA, help="of the sections fusion and granularity"
+    )
+    parser.add_argument("--average", type=int, default=1, help="of fusion: so many frames become one")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     data = Path(os.environ.get("UNDERTONE_DATA") or "")

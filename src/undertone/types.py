@@ -115,6 +115,10 @@ class FrameClock:
     def centre(self, index: int) -> Seconds:
         return self.offset + index * self.hop
 
+    def averaged(self, count: int) -> FrameClock:
+        """The clock of frames that are each the mean of ``count`` of these."""
+        return FrameClock(self.hop * count, self.offset + self.hop * (count - 1) / 2)
+
 
 @dataclass(frozen=True, slots=True)
 class WordScore:

@@ -339,3 +339,15 @@ def test_what_cannot_be_loaded_is_named(
     (tmp_path / "config.json").write_text('{"model_type": "wav2vec2"}')
     with pytest.raises(ModelError, match="no safetensors"):
         speech_encoder(str(tmp_path))
+
+
+@everything
+def test_each_few_frames_are_one_at_their_middle(checkpoint: Made, name: str) -> None:
+    every, four = encoder(checkpoint(name)), encoder(checkpoint(name), average=4)
+    (wave,) = waves(0.99)
+    (frames,), (means,) = every.encode([wave]), four.encode([wave])
+    by_hand = [frames[i : i + 4].mean(0) for i in range(0, len(frames), 4)]
+    assert error(means, np.stack(by_hand)) < 1e-6
+    assert four.clock.hop == pytest.approx(4 * every.clock.hop)
+    assert four.clock.centre(0) == pytest.approx(np.mean([every.clock.centre(i) for i in range(4)]))
+    assert four.identity != every.identity and pickle.loads(pickle.dumps(four)).identity == four.identity

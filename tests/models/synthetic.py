@@ -94,7 +94,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "timnet": ("timnet", SMALL | {"levels": 3}),
     "timnet forward": ("timnet", SMALL | {"levels": 2, "direction": "forward", "spatial_dropout": 0.0}),
     "clap": ("clap", SMALL | {"pooling": "mean_std"}),
-    "clap of statistics": ("clap", SMALL | {"pooling": "statistics"}),
     "clap as published": (
         "clap",
         SMALL | {"transcript": False, "rows": "softmax", "second": "gender", "mix": "matrices"},

@@ -252,11 +252,11 @@ def test_whisper_is_exported_with_its_log_mel(
 def test_all_of_whispers_layers_at_its_published_length_are_exported(
     whisper: Callable[..., Path], tmp_path: Path
 ) -> None:
-    folder = whisper(layer="weighted", window="full")
+    folder = whisper(layer="weighted", window="full", average=4)
     done = export(folder, "onnx", tmp_path / "graphs", encoders=True)
     wave = np.random.default_rng(2).standard_normal(20_000).astype(np.float32)
     pair = [load_model(path).encoders.speech.encode([wave])[0] for path in (folder, done.path)]  # type: ignore
-    assert pair[0].shape == pair[1].shape == (4, 63, 32)
+    assert pair[0].shape == pair[1].shape == (4, 16, 32)
     assert np.abs(pair[0] - pair[1]).max() / np.abs(pair[0]).max() < 1e-3
 
 

@@ -352,6 +352,8 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
             raise ConfigError(
                 f"{prefix}{name}.layer = '{side.layer}' is for a frozen encoder: to tune, {way}"
             )
+        if isinstance(side, SpeechSide) and side.average > 1:
+            raise ConfigError(f"{prefix}speech.average = {side.average} is for a frozen encoder")
         lowest = side.top if side.tune == "top-k" else 1
         if isinstance(side.layer, int) and 0 <= side.layer < lowest:
             raise ConfigError(f"{prefix}{name}.layer = {side.layer} has no {lowest} blocks below it to tune")

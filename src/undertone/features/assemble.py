@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Assembled",
     "assemble",
+    "averaged",
     "checked_frames",
     "checked_wave",
     "frame_count",
@@ -142,6 +143,16 @@ def checked_frames(frames: NDArray[np.float32], name: str) -> NDArray[np.float32
     if not np.isfinite(frames).all():
         raise DataError(f"{name} gave features that are not numbers; try --precision fp32")
     return frames
+
+
+def averaged(frames: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """(…, T, D): the mean of each ``count`` frames; the last one is of those that are left."""
+    if count == 1:
+        return frames
+    starts = np.arange(0, frames.shape[-2], count)
+    sizes = np.minimum(count, frames.shape[-2] - starts).astype(np.float32)
+    means: NDArray[np.float32] = np.add.reduceat(frames, starts, axis=-2) / sizes[:, None]
+    return means
 
 
 def two_frames(frames: NDArray[np.float32]) -> NDArray[np.float32]:

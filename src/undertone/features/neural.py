@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from undertone.config import fingerprint
 from undertone.errors import ConfigError, ModelError
 from undertone.features import engines
-from undertone.features.assemble import checked_frames, checked_wave
+from undertone.features.assemble import averaged, checked_frames, checked_wave
 from undertone.features.batching import at_level, of_lengths, plan, windows
 from undertone.features.config import CODE, Layer, Runtime, SpeechConfig, choose_precision
 from undertone.features.frontends import Convolutions, Filterbanks, Frontend, Spectrogram
@@ -90,7 +90,8 @@ class PretrainedSpeech:
         self.pads = family.pads
         self.group = 1 if self.device.type == "cpu" else GROUP
         self.rate = int(pretrained.processor.sampling_rate)
-        self.dim, self.layers, self.clock = self.body.dim, self.body.layers, self.frontend.clock
+        self.dim, self.layers = self.body.dim, self.body.layers
+        self.clock = self.frontend.clock.averaged(config.average)
         self.blocks = self.body.blocks
         self.files = pretrained.files
         determining: dict[str, Any] = {
@@ -101,6 +102,7 @@ class PretrainedSpeech:
         }
         determining |= {"lengths": list(self.lengths)} if self.lengths else {}
         determining |= {} if config.level is None else {"level": config.level}
+        determining |= {} if config.average == 1 else {"average": config.average}
         self._determining = determining | {"long": config.long.plain()}
         self.identity = self.identity_in(config.runtime, self.precision.name)
 
@@ -126,10 +128,10 @@ class PretrainedSpeech:
         """Frames (T, D), or layers (K, T, D), of each wave."""
         checked = [at_level(checked_wave(wave), self.config.level) for wave in waves]
         if self.lengths:
-            return [checked_frames(x, self.name) for x in self._of_fixed_lengths(checked)]
+            return [self._finished(x) for x in self._of_fixed_lengths(checked)]
         features = [self.frontend(wave, self.dtype) for wave in checked]
         frames: list[NDArray[np.float32] | None] = [None] * len(features)
-        limit = round(self.config.long.above / self.clock.hop)
+        limit = round(self.config.long.above / self.frontend.clock.hop)
         for index in [i for i, x in enumerate(features) if len(x) > limit]:
             frames[index] = self._windowed_frames(features[index])
         short = [i for i, x in enumerate(features) if len(x) <= limit]
@@ -137,7 +139,10 @@ class PretrainedSpeech:
             rows = [short[i] for i in batch]
             for index, out in zip(rows, self._bodies([features[i] for i in rows]), strict=True):
                 frames[index] = out
-        return [checked_frames(x, self.name) for x in frames if x is not None]
+        return [self._finished(x) for x in frames if x is not None]
+
+    def _finished(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        return averaged(checked_frames(frames, self.name), self.config.average)
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
         if self.device.type == "cpu":  # padding would cost more than sharing gains
@@ -161,7 +166,7 @@ class PretrainedSpeech:
     def _windowed_frames(self, features: Tensor) -> NDArray[np.float32]:
         """Attention in overlapping windows over one long clip's frontend features."""
         long = self.config.long
-        size, overlap = (round(seconds / self.clock.hop) for seconds in (long.window, long.overlap))
+        size, overlap = (round(seconds / self.frontend.clock.hop) for seconds in (long.window, long.overlap))
         parts = [
             self._bodies([features[window.start : window.stop]])[0][
                 ..., keep.start - window.start : keep.stop - window.start, :
@@ -172,7 +177,10 @@ class PretrainedSpeech:
 
     def _of_fixed_lengths(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Whisper's frames: each clip, or window of a long one, with silence after it; its frames are cut."""
-        hop, overlap = round(self.clock.hop * self.rate), round(self.config.long.overlap / self.clock.hop)
+        hop, overlap = (
+            round(self.frontend.clock.hop * self.rate),
+            round(self.config.long.overlap / self.frontend.clock.hop),
+        )
         cut = [of_lengths(wave, self.lengths, hop, overlap) for wave in waves]
         kept = [keep for parts in cut for _, keep in parts]
         features = [self.frontend(part, self.dtype) for parts in cut for part, _ in parts]

@@ -29,6 +29,9 @@ def build(config: SpeechConfig) -> SpeechEncoder:
     check_device(config.device)
     if config.level is not None and config.name in ("acoustic", "egemaps"):
         raise ConfigError(f"level: is for pretrained networks, not for '{config.name}'")
+    if config.average > 1 and config.name in ("acoustic", "egemaps"):
+        more = "; acoustic.stack does that" if config.name == "acoustic" else ""
+        raise ConfigError(f"average: is for pretrained networks, not for '{config.name}'{more}")
     if config.name == "acoustic":
         return Acoustic(config)
     if config.name == "egemaps":

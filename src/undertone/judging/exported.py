@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertone.errors import ModelError
-from undertone.features.assemble import checked_frames, checked_wave
+from undertone.features.assemble import averaged, checked_frames, checked_wave
 from undertone.features.batching import at_level, of_lengths, windows
 from undertone.features.joined import CLOCK, RATE, SpeechSides, TextSides, one_vector
 from undertone.judging.encoders import ClipFeatures, Encoders
@@ -100,7 +100,8 @@ class ExportedSpeech:
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self.name, self.identity = str(about["name"]), str(about["identity"])
         self.rate, self.dim, self.layers = int(about["rate"]), int(about["dim"]), int(about["layers"])
-        self.clock = FrameClock(hop=about["hop"], offset=about["offset"])
+        self._average, self._hop = int(about.get("average", 1)), float(about["hop"])
+        self.clock = FrameClock(hop=about["hop"], offset=about["offset"]).averaged(self._average)
         self._least, self._normalise = int(about["least"]), bool(about["normalise"])
         self._longest, self._level = float(about["longest"]), about.get("level")
         self._lengths, self._overlap = list(about.get("lengths", ())), int(about.get("overlap", 0))
@@ -111,7 +112,8 @@ class ExportedSpeech:
 
     def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Frames of each wave, one at a time."""
-        return [self._one(at_level(checked_wave(wave), self._level)) for wave in waves]
+        each = (self._one(at_level(checked_wave(wave), self._level)) for wave in waves)
+        return [averaged(frames, self._average) for frames in each]
 
     def _one(self, wave: Wave) -> NDArray[np.float32]:
         if len(wave) > self._longest * self.rate:
@@ -119,7 +121,7 @@ class ExportedSpeech:
                 f"{len(wave) / self.rate:.0f} s at once: the exported encoder takes {self._longest:g} s"
             )
         if self._lengths:
-            hop = round(self.clock.hop * self.rate)
+            hop = round(self._hop * self.rate)
             parts = of_lengths(wave, self._lengths, hop, self._overlap)
             made = [self._run({"samples": part[None]})[0][0][..., kept, :] for part, kept in parts]
             return checked_frames(np.concatenate(made, axis=-2), self.name)

@@ -15,7 +15,7 @@ or of a third party's code that names the paper's equations, **R** reconstructed
 from __future__ import annotations
 
 import math
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from undertone.models.batch import Batch
 from undertone.models.contrast import products
 from undertone.models.example import IGNORE, Dimensions
-from undertone.models.inputs import Moments, SpeechInput, TextInput
+from undertone.models.inputs import SpeechInput, TextInput
 from undertone.models.layers import Pooling, PoolingKind
 from undertone.models.system import Output, System, SystemConfig
 
@@ -39,9 +39,8 @@ class ClapConfig(SystemConfig):
     """The transcript is pooled beside speech (R, ours); published without it."""
     width: PositiveInt = 512
     """Of both MLPs and the vectors that are compared."""
-    pooling: PoolingKind | Literal["statistics"] = "mean"
-    """How frames, and tokens, are pooled into one vector. ``statistics``: mean and deviation of the features
-    as they are, standardised, without a map before; best for those of pretrained encoders."""
+    pooling: PoolingKind = "mean"
+    """How frames, and tokens, are pooled into one vector."""
     rows: Literal["equal", "softmax"] = "equal"
     """How rows of M are made to sum to 1: an equal share to each of the same class, or a softmax of 0 and 1,
     as published, which among 32 clips gives one of eight equals 0.059 and any other 0.022."""
@@ -55,10 +54,6 @@ class ClapConfig(SystemConfig):
     """Weight of a cross-entropy over the classes' prompts (R, ours: off)."""
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     """In the MLPs, and in the learned layers of an input (R)."""
-
-    @property
-    def by_statistics(self) -> bool:
-        return self.pooling == "statistics"
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -78,18 +73,13 @@ class Clap(System):
         super().__init__(config, dimensions)
         self.settings = config
         width, dropout = config.width, config.dropout
-        self.sides = ("speech", "text") if config.transcript else ("speech",)
-        self.moments = nn.ModuleList()
-        if config.pooling == "statistics":
-            self.moments.extend(Moments(side, dimensions) for side in self.sides)
-            pooled = sum(cast(Moments, side).width for side in self.moments)
-        else:
-            self.speech_input = SpeechInput(dimensions, width, config.convolutions, dropout)
-            self.text_input = TextInput(dimensions, width, dropout) if config.transcript else None
-            self.pool = Pooling(width, config.pooling)
-            self.text_pool = Pooling(width, config.pooling) if config.transcript else None
-            pooled = self.pool.width * len(self.sides)
-        self.voice = _mlp(pooled, width, dropout)
+        self.speech_input = SpeechInput(dimensions, width, config.convolutions, dropout)
+        self.pool = Pooling(width, config.pooling)
+        self.text_input = TextInput(dimensions, width, dropout) if config.transcript else None
+        self.text_pool = Pooling(width, config.pooling) if config.transcript else None
+        if not config.transcript:
+            self.sides = ("speech",)
+        self.voice = _mlp(self.pool.width * (2 if config.transcript else 1), width, dropout)
         size = dimensions.vocabulary or dimensions.text
         self.words = _mlp(size, width, dropout)
         self.log_scales = nn.Parameter(torch.full((2,), math.log(1 / 0.07)))
@@ -103,25 +93,19 @@ class Clap(System):
         self.prompts = prompts.to(self.prompts)
 
     def forward(self, batch: Batch, attention: bool = False) -> Output:
-        pooled, weights = self._pooled(batch, attention)
-        voice = F.normalize(self.voice(pooled).float(), dim=-1)
+        x = self.speech_input(batch)
+        pooled, weights = [self.pool(x, batch.speech_mask)], {}
+        if attention:
+            weights["frame"] = self.pool.weights(x, batch.speech_mask)
+        if self.text_input is not None and self.text_pool is not None:
+            y = self.text_input(batch)
+            pooled.append(self.text_pool(y, batch.text_mask))
+            if attention:
+                weights["token"] = self.text_pool.weights(y, batch.text_mask)
+        voice = F.normalize(self.voice(torch.cat(pooled, -1)).float(), dim=-1)
         classes = F.normalize(self.words(self.prompts).float(), dim=-1)
         logits = self._scales()[0] * products(voice, classes)
         return Output(logits, vectors={"fused": voice}, attention=weights, extra={"classes": classes})
-
-    def _pooled(self, batch: Batch, attention: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """(B, P) of all sides, and the weights of their positions."""
-        if self.moments:
-            read = [side(batch) for side in self.moments]
-            weights = {name: weight for _, named in read for name, weight in named.items()}
-            return torch.cat([vector for vector, _ in read], -1), weights if attention else {}
-        x, mask = self.speech_input(batch), batch.speech_mask
-        pooled, weights = [self.pool(x, mask)], {"frame": self.pool.weights(x, mask)}
-        if self.text_input is not None and self.text_pool is not None:
-            y, mask = self.text_input(batch), batch.text_mask
-            pooled.append(self.text_pool(y, mask))
-            weights["token"] = self.text_pool.weights(y, mask)
-        return torch.cat(pooled, -1), weights if attention else {}
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """How far the batch's cosines are from who is alike; where wanted, cross-entropy over the prompts."""

@@ -102,12 +102,15 @@ def export_speech(encoder: PretrainedSpeech, folder: Path, write: Write) -> dict
     }
     if encoder.config.level is not None:
         about |= {"level": encoder.config.level}
+    if encoder.config.average > 1:
+        about |= {"average": encoder.config.average}
+    clock = front.clock
     if whisper:
         about |= {"lengths": list(encoder.lengths)}
-        about |= {"overlap": round(encoder.config.long.overlap / encoder.clock.hop)}
+        about |= {"overlap": round(encoder.config.long.overlap / clock.hop)}
     lengths = about.get("lengths", [24_000])
     example = torch.randn(1, lengths[0], generator=torch.Generator().manual_seed(0))
-    about |= {"rate": encoder.rate, "hop": encoder.clock.hop, "offset": encoder.clock.offset}
+    about |= {"rate": encoder.rate, "hop": clock.hop, "offset": clock.offset}
     module = _Spectra(front.extractor, encoder.body) if whisper else _Samples(encoder)
     about["file"] = write(module, example, "speech", "samples", "frames", {1: "N"})
     drawn = np.random.default_rng(0)
