@@ -7,8 +7,8 @@ average      the same corpora: ``speech`` over the mean of the third state alone
 layers       the probe on each hidden state, on several, and on frames of speech alone
 tuned        RAVDESS: the two upper blocks of Whisper base, or low-rank maps in all, beside frozen ones
 granularity  ``multilevel`` beside ``speech``, with the transcripts and with shuffled ones; its members apart
-fusion       corpora (``--corpora``) whose words carry no emotion: fusion systems (``--systems``) beside ``speech``,
-             over each ``--average`` frames as one
+fusion       corpora (``--corpora``) whose words carry no emotion: fusion systems (``--systems``) over each
+             ``--average`` frames as one, beside ``speech``
 words        GoEmotions in four classes: MiniLM's probe, frozen, and tuned; dev is the test part
 stress       RAVDESS: noise and a telephone's band, of the runs of ``frozen`` and ``tuned``
 
