@@ -49,6 +49,7 @@ def extract(
     keep: Annotated[str, typer.Option(help="What the store keeps: fp32 | fp16")] = "fp32",
     runtime: Annotated[str, typer.Option(help="torch | openvino | onnx")] = "torch",
     window: Annotated[str, typer.Option(help="Whisper: clip | full (30 s, as published).")] = "clip",
+    average: Annotated[int, typer.Option(help="Speech: so many frames become one, their mean.", min=1)] = 1,
     device: Annotated[str, typer.Option(help="cpu | cuda")] = "cpu",
     revision: Annotated[str | None, typer.Option(help="The speech network's branch, tag or commit.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes, one thread each; 0: one a core.", min=0)] = 1,
@@ -74,6 +75,7 @@ def extract(
     shared: dict[str, Any] = {"precision": precision, "keep": keep, "device": device}
     index: int | str = int(layer) if layer.lstrip("-").isdigit() else layer
     own = {"name": speech, "layer": index, "runtime": runtime, "revision": revision, "window": window}
+    own |= {"average": average}
     encoders = (own | shared if speech else None, {"name": text, **shared} if text else None)
     if workers is not None:
         from undertone.scale.extract import extract as place
