@@ -57,9 +57,15 @@ HELD = 2200
 """Training sentences of GoEmotions that choose the epoch."""
 TUNED = (
     "speech.tune=top-k", "speech.layer=weighted", "speech.dropout=0.1", "training.encoder_rate=5e-5",
-    "training.rate=3e-4", "training.epochs=6", "training.batch=16", "training.precision=fp32",
+    "training.rate=3e-4", "training.epochs=6", "training.batch=16", "training.precision=bf16",
 )  # fmt: skip
 """Few epochs at low rates, from the frozen head: from a fresh one the blocks learn the clips by heart."""
+
+
+COPIED = (
+    *TUNED, "speech.copies=4", "training.epochs=2", "training.rate=1e-4", "training.averaging=1",
+)  # fmt: skip
+"""With copies at other speeds and with noise, which are not learned by heart."""
 
 
 class Bench:
@@ -182,9 +188,12 @@ def layers(bench: Bench) -> None:
 
 def tuned(bench: Bench) -> None:
     """Without the refit: validation speakers must be new to the head that tuning begins with."""
-    kept = bench.run("ravdess-frozen", "speech", "ravdess", "protocol.refit=false")
+    kept = bench.run("ravdess-frozen", "speech", "ravdess", "protocol.refit=false", "speech.layer=2-4")
     show("tuned", kept)
     warm = ("protocol.refit=false", f'training.warm="{kept.run.folder}"')
+    show("tuned", bench.run("ravdess-top2-copies", "speech", "ravdess", *warm, *COPIED), kept)
+    more = ("protocol.refit=false", "speech.copies=4", "training.epochs=10")
+    show("tuned", bench.run("ravdess-frozen-copies", "speech", "ravdess", *more, "speech.layer=2-4"), kept)
     show("tuned", bench.run("ravdess-top2", "speech", "ravdess", *warm, *TUNED), kept)
     lora = (*TUNED, "speech.tune=lora", "speech.layer=last", "training.encoder_rate=5e-4", 'training.warm=""')
     show("tuned", bench.run("ravdess-lora", "speech", "ravdess", "protocol.refit=false", *lora), kept)

@@ -30,7 +30,7 @@ from undertone.errors import ConfigError, ModelError
 from undertone.evaluation.results import evaluate
 from undertone.experiment.crossval import Plan, plan
 from undertone.experiment.example import write_example
-from undertone.experiment.examples import fold_data
+from undertone.experiment.examples import fold_data, with_copies
 from undertone.experiment.material import gather_features, open_material, read_corpus
 from undertone.experiment.networks import own_tokens
 from undertone.experiment.recipe import Recipe, load_recipe
@@ -105,7 +105,7 @@ CASES = {
     ),
     "lora": ("speech.tune=lora", "text.tune=lora"),
     "full": ("speech.tune=full", "text.tune=full"),
-    "speech alone": ("speech.tune=top-k", "speech.layer=weighted", "text.name=subword"),
+    "speech alone": ("speech.tune=top-k", "speech.layer=weighted", "text.name=subword", "speech.copies=1"),
     "text alone": ("text.tune=full", "speech.name=acoustic"),
 }
 
@@ -143,6 +143,29 @@ def made(request: pytest.FixtureRequest, place: Path, tmp_path_factory: pytest.T
         run_job(job)
     shutil.rmtree(folder / "originals" / "bert")  # speech's is needed still, for what is frozen of it
     return Made(made, planned.folder, read_corpus(made.manifest).utterances)
+
+
+def test_copies_are_trained_on_and_neither_choose_nor_test(place: Path, tmp_path: Path) -> None:
+    wanted = recipe(place / "corpus.jsonl", "concat", "speech.name=acoustic", "speech.copies=2")
+    made = plan(
+        wanted, tmp_path / "runs", lambda r, c: gather_features(r, c.utterances, Store(tmp_path / "s"))
+    )
+    material = open_material(made.folder, wanted.manifest, False)
+    fold = material.split.folds[0]
+    data = fold_data(material, wanted, fold.name)
+    copies = [f"{name}#copy-{n}" for n in (1, 2) for name in fold.train]
+    assert sorted(data.train.ids) == sorted([*fold.train, *copies])
+    assert sorted(data.validation.ids) == sorted(fold.validation)
+    utterance = material.corpus.by_id[fold.train[0]]
+    _, *both = with_copies(material, wanted, [utterance])
+    lengths = {u.duration for u in (utterance, *both)}
+    assert len(lengths) > 1, "a copy has a speed of its own"
+    for copy in both:
+        assert copy.alignment is not None and copy.duration is not None
+        assert copy.alignment.word[-1].end == pytest.approx(copy.duration, rel=0.02)
+        assert (copy.label, copy.text, copy.speaker) == (utterance.label, utterance.text, utterance.speaker)
+    again = gather_features(wanted, [utterance], Store(tmp_path / "s"))
+    assert again.speech[both[0].id] == material.features.speech[both[0].id]
 
 
 def test_a_model_judges_as_its_training_did(made: Made) -> None:

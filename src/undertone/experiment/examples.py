@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from undertone.errors import ProtocolError, StoreError
 from undertone.experiment import networks
-from undertone.experiment.material import Features, Material
+from undertone.experiment.material import Features, Material, copy_id
 from undertone.experiment.recipe import Recipe
 from undertone.features.assemble import assemble, functionals, two_frames
 from undertone.features.subword import Subword
@@ -24,9 +24,9 @@ from undertone.models.example import IGNORE, Dimensions, Example, as_turn, dialo
 from undertone.store import Store
 from undertone.training.dataset import Dataset
 from undertone.training.loop import Fitted
-from undertone.types import EncodedText, FrameClock, Utterance
+from undertone.types import Alignment, EncodedText, FrameClock, Utterance
 
-__all__ = ["FoldData", "Sealed", "dataset", "examples", "fold_data"]
+__all__ = ["FoldData", "Sealed", "dataset", "examples", "fold_data", "with_copies"]
 
 Vectors = NDArray[np.float32]
 Words: TypeAlias = "EncodedText | tuple[NDArray[np.int64], NDArray[np.int32]]"
@@ -70,7 +70,7 @@ def fold_data(material: Material, recipe: Recipe, fold: str) -> FoldData:
         return dataset(material, recipe, _pick(material, ids), tokenizer, dims)
 
     return FoldData(
-        train=make(chosen.train),
+        train=dataset(material, recipe, with_copies(material, recipe, train), tokenizer, dims),
         validation=make(chosen.validation),
         test=Sealed(lambda: make(chosen.test)),
         dimensions=dims,
@@ -96,6 +96,32 @@ def dataset(
     if recipe.model.by_statistics and not recipe.speech.tuned:  # the same results, much less to read
         made = [_summarised(example) for example in made]
     return Dataset(made, networks.layout(recipe, dims))
+
+
+def with_copies(material: Material, recipe: Recipe, utterances: Sequence[Utterance]) -> list[Utterance]:
+    """The utterances to train on, and after them their copies, as long as those recordings are."""
+    if not (recipe.uses_speech and recipe.speech.copies):
+        return list(utterances)
+    copies = [_copy(material.features, u, n + 1) for n in range(recipe.speech.copies) for u in utterances]
+    return [*utterances, *copies]
+
+
+def _copy(features: Features, utterance: Utterance, number: int) -> Utterance:
+    copy = replace(utterance, id=copy_id(utterance.id, number))
+    own, made = (stored_frames(features, u) for u in (utterance, copy))
+    assert own is not None and made is not None, "copies are of speech"
+    slower = made.shape[-2] / own.shape[-2]
+    if utterance.duration is not None:
+        copy = replace(copy, start=0.0, end=utterance.duration * slower)
+    if utterance.alignment is None:
+        return copy
+    tiers = {
+        tier: tuple(
+            replace(s, start=s.start * slower, end=s.end * slower) for s in utterance.alignment.tier(tier)
+        )
+        for tier in utterance.alignment.tiers
+    }
+    return replace(copy, alignment=Alignment(**tiers))
 
 
 def rated_targets(

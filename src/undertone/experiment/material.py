@@ -31,7 +31,15 @@ from undertone.manifest.meta import sidecar
 from undertone.store import Store
 from undertone.types import TIERS, FrameClock, Segment, Utterance
 
-__all__ = ["Features", "LabelledCorpus", "Material", "gather_features", "open_material", "read_corpus"]
+__all__ = [
+    "Features",
+    "LabelledCorpus",
+    "Material",
+    "copy_id",
+    "gather_features",
+    "open_material",
+    "read_corpus",
+]
 
 FILE = "features.json"
 
@@ -174,6 +182,9 @@ def gather_features(
     text = text_encoders.build(recipe.text.encoder) if wants_text else None
     written = [u for u in utterances if u.text] if text is not None else []
     extract(utterances, store, speech=speech, jobs=jobs)
+    copies = [speech_encoders.Changed(speech, n + 1) for n in range(recipe.speech.copies)] if speech else []
+    for copied in copies:
+        extract(utterances, store, speech=copied, jobs=jobs)
     if text is not None:
         extract(written, store, text=text, jobs=jobs)
     encoders: dict[str, Any] = {}
@@ -189,16 +200,25 @@ def gather_features(
         encoders["text"], text_dim = tuned_text(recipe)
     elif recipe.uses_text:
         encoders["text"] = {"name": recipe.text.name, "identity": f"fitted in the fold, {_subword(recipe)}"}
+    keys = {u.id: speech_key(u, speech) for u in utterances} if speech is not None else {}
+    keys |= {copy_id(u.id, c.number): speech_key(u, c) for c in copies for u in utterances}
+    text_keys = {u.id: text_key(u, text) for u in written} if text is not None else {}
+    text_keys |= {copy_id(name, c.number): key for c in copies for name, key in text_keys.items()}
     return Features(
         store=str(store.root),
-        speech={u.id: speech_key(u, speech) for u in utterances} if speech is not None else {},
-        text={u.id: text_key(u, text) for u in written} if text is not None else {},
+        speech=keys,
+        text=text_keys,
         clock=speech.clock if speech is not None else None,
         speech_dim=speech.dim if speech is not None else 0,
         speech_layers=layers,
         text_dim=text_dim,
         encoders=encoders,
     )
+
+
+def copy_id(utterance: str, number: int) -> str:
+    """The name of an utterance's copy."""
+    return f"{utterance}#copy-{number}"
 
 
 def described_encoder(encoder: Any, wanted: Config) -> dict[str, Any]:

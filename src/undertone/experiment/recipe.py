@@ -75,6 +75,10 @@ class Learning(Config):
 class SpeechSide(SpeechConfig, Learning):
     """The speech encoder, and what the system takes of it."""
 
+    copies: int = Field(0, ge=0, le=20)
+    """Copies of each training recording that the system learns from too: each at another speed, every second
+    one with noise. Parts that choose or test have none."""
+
     @property
     def encoder(self) -> SpeechConfig:
         """The encoder whose features are stored: where blocks are tuned, the frozen part below them."""
@@ -336,6 +340,8 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
         )
     if recipe.protocol.context_turns == "all" and not dialogue:
         raise ConfigError(f"{prefix}protocol.context_turns = 'all' needs protocol.level = 'dialogue'")
+    if recipe.speech.copies and dialogue:
+        raise ConfigError(f"{prefix}speech.copies is for single utterances")
     both: tuple[tuple[str, bool, SpeechSide | TextSide], ...] = (
         ("speech", recipe.uses_speech, recipe.speech),
         ("text", recipe.uses_text, recipe.text),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from undertone.config import dump_toml
 from undertone.evaluation import metrics
 from undertone.experiment import finish
-from undertone.experiment.examples import dataset, fit_tokenizer, fold_data
+from undertone.experiment.examples import dataset, fit_tokenizer, fold_data, with_copies
 from undertone.experiment.examples import dimensions as sizes
 from undertone.experiment.material import Material, open_material
 from undertone.experiment.networks import encoding, warmed, wrapped
@@ -121,6 +121,7 @@ def _refit(
     fold = next(f for f in material.split.folds if f.name == job.fold)
     together = [material.corpus.by_id[i] for i in (*fold.train, *fold.validation)]
     data = fold_data(material, recipe, job.fold)
+    together = with_copies(material, recipe, together)
     joined = dataset(material, recipe, together, data.tokenizer, data.dimensions)
     before = infer(chosen.system, data.test.open(chosen))
     system = fresh(recipe, material, data.dimensions, job.fold, job.seed, data.tokenizer)
@@ -140,7 +141,7 @@ def _final(job: Job, task: Task, material: Material, watch: Watch | None) -> Non
     everyone = [u for u in material.corpus.utterances if u.id in _tested(split.folds)]
     tokenizer = fit_tokenizer(recipe, everyone)
     dims = sizes(material, recipe, tokenizer)
-    data = dataset(material, recipe, everyone, tokenizer, dims)
+    data = dataset(material, recipe, with_copies(material, recipe, everyone), tokenizer, dims)
     folds = finish.read_folds(task.folder, [f.name for f in split.folds], recipe.protocol.seeds)
     system = fresh(recipe, material, dims, job.fold, job.seed, tokenizer)
     state = job.folder / finish.STATE
