@@ -20,7 +20,7 @@ from undertone.features.batching import plan
 from undertone.features.config import SpeechConfig
 from undertone.features.frontends import Convolutions
 from undertone.features.neural import FAMILIES, PretrainedSpeech
-from undertone.features.speech import build, speech_encoder
+from undertone.features.speech import Changed, build, speech_encoder
 from undertone.features.text import text_encoder
 
 Made = Callable[[str], Path]
@@ -351,3 +351,17 @@ def test_each_few_frames_are_one_at_their_middle(checkpoint: Made, name: str) ->
     assert four.clock.hop == pytest.approx(4 * every.clock.hop)
     assert four.clock.centre(0) == pytest.approx(np.mean([every.clock.centre(i) for i in range(4)]))
     assert four.identity != every.identity and pickle.loads(pickle.dumps(four)).identity == four.identity
+
+
+def test_a_copy_is_of_the_recording_and_its_number_alone() -> None:
+    acoustic = speech_encoder("acoustic")
+    first, second = Changed(acoustic, 1), Changed(acoustic, 2)
+    clips = waves(1.0, 1.7)
+    together, alone = first.encode(clips), first.encode(clips[1:])
+    assert (together[1] == alone[0]).all()
+    lengths = {len(encoder.copy_of(clips[0])) for encoder in (first, second)}
+    assert len(lengths) == 2 and all(13_700 < n < 18_700 for n in lengths), "15 % faster or slower"
+    silence = np.zeros(RATE, np.float32)
+    assert not first.copy_of(silence).any() and np.isfinite(second.copy_of(silence)).all()
+    assert len({acoustic.identity, first.identity, second.identity}) == 3
+    assert pickle.loads(pickle.dumps(second)).identity == second.identity
