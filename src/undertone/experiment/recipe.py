@@ -341,7 +341,7 @@ def _refuse_contradictions(recipe: Recipe, where: str) -> None:
     if recipe.protocol.context_turns == "all" and not dialogue:
         raise ConfigError(f"{prefix}protocol.context_turns = 'all' needs protocol.level = 'dialogue'")
     if recipe.speech.copies and dialogue:
-        raise ConfigError(f"{prefix}speech.copies is for single utterances")
+        raise ConfigError(f"{prefix}speech.copies needs protocol.level = 'utterance'")
     both: tuple[tuple[str, bool, SpeechSide | TextSide], ...] = (
         ("speech", recipe.uses_speech, recipe.speech),
         ("text", recipe.uses_text, recipe.text),

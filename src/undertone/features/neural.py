@@ -177,10 +177,8 @@ class PretrainedSpeech:
 
     def _of_fixed_lengths(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Whisper's frames: each clip, or window of a long one, with silence after it; its frames are cut."""
-        hop, overlap = (
-            round(self.frontend.clock.hop * self.rate),
-            round(self.config.long.overlap / self.frontend.clock.hop),
-        )
+        seconds = self.frontend.clock.hop
+        hop, overlap = round(seconds * self.rate), round(self.config.long.overlap / seconds)
         cut = [of_lengths(wave, self.lengths, hop, overlap) for wave in waves]
         kept = [keep for parts in cut for _, keep in parts]
         features = [self.frontend(part, self.dtype) for parts in cut for part, _ in parts]
