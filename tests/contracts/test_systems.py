@@ -50,7 +50,8 @@ def test_outputs_are_finite_and_of_the_right_shape(variant: str, dims: object) -
 @pytest.mark.parametrize("dims", [IDS, LAYERS], ids=["ids", "layers"])
 def test_every_parameter_gets_a_gradient(variant: str, dims: object) -> None:
     system = make(variant, dims).train()
-    total(system, batch_of(8, dims)).backward()
+    # with as many of each class, even posteriors would give a bias no gradient
+    total(system, batch_of(7, dims)).backward()
     silent = [name for name, p in system.named_parameters() if p.grad is None or not p.grad.any()]
     assert not silent
 

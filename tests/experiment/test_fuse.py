@@ -119,7 +119,8 @@ def test_weights_and_prior_are_as_stated(speech: Path, text: Path, tmp_path: Pat
 
 
 def test_several_sides_and_a_model_of_our_own(speech: Path, text: Path, folder: Path, tmp_path: Path) -> None:
-    made = joined(make_sides([str(speech), str(folder)], [str(text)], Wishes()), Wishes())
+    wishes = Wishes(precision="fp32")  # as of the folder, whatever this processor has
+    made = joined(make_sides([str(speech), str(folder)], [str(text)], wishes), wishes)
     write_sides(tmp_path / "model", made)
     model, alone = load(tmp_path / "model"), load(folder)
     squared = {n: p**2 for n, p in alone.predict(wave()).probabilities.items()}
