@@ -37,5 +37,5 @@ def test_two_processes_end_where_one_does(tmp_path: Path) -> None:
     one, two = run(tmp_path, 1), run(tmp_path, 2)
     assert one.keys() == two.keys()
     apart = {name: float((one[name] - two[name]).abs().max()) for name in one if one[name].numel()}
-    # sums in another order, divided by small second moments: 1.03e-5 in one weight on a processor with AVX-512
+    # sums in another order, divided by small second moments: 1.03e-5 in one weight with AVX-512
     assert {name: gap for name, gap in apart.items() if gap > 2e-5} == {}
