@@ -64,6 +64,19 @@ def test_the_norm_is_that_of_real_frames() -> None:
     torch.testing.assert_close(norm.running_mean, before)
 
 
+def test_the_norm_keeps_small_deviations_about_a_large_mean_and_its_gradient() -> None:
+    torch.manual_seed(0)
+    x = (100.0 + 0.1 * torch.randn(3, 40, 2)).requires_grad_()
+    mask, weights = mask_from(torch.tensor([40, 17, 31]), 40), torch.randn(3, 40, 2)
+    norm, slow = MaskedBatchNorm(2), torch.nn.BatchNorm1d(2, eps=1e-3)
+    (made,) = torch.autograd.grad((norm(x, mask) * weights)[mask].sum(), x)
+    torch.testing.assert_close(
+        norm.running_var, slow.running_var * 0.9 + 0.1 * x[mask].var(0), atol=1e-4, rtol=0
+    )
+    (wanted,) = torch.autograd.grad((slow(x[mask]) * weights[mask]).sum(), x)
+    torch.testing.assert_close(made, wanted, atol=2e-3, rtol=0)
+
+
 def test_levels_are_means_of_both_directions_over_real_frames() -> None:
     system, batch = make("timnet", VECTORS).requires_grad_(False), batch_of(3, VECTORS)
     assert isinstance(system, Timnet)

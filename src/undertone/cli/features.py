@@ -74,8 +74,8 @@ def extract(
     layer = layer or "last"
     shared: dict[str, Any] = {"precision": precision, "keep": keep, "device": device}
     index: int | str = int(layer) if layer.lstrip("-").isdigit() else layer
-    own = {"name": speech, "layer": index, "runtime": runtime, "revision": revision, "window": window}
-    own |= {"average": average}
+    own = {"name": speech, "layer": index, "runtime": runtime, "revision": revision}
+    own |= {"window": window, "average": average}
     encoders = (own | shared if speech else None, {"name": text, **shared} if text else None)
     if workers is not None:
         from undertone.scale.extract import extract as place

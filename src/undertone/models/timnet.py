@@ -73,7 +73,8 @@ class MaskedBatchNorm(nn.Module):
             rows, kept, count = x.float().flatten(0, 1), mask.flatten().float(), mask.sum()
             with torch.autocast(x.device.type, enabled=False):
                 mean = kept @ rows / count
-                var = (kept @ rows.square() / count - mean.square()).clamp(min=0)
+                # deviations sum to 0, so that the variance has no gradient through the mean
+                var = kept @ (rows - mean.detach()).square() / count
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(var * count / (count - 1).clamp(min=1), self.momentum)
