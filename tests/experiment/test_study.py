@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from trees.sound import noise
 from undertone import manifest as manifests
 from undertone import splits
 from undertone.errors import AudioError, ConfigError, LabelError, ProtocolError
+from undertone.experiment.crossval import Crossval
 from undertone.experiment.prepare import prepare
-from undertone.experiment.recipe import load_recipe
+from undertone.experiment.recipe import Recipe, load_recipe
 from undertone.experiment.recognised import recognised
+from undertone.experiment.study import run as stages
 from undertone.experiment.study.clips import Choices, read_clips
 from undertone.experiment.study.look import Survey, refuse, survey
 from undertone.experiment.study.names import emotions_of, speaker_in
@@ -349,6 +352,24 @@ def test_the_choices_are_ordinary_recipes(tmp_path: Path) -> None:
         )  # fmt: skip
     tuned = next(recipe for recipe in recipes if recipe.speech.tuned)
     assert tuned.training.warm == (tmp_path / "runs" / "speech-frozen").as_posix()
+
+
+def test_the_final_tuned_model_begins_with_the_final_frozen_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = write_recipes(plan(looked(), 40_000), tmp_path / "clips.jsonl", tmp_path)
+    made: list[str] = []
+
+    def trained(some: Sequence[Recipe], *_: object, **__: object) -> Crossval:
+        made.extend(recipe.title for recipe in some)
+        return Crossval((), ())
+
+    monkeypatch.setattr(stages, "crossval", trained)
+    by_name = {recipe.title: recipe for recipe in recipes}
+    room = stages._Room(tmp_path, Store(tmp_path / "store"), 1, print)
+    for name in ("speech-top2", "speech"):
+        stages._final(by_name[name], recipes, room)
+    assert made == ["speech-frozen", "speech-top2", "speech"]
 
 
 # ---- voices and words -----------------------------------------------------------------------------------

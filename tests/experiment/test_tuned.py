@@ -28,7 +28,7 @@ from undertone import audio
 from undertone import manifest as manifests
 from undertone.errors import ConfigError, ModelError
 from undertone.evaluation.results import evaluate
-from undertone.experiment.crossval import Plan, plan
+from undertone.experiment.crossval import Plan, crossval, plan
 from undertone.experiment.example import write_example
 from undertone.experiment.examples import fold_data, with_copies
 from undertone.experiment.material import gather_features, open_material, read_corpus
@@ -379,6 +379,9 @@ def test_a_warm_start_from_anything_else_is_refused(place: Path, frozen: Path, t
     refused(frozen, "does not fit this recipe: .*size mismatch", "model.width=20")
     run_job(planned(place, warm(place, frozen, "name=tuned-before")).jobs[0])
     refused(place / "runs" / "tuned-before", "is not a 'concat' over frozen encoders")
+    again = planned(place, tuned(place, "frozen", "name=refitted", "protocol.refit=true"))
+    run_job(again.jobs[0])
+    refused(again.folder, r"has learned its validation part too .*protocol\.refit=false")
     with pytest.raises(ConfigError, match="is for recipes that tune"):
         load_recipe(DEMO, ["training.warm=runs/frozen"])
 
@@ -393,6 +396,28 @@ def test_a_warm_start_from_a_run_that_was_trained_again_is_another_training(
     other = planned(place, warm(place, frozen)).jobs[0].fingerprint
     done.write_text(kept)
     assert first == again != other
+
+
+def test_one_more_fold_of_the_frozen_run_leaves_the_others_trainings(place: Path) -> None:
+    run = planned(place, tuned(place, "frozen", "name=growing"))
+    run_job(run.jobs[0])
+    before = planned(place, warm(place, run.folder, "name=grown")).jobs
+    run_job(run.jobs[1])
+    after = planned(place, warm(place, run.folder, "name=grown")).jobs
+    assert before[0].fingerprint == after[0].fingerprint
+    assert before[1].fingerprint != after[1].fingerprint
+
+
+def test_a_warm_start_gives_a_final_model(place: Path) -> None:
+    kept, data = tuned(place, "frozen", "name=whole"), Store(place / "store")
+    crossval([kept], place / "runs", store=data)
+    recipe = warm(place, place / "runs" / "whole", "name=tuned-whole")
+    done = crossval([recipe], place / "runs", store=data)
+    assert not done.failures
+    began, ended = (models.load(place / "runs" / name / "final").system for name in ("whole", "tuned-whole"))
+    assert isinstance(ended, Tuned)
+    for name, value in began.named_parameters():
+        torch.testing.assert_close(ended.head.get_parameter(name), value, atol=1e-6, rtol=1e-6)
 
 
 def test_layers_with_nothing_to_tune_below_them_are_refused(place: Path) -> None:

@@ -23,9 +23,9 @@ from undertone.experiment.material import (
     read_corpus,
     write_features,
 )
-from undertone.experiment.networks import warm_mark
+from undertone.experiment.networks import FINAL, warm_mark
 from undertone.experiment.recipe import Recipe, load_recipe
-from undertone.experiment.run import FINAL, Task, run_job
+from undertone.experiment.run import Task, run_job
 from undertone.files import locked, refuse_place, write_whole
 from undertone.models.table import SYSTEMS
 from undertone.store import Store
@@ -178,11 +178,13 @@ def plan(
     if recipe.searched.folds and recipe.searched.split != split.hash:
         raise ConfigError(f"{recipe.title}: its settings were searched inside other folds: search again")
     data = [corpus.mark, split.hash, features.mark, code_mark(run_job.__module__)]
-    data += [warm_mark(recipe)] if recipe.training.warm else []
+
+    def data_of(fold: str, seed: int) -> list[Any]:
+        return [*data, warm_mark(recipe, fold, seed)] if recipe.training.warm else data
 
     def job(fold: str, seed: int, place: Path) -> Job:
         own = recipe.in_fold(fold)
-        mark = fingerprint([fingerprint([own.mark(), *data]), fold, seed])
+        mark = fingerprint([fingerprint([own.mark(), *data_of(fold, seed)]), fold, seed])
         return Job(recipe.title, fold, seed, place, mark, Task(own, folder))
 
     jobs = tuple(
@@ -192,7 +194,8 @@ def plan(
     )
     _write(recipe, folder, corpus, split, features, jobs)
     last = replace(
-        job(FINAL, 0, folder / FINAL), fingerprint=fingerprint([recipe.mark(), *data, FINAL, protocol.seeds])
+        job(FINAL, 0, folder / FINAL),
+        fingerprint=fingerprint([recipe.mark(), *data_of(FINAL, 0), FINAL, protocol.seeds]),
     )
     return Plan(recipe, folder, split, corpus, jobs, last if final else None)
 

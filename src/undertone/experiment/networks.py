@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from undertone import pretrained
 from undertone.config import fingerprint
 from undertone.errors import ConfigError, ModelError
+from undertone.evaluation import card as cards
 from undertone.experiment.recipe import Recipe
 from undertone.features.subword import Subword
 from undertone.features.text import build as build_text
@@ -23,7 +24,10 @@ from undertone.models.system import System
 from undertone.models.towers import SpeechTower, TextTower
 from undertone.models.tuned import Tuned
 
-__all__ = ["encoding", "layout", "own_tokens", "tuned_text", "warm_mark", "warmed", "wrapped"]
+__all__ = ["FINAL", "encoding", "layout", "own_tokens", "tuned_text", "warm_mark", "warmed", "wrapped"]
+
+FINAL = "final"
+"""In place of a fold: the model that learns from all data."""
 
 
 def wrapped(recipe: Recipe, head: System) -> System:
@@ -75,26 +79,37 @@ def encoding(recipe: Recipe, tokenizer: Subword | None) -> Callable[[str], NDArr
     return lambda text: encoder.encode([text])[0].vectors
 
 
-def warm_mark(recipe: Recipe) -> str:
-    """Hash of the trainings in the run that ``training.warm`` names; ConfigError where it has none."""
-    done = sorted(Path(recipe.training.warm).glob("*/*/done.json"))
-    if not done:
+def warm_mark(recipe: Recipe, fold: str, seed: int) -> str:
+    """Hash of the training that ``warmed`` begins with; ConfigError where that run has none at all."""
+    if not any(Path(recipe.training.warm).glob("*/*/done.json")):
         raise ConfigError(
             f"training.warm = '{recipe.training.warm}': no finished run there; train it first, with the same"
             " recipe and tune = 'frozen'"
         )
-    return fingerprint([[p.parent.relative_to(recipe.training.warm).as_posix(), p.read_text()] for p in done])
+    done = _warm_place(recipe, fold, seed) / "done.json"
+    return fingerprint(done.read_text(encoding="utf-8") if done.is_file() else "")
+
+
+def _warm_place(recipe: Recipe, fold: str, seed: int) -> Path:
+    run = Path(recipe.training.warm)
+    return run / FINAL if fold == FINAL else run / fold / str(seed)
 
 
 def warmed(system: System, recipe: Recipe, split: str, fold: str, seed: int) -> None:
     """Give the system the weights that it has in the run of ``training.warm`` after this fold and seed."""
-    place = Path(recipe.training.warm) / fold / str(seed)
+    place = _warm_place(recipe, fold, seed)
 
     def refuse(why: str) -> None:
         raise ConfigError(f"training.warm: {place} {why}")
 
     if not (place / models.CARD).is_file():
-        refuse("was not trained; train that fold and seed first, with tune = 'frozen'")
+        what = "its final model, which crossval makes," if fold == FINAL else "that fold and seed"
+        refuse(f"was not trained; train {what} first, with tune = 'frozen'")
+    if fold != FINAL and cards.read(Path(recipe.training.warm)).refit:
+        refuse(
+            "has learned its validation part too (protocol.refit), by which epoch and temperature are chosen;"
+            " train that run with protocol.refit=false"
+        )
     before = models.load(place)
     if before.card["protocol"]["hash"] != split:
         refuse("is of other folds")

@@ -24,7 +24,7 @@ from undertone.experiment import finish
 from undertone.experiment.examples import dataset, fit_tokenizer, fold_data, with_copies
 from undertone.experiment.examples import dimensions as sizes
 from undertone.experiment.material import Material, open_material
-from undertone.experiment.networks import encoding, warmed, wrapped
+from undertone.experiment.networks import FINAL, encoding, warmed, wrapped
 from undertone.experiment.recipe import Recipe
 from undertone.features.english import not_english
 from undertone.features.subword import Subword
@@ -43,8 +43,6 @@ from undertone.training.jobs import Job, mark_done
 from undertone.training.loop import Fitted, Watch, fit, seed_everything
 
 __all__ = ["Task", "posteriors_of", "predictions", "run_job"]
-
-FINAL = "final"
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from undertone.errors import ConfigError, ProtocolError
 from undertone.experiment.crossval import plan
 from undertone.experiment.examples import fold_data
 from undertone.experiment.material import gather_features, open_material, read_corpus
+from undertone.experiment.networks import FINAL
 from undertone.experiment.recipe import Recipe, SearchedConfig
-from undertone.experiment.run import FINAL, fresh, run_job, unweighted
+from undertone.experiment.run import fresh, run_job, unweighted
 from undertone.files import locked, write_whole
 from undertone.progress import Watch
 from undertone.store import Store

@@ -40,6 +40,7 @@ from undertone.experiment.study.look import Survey, refuse, survey
 from undertone.experiment.study.plan import (
     ALIGNED,
     TUNED,
+    WARM,
     Speed,
     StudyPlan,
     keep_plan,
@@ -117,6 +118,10 @@ class _Room:
     processes: int
     say: Callable[[str], None]
 
+    def crossval(self, recipes: Sequence[Recipe], **options: Any) -> Crossval:
+        """Their runs in the study's folder."""
+        return crossval(recipes, self.folder / "runs", store=self.store, over=True, **options)
+
 
 def study(
     clips: Path,
@@ -167,16 +172,10 @@ def study(
         chosen = _chosen(done, planned, recipes)
         measured = report.render(done.whole, out / "report.html", reference=chosen.title)
         room.say(f"final model: {chosen.title}, the best by the validation parts")
-        last = crossval([chosen], out / "runs", store=room.store, processes=1, over=True)
+        failures = (*done.failures, *_final(chosen, recipes, room))
         _copy(out / "runs" / chosen.title / "final", out / "final")
-        failures = (*done.failures, *last.failures)
-        result = replace(
-            result,
-            results=tuple(measured),
-            chosen=chosen.title,
-            failures=failures,
-            seconds=time.perf_counter() - began,
-        )
+        result = replace(result, results=tuple(measured), chosen=chosen.title, failures=failures)
+        result = replace(result, seconds=time.perf_counter() - began)
         write_json(out / "study.json", result.plain(), indent=1)
         return result
 
@@ -351,16 +350,7 @@ def _cross_validated(
     ):
         if some:
             room.say("extract and cross-validate: " + ", ".join(recipe.title for recipe in some))
-            done = crossval(
-                some,
-                room.folder / "runs",
-                store=room.store,
-                processes=room.processes,
-                final=False,
-                start=start,
-                watch=watch,
-                over=True,
-            )
+            done = room.crossval(some, processes=room.processes, final=False, start=start, watch=watch)
             runs, failures = (*runs, *done.runs), (*failures, *done.failures)
     done = Crossval(runs, failures)
     if not done.whole:
@@ -374,6 +364,15 @@ def _chosen(done: Crossval, plan: StudyPlan, recipes: Sequence[Recipe]) -> Recip
     spoken = [run for run in done.whole if by_name[run.name].uses_speech]  # recordings come without words
     best = max(spoken or done.whole, key=lambda run: _validated(run, plan))
     return by_name[best.name]
+
+
+def _final(chosen: Recipe, recipes: Sequence[Recipe], room: _Room) -> tuple[Failure, ...]:
+    """Make the final model, after that of the run which it begins with; what failed."""
+    first = [recipe for recipe in recipes if recipe.title == WARM and chosen.title == TUNED]
+    failures: tuple[Failure, ...] = ()
+    for recipe in (*first, chosen):
+        failures = (*failures, *room.crossval([recipe]).failures)
+    return failures
 
 
 def _validated(run: Path, plan: StudyPlan) -> float:
