@@ -107,3 +107,15 @@ def test_a_tabled_variant_resolves_and_builds(path: Path, options: tuple[str, ..
     recipe = load_recipe(path, options)
     assert recipe != load_recipe(path), "the variant changes nothing"
     assert sizes(recipe).terms
+
+
+def test_the_docs_name_of_a_recipe_is_known_in_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    there = load_recipe(Path("recipes/transfer/speech.toml"))
+    assert there == load_recipe(Path("transfer/speech"))
+    own = tmp_path / "recipes" / "transfer" / "speech.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text('system = "text"\nmanifest = "mine.jsonl"\n')
+    assert load_recipe(Path("recipes/transfer/speech.toml")).system == "text", "one's own file goes before"

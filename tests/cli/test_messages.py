@@ -66,6 +66,7 @@ def test_every_branch_of_a_union_is_one_sentence() -> None:
         ("iemocap/multilevl", "did you mean iemocap/multilevel?"),
         ("unison", "did you mean demo/unison or emodb/unison or "),
         ("nothing/of-the-kind", "`undertone list recipes` shows them"),
+        ("recipes/demo/concta.toml", "did you mean demo/concat?"),
     ],
 )
 def test_a_wrong_recipe_names_the_nearest_and_no_list_of_all(run: Run, name: str, meant: str) -> None:

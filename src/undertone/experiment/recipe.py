@@ -285,10 +285,10 @@ def parse_recipe(values: Mapping[str, Any], where: str = "") -> Recipe:
 
 
 def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
-    """A recipe with ``key=value`` laid over it: a file, or one that undertone brings (``demo/unison``)."""
-    file = path
-    if not path.suffix and not path.exists():
-        file = recipes_folder() / path.with_suffix(".toml")
+    """A recipe with ``key=value`` over it: a file, or one undertone brings (``[recipes/]demo/unison``)."""
+    file, named = path, Path(path.as_posix().removeprefix("recipes/"))
+    if not path.exists() and (named != path or not path.suffix):
+        file = recipes_folder() / named.with_suffix(".toml")
         if not file.is_file():
             raise UsageError(_no_recipe(path.as_posix()))
     return parse_recipe(apply_overrides(load_toml(file), overrides), str(path))
@@ -304,7 +304,7 @@ def shipped_recipes() -> list[str]:
 def _no_recipe(name: str) -> str:
     """The message for a name that is neither a file nor a recipe: those that were probably meant."""
     known = shipped_recipes()
-    near = nearest_name(name, known)
+    near = nearest_name(name.removeprefix("recipes/").removesuffix(".toml"), known)
     meant = [one for one in known if one.rpartition("/")[2] == name] or ([near] if near else [])
     hint = f"did you mean {' or '.join(meant)}?" if meant else "`undertone list recipes` shows them"
     return f"{name}: no such file, and no recipe of that name; {hint}"
