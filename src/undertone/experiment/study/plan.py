@@ -39,10 +39,10 @@ FOLDS = 9
 FEWER_FOLDS = 5
 ALIGNED = ("unison",)
 """Systems that pool speech by words, so that these need times."""
-TUNED = "speech-top2"
-WARM = "speech-frozen"
+TUNED, WARM = "speech-top2", "speech-frozen"
+"""The two upper blocks of the speech encoder learn, from the head of the frozen run."""
 COPIES = 4
-"""Of each recording, for the blocks that learn."""
+"""Of each recording, which the blocks learn from."""
 UNITS = {"s": 1, "m": 60, "h": 3600}
 SECONDS = {
     "probe": 4.0, "speech": 20.0, "text": 14.0, "concat": 30.0, "unison": 120.0, WARM: 11.0, TUNED: 830.0,
@@ -195,7 +195,7 @@ def plan_study(
         else:
             systems.append(PlannedRun("unison", "unison"))
     more = 3 if budget < 4 * 3600 else 5
-    tuned = _tuned() if boxed and survey.clips >= FEW else ()
+    tuned = (PlannedRun(WARM, WARM), PlannedRun(TUNED, TUNED)) if boxed and survey.clips >= FEW else ()
     folds = min(FOLDS, survey.groups)
     encoding = survey.seconds * (1 - encoded) * speed.encoding / processes
     start = StudyPlan((*systems, *tuned), folds, more, boxed, tuple(left_out), {}, budget)
@@ -206,21 +206,6 @@ def plan_study(
     least = tried[-1]
     beyond = f"nothing less would be a study, though the estimate is beyond {clock(budget)}"
     return replace(least, left_out=(*least.left_out, beyond))
-
-
-def _tuned() -> tuple[PlannedRun, ...]:
-    """The two upper blocks of the speech encoder learn, from the head of the frozen run and from copies of
-    recordings, without which they gain next to nothing (docs/results/transfer.md)."""
-    own = ("protocol.refit=false",)
-    learn = (
-        "speech.tune=top-k", "speech.layer=weighted", "speech.dropout=0.1", "training.encoder_rate=5e-5",
-        f"speech.copies={COPIES}", "training.rate=1e-4", "training.epochs=2", "training.batch=16",
-        "training.averaging=1",
-    )  # fmt: skip
-    return (
-        PlannedRun(WARM, "speech", (*own, "speech.layer=2-4")),
-        PlannedRun(TUNED, "speech", (*own, *learn)),
-    )
 
 
 def _smaller(plan: StudyPlan) -> Iterator[StudyPlan]:
