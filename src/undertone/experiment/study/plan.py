@@ -41,8 +41,6 @@ ALIGNED = ("unison",)
 """Systems that pool speech by words, so that these need times."""
 TUNED, WARM = "speech-top2", "speech-frozen"
 """The two upper blocks of the speech encoder learn, from the head of the frozen run."""
-COPIES = 4
-"""Of each recording, which the blocks learn from."""
 UNITS = {"s": 1, "m": 60, "h": 3600}
 SECONDS = {
     "probe": 4.0, "speech": 20.0, "text": 14.0, "concat": 30.0, "unison": 120.0, WARM: 11.0, TUNED: 830.0,
@@ -239,7 +237,8 @@ def _estimated(plan: StudyPlan, survey: Survey, speed: Speed, processes: int, en
     work = sum(jobs * (JOB + SECONDS[name] * survey.clips / 1000) for name in plan.names)
     training = (work / processes + 3 * START) * speed.slower
     if TUNED in plan.names:
-        encoding += COPIES * survey.seconds * speed.encoding / processes
+        copies = load_recipe(Path(f"transfer/{TUNED}")).speech.copies
+        encoding += copies * survey.seconds * speed.encoding / processes
     aligning = survey.seconds / 8 * speed.slower / processes if _aligns(plan, survey) else 0.0
     return replace(
         plan,
