@@ -233,6 +233,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=SYSTEMS)
     parser.add_argument("--average", type=int, default=1, help="so many frames of speech become one")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the systems")
+    parser.add_argument("--folds", type=int, nargs="+", default=range(FOLDS), help="these alone")
     parser.add_argument("--seed", type=int, default=0, help="of folds, pairs and weights")
     chosen = parser.parse_args()
     root = os.environ.get("UNDERTONE_DATA")
@@ -242,6 +243,7 @@ def main() -> None:
     torch.set_num_threads(1)
     recordings = clips(Path(root), chosen.quick, chosen.box, chosen.average)
     made = folds(recordings, Path(root), chosen.seed, chosen.quick, chosen.box)
+    made = [fold for number, fold in enumerate(made) if number in chosen.folds]
     single, product = 0.0, None
     for name in chosen.systems:
         scores = score(name, made, chosen.seed, chosen.quick, chosen.box, chosen.set)

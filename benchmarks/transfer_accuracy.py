@@ -3,7 +3,7 @@
     UNDERTONE_DATA=… python benchmarks/transfer_accuracy.py SECTION … [--out DIR] [--seeds 3] [--folds 9]
 
 frozen       RAVDESS, EmoDB and nEMO in four classes: the probe, ``speech`` and acoustic features
-average      the same corpora: ``speech`` over the mean of the third state alone, beside the probe of 2-3
+average      the same corpora: ``speech`` over means without deviations, beside the probe of the same states
 layers       the probe on each hidden state, on several, and on frames of speech alone
 tuned        RAVDESS: the two upper blocks of Whisper base, or low-rank maps in all, beside frozen ones
 granularity  ``multilevel`` beside ``speech``, with the transcripts and with shuffled ones; its members apart
@@ -154,11 +154,21 @@ def frozen(bench: Bench) -> None:
 
 
 def average(bench: Bench) -> None:
-    mean = ("speech.layer=3", "model.pooling=average")
-    for corpus in ("emodb", "nemo", "ravdess"):
-        probe = bench.run(f"{corpus}-probe", "probe", corpus)
-        show("average", probe)
-        show("average", bench.run(f"{corpus}-average", "speech", corpus, *mean), probe)
+    for corpus in bench.corpora:
+        for states, window in (
+            ("3", "clip"),
+            ("2-3", "clip"),
+            ("2-4", "clip"),
+            ("3", "full"),
+            ("2-3", "full"),
+        ):
+            if window == "full" and corpus != "emodb":
+                continue
+            name, more = f"{states}-{window}", (f"speech.layer={states}", f"speech.window={window}")
+            probe = bench.run(f"{corpus}-probe-{name}", "probe", corpus, *more)
+            show("average", probe)
+            mean = bench.run(f"{corpus}-average-{name}", "speech", corpus, *more, "model.pooling=average")
+            show("average", mean, probe)
 
 
 def layers(bench: Bench) -> None:
@@ -272,7 +282,8 @@ def words(bench: Bench) -> None:
 
 
 def worse(bench: Bench) -> None:
-    for name in ("ravdess-probe", "ravdess-speech", "ravdess-top2"):
+    names = ("probe", "speech", "top2", "frozen", "frozen-copies", "top2-copies")
+    for name in (f"ravdess-{one}" for one in names if (bench.out / "runs" / f"ravdess-{one}").is_dir()):
         result = evaluate(bench.out / "runs" / name)
         for sweep, rows in stress(result.run.folder).items():
             for row in rows:
@@ -303,7 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--systems", nargs="+", default=SYSTEMS, help="of the section fusion")
     parser.add_argument(
-        "--corpora", nargs="+", default=CORPORA, help="of the sections fusion and granularity"
+        "--corpora", nargs="+", default=CORPORA, help="of the sections average, fusion and granularity"
     )
     parser.add_argument("--average", type=int, default=1, help="of fusion: so many frames become one")
     options = parser.parse_args(arguments)

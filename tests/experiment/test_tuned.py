@@ -381,7 +381,11 @@ def test_a_warm_start_from_anything_else_is_refused(place: Path, frozen: Path, t
     refused(place / "runs" / "tuned-before", "is not a 'concat' over frozen encoders")
     again = planned(place, tuned(place, "frozen", "name=refitted", "protocol.refit=true"))
     run_job(again.jobs[0])
-    refused(again.folder, r"has learned its validation part too .*protocol\.refit=false")
+    refused(again.folder, r"has learned its validation parts too .*protocol\.refit=false")
+    with pytest.raises(ConfigError, match="no finished run"):
+        plan(
+            warm(place, tmp_path / "none"), tmp_path / "run", lambda r, c: pytest.fail("encoded before that")
+        )
     with pytest.raises(ConfigError, match="is for recipes that tune"):
         load_recipe(DEMO, ["training.warm=runs/frozen"])
 

@@ -172,6 +172,8 @@ def plan(
 ) -> Plan:
     """The jobs of a run; what is missing is encoded, and its folder gets card, facts, folds, features."""
     protocol = recipe.protocol
+    if recipe.training.warm:
+        _refuse_warm(recipe)  # before anything is encoded
     corpus = read_corpus(recipe.manifest, recipe.every_turn, recipe.rated)
     split = protocol.split_of(corpus.utterances)
     features = features_of(recipe, corpus)
@@ -198,6 +200,21 @@ def plan(
         fingerprint=fingerprint([recipe.mark(), *data_of(FINAL, 0), FINAL, protocol.seeds]),
     )
     return Plan(recipe, folder, split, corpus, jobs, last if final else None)
+
+
+def _refuse_warm(recipe: Recipe) -> None:
+    """ConfigError where the run of ``training.warm`` has no training, or knows its validation parts."""
+    run = Path(recipe.training.warm)
+    if not any(run.glob("*/*/done.json")):
+        raise ConfigError(
+            f"training.warm = '{recipe.training.warm}': no finished run there; train it first, with the same"
+            " recipe and tune = 'frozen'"
+        )
+    if cards.read(run).refit:
+        raise ConfigError(
+            f"training.warm = '{recipe.training.warm}' has learned its validation parts too (protocol.refit),"
+            " by which epoch and temperature are chosen; train that run with protocol.refit=false"
+        )
 
 
 def _write(

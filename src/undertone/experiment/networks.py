@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from undertone import pretrained
 from undertone.config import fingerprint
 from undertone.errors import ConfigError, ModelError
-from undertone.evaluation import card as cards
 from undertone.experiment.recipe import Recipe
 from undertone.features.subword import Subword
 from undertone.features.text import build as build_text
@@ -80,12 +79,7 @@ def encoding(recipe: Recipe, tokenizer: Subword | None) -> Callable[[str], NDArr
 
 
 def warm_mark(recipe: Recipe, fold: str, seed: int) -> str:
-    """Hash of the training that ``warmed`` begins with; ConfigError where that run has none at all."""
-    if not any(Path(recipe.training.warm).glob("*/*/done.json")):
-        raise ConfigError(
-            f"training.warm = '{recipe.training.warm}': no finished run there; train it first, with the same"
-            " recipe and tune = 'frozen'"
-        )
+    """Hash of the training that ``warmed`` begins with."""
     done = _warm_place(recipe, fold, seed) / "done.json"
     return fingerprint(done.read_text(encoding="utf-8") if done.is_file() else "")
 
@@ -105,11 +99,6 @@ def warmed(system: System, recipe: Recipe, split: str, fold: str, seed: int) -> 
     if not (place / models.CARD).is_file():
         what = "its final model, which crossval makes," if fold == FINAL else "that fold and seed"
         refuse(f"was not trained; train {what} first, with tune = 'frozen'")
-    if fold != FINAL and cards.read(Path(recipe.training.warm)).refit:
-        refuse(
-            "has learned its validation part too (protocol.refit), by which epoch and temperature are chosen;"
-            " train that run with protocol.refit=false"
-        )
     before = models.load(place)
     if before.card["protocol"]["hash"] != split:
         refuse("is of other folds")
