@@ -237,7 +237,6 @@ def granularity(bench: Bench) -> None:
                 "multilevel",
                 corpus,
                 f"model.members=[{quoted}]",
-                "protocol.seeds=1",
                 manifest=file,
             )
             show("granularity", run, kept)
