@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from trees import iemocap, meld, named
 from trees.sound import silence
-from undertone import corpora, manifest
+from undertone import audio, corpora, manifest
 from undertone.errors import AudioError, ConfigError, CorpusError, LabelError, ManifestError
-from undertone.experiment.prepare import open_corpus, prepare
-from undertone.types import Utterance
+from undertone.experiment.prepare import open_corpus, prepare, spoken_parts
+from undertone.judging import windows
+from undertone.types import Alignment, Segment, Utterance
 
 
 @pytest.fixture(scope="module")
@@ -300,3 +303,37 @@ def test_a_complete_copy_gives_the_published_counts_in_time(tmp_path: Path) -> N
         done = prepare("iemocap", root, tmp_path / f"{labels}.jsonl", labels=labels)
         assert done.utterances == size
         assert not [note for note in done.notes if "complete copy" in note]
+
+
+class _Loud:
+    """Detects speech by energy: the network knows people, and these recordings are tones."""
+
+    def __call__(self, steps: np.ndarray) -> np.ndarray:
+        return (np.abs(steps).max(-1) > 0.01).astype(np.float32)
+
+
+def test_silence_around_speech_can_be_left_out_as_predict_leaves_it_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "detector", _Loud)
+    wave = np.zeros(4 * 16000, np.float32)
+    wave[16000:24000] = wave[40000:48000] = 0.3 * np.sin(np.arange(8000) / 5)
+    audio.save(tmp_path / "spoken.wav", wave)
+    audio.save(tmp_path / "silent.wav", wave * 0)
+    rows = "audio,label,speaker\nspoken.wav,angry,a\nsilent.wav,sad,b\n"
+    (tmp_path / "clips.csv").write_text(rows, encoding="utf-8")
+    prepare("table", tmp_path / "clips.csv", tmp_path / "clips.jsonl", spoken=True)
+    spoken, silent = manifest.read(tmp_path / "clips.jsonl").resolved()
+    assert spoken.start == pytest.approx(0.9, abs=0.05)
+    assert spoken.end == pytest.approx(3.1, abs=0.05)
+    assert (silent.start, silent.end) == (None, None)
+    (step,) = json.loads((tmp_path / "clips.meta.json").read_text("utf-8"))["provenance"]
+    assert step["options"] == {"spoken": True}
+    # what predict judges of the recording begins and ends there, and a second time nothing more is left out
+    again = spoken_parts([spoken])[0]
+    assert again.start == pytest.approx(spoken.start, abs=0.11)
+    # words stay whole, and keep their place in the recording
+    word = Segment("early", 0.8, 1.2)
+    held = spoken_parts([replace(spoken, start=0.0, end=None, alignment=Alignment(word=(word,)))])[0]
+    assert held.start == pytest.approx(0.8)
+    assert held.alignment is not None and held.alignment.word[0].start == pytest.approx(0.0)

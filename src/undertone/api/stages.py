@@ -20,10 +20,10 @@ __all__ = ["align", "audit", "extract", "prepare"]
 
 def prepare(corpus: str, path: str | Path, out: str | Path, **options: Any) -> Prepared:
     """Write the manifest of a corpus (``undertone list corpora``, or ``table``); ``options`` as ``--set``,
-    and ``labels``, ``skip_bad``."""
+    and ``labels``, ``skip_bad``, ``spoken``."""
     from undertone.experiment.prepare import prepare as run
 
-    own = {name: options.pop(name) for name in ("labels", "skip_bad") if name in options}
+    own = {name: options.pop(name) for name in ("labels", "skip_bad", "spoken") if name in options}
     return run(corpus, Path(path), Path(out), options=options, **own)
 
 

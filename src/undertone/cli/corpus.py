@@ -41,6 +41,9 @@ def prepare(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out recordings that can't be read.")
     ] = False,
+    spoken: Annotated[
+        bool, typer.Option("--spoken", help="Leave out silence around speech, as `predict` does.")
+    ] = False,
     option: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, an option of one corpus: source=voted …"),
@@ -63,7 +66,8 @@ def prepare(
         **({"size": size} if size is not None else {}),
     }
     watch = partial(track, doing="reading")
-    done = run(corpus, path, out, labels=labels, skip_bad=skip_bad, options=options, watch=watch)
+    more = {"skip_bad": skip_bad, "spoken": spoken}
+    done = run(corpus, path, out, labels=labels, options=options, watch=watch, **more)
     if as_json:
         values = {"manifest": str(done.manifest), "utterances": done.utterances}
         print(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -13,17 +14,18 @@ from typing import Any, Protocol, get_type_hints, runtime_checkable
 
 from pydantic import TypeAdapter, ValidationError
 
-from undertone import audio
+from undertone import audio, progress
 from undertone import manifest as manifests
 from undertone.alignment.given import read_iemocap
 from undertone.audio import AudioInfo
 from undertone.config import explain
 from undertone.corpora import CORPORA
 from undertone.errors import AlignmentError, AudioError, ConfigError, CorpusError, UsageError, no_such
+from undertone.judging.windows import RATE, Segmenter
 from undertone.labels import LabelSet, in_order, label_set
-from undertone.types import Corpus, Utterance
+from undertone.types import Alignment, Corpus, Utterance
 
-__all__ = ["Prepared", "open_corpus", "prepare"]
+__all__ = ["Prepared", "open_corpus", "prepare", "spoken_parts"]
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +96,7 @@ def prepare(
     *,
     labels: str | None = None,
     skip_bad: bool = False,
+    spoken: bool = False,
     options: Mapping[str, Any] | None = None,
     watch: Callable[[Iterable[Utterance]], Iterable[Utterance]] = iter,
 ) -> Prepared:
@@ -101,7 +104,8 @@ def prepare(
 
     ``labels`` names a label set, of which just the utterances are written; ``"all"`` keeps every
     turn of the corpus' own set, ``"SET+all"`` of another. ``skip_bad`` leaves out recordings that
-    cannot be read, with a note. ``watch`` may count the utterances as they pass (a progress bar).
+    cannot be read, with a note; ``spoken`` leaves out the silence around speech. ``watch`` may
+    count the utterances as they pass (a progress bar).
     """
     manifests.refuse_output(out)
     reader = open_corpus(corpus, root, options)
@@ -114,13 +118,16 @@ def prepare(
         raise AudioError(f"none of the {number} recordings can be read, the first: {notes.first[LEFT_OUT]}")
     if not utterances:
         raise CorpusError(f"{root}: no utterance" + (f" of label set '{space.name}'" if space else ""))
+    if spoken:
+        utterances = tuple(spoken_parts(utterances))
     counts = _counts(utterances, space)
     meta = manifests.Meta(corpus, space.name if space else None, tuple(counts))
     _refuse_problems(manifests.Manifest(out, utterances, meta), notes)
     lines = (*reader.notes, *_missing(space, counts), *notes.lines())
     for line in lines:
         log.warning("%s: %s", corpus, line)
-    settings = {"source": str(root.absolute()), "labels": labels, "options": dict(options or {})}
+    own = {**(options or {}), **({"spoken": True} if spoken else {})}
+    settings = {"source": str(root.absolute()), "labels": labels, "options": own}
     manifests.write(out, utterances, replace(meta, notes=lines).after("prepare", **settings))
     return Prepared(out, len(utterances), counts, lines)
 
@@ -235,3 +242,37 @@ def _refuse_problems(manifest: manifests.Manifest, notes: _Notes) -> None:
     if fatal:
         more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
         raise CorpusError(f"{fatal[0]}{more}")
+
+
+# ---- what is spoken --------------------------------------------------------------------------------------
+
+
+def spoken_parts(utterances: Sequence[Utterance], *, jobs: int = 1) -> list[Utterance]:
+    """The utterances without the silence before and after speech, which ``predict`` does not judge either.
+
+    One in which no speech is detected stays as it is; no segment of a tier is cut.
+    """
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        return list(progress.track(pool.map(_spoken, utterances), "finding speech", len(utterances)))
+
+
+def _spoken(utterance: Utterance) -> Utterance:
+    if not utterance.audio:
+        return utterance
+    segmenter = Segmenter()
+    wave = audio.load(utterance.audio, utterance.start, utterance.end)
+    windows = [*segmenter.feed(wave), *segmenter.close()]
+    ends = [window.region_end / RATE for window in windows if window.region_end is not None]
+    if not ends:
+        return utterance
+    known = utterance.alignment or Alignment()
+    tiers = {name: known.tier(name) for name in known.tiers}
+    first = min(windows[0].region / RATE, *(s.start for tier in tiers.values() for s in tier), ends[0])
+    last = max(ends[-1], *(s.end for tier in tiers.values() for s in tier), ends[0])
+    moved = {
+        name: tuple(replace(s, start=s.start - first, end=s.end - first) for s in tier)
+        for name, tier in tiers.items()
+    }
+    begins = utterance.start or 0.0
+    alignment = utterance.alignment and Alignment(**moved)
+    return replace(utterance, start=begins + first, end=begins + last, alignment=alignment)

@@ -33,7 +33,7 @@ from undertone.experiment.align import align
 from undertone.experiment.aligned import AlignmentRequest
 from undertone.experiment.crossval import Crossval, Watched, crossval
 from undertone.experiment.finish import read_folds
-from undertone.experiment.prepare import prepare
+from undertone.experiment.prepare import prepare, spoken_parts
 from undertone.experiment.recipe import Recipe
 from undertone.experiment.study.clips import Choices, Clips, read_clips
 from undertone.experiment.study.look import Survey, refuse, survey
@@ -196,6 +196,8 @@ def _ready(read: Clips, choices: Choices, name: str, room: _Room) -> tuple[Path,
         if choices.voices:
             with progress.bar("voices") as watch:
                 kept = by_voices(kept, choices.voice_count, jobs=room.processes, watch=watch)
+        kept = spoken_parts(kept, jobs=room.processes)
+        room.say("silence before and after speech is left out, as `predict` leaves it out")
         meta = replace(manifest.meta, notes=(*manifest.meta.notes, *lines)).after(
             "study", left_out=list(lines)
         )
