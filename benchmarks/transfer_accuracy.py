@@ -9,6 +9,8 @@ tuned        RAVDESS: the two upper blocks of Whisper base, or low-rank maps in 
 granularity  ``multilevel`` beside ``speech``, with the transcripts and with shuffled ones; its members apart
 fusion       corpora (``--corpora``) whose words carry no emotion: fusion systems (``--systems``) over each
              ``--average`` frames as one, beside ``speech``
+silence      RAVDESS: a model of 12 speakers' clips, whole and cut to their speech, as ``predict`` takes it to
+             the clips of six others; and ``speech`` cross-validated over speech alone (``--corpora``)
 words        GoEmotions in four classes: MiniLM's probe, frozen, and tuned; dev is the test part
 stress       RAVDESS: noise and a telephone's band, of the runs of ``frozen`` and ``tuned``
 
@@ -38,7 +40,9 @@ import numpy as np
 
 from _timing import line
 from studies.starter import sentences
+from undertone import api
 from undertone import manifest as manifests
+from undertone.evaluation import metrics
 from undertone.evaluation.results import Result, compare, evaluate
 from undertone.experiment.crossval import crossval
 from undertone.experiment.prepare import prepare
@@ -69,9 +73,9 @@ class Bench:
         self.out.mkdir(parents=True, exist_ok=True)
         self.store = Store(self.out / "store")
 
-    def manifest(self, corpus: str) -> Path:
-        """A corpus' four classes, or GoEmotions' sentences."""
-        path = self.out / f"{corpus}.jsonl"
+    def manifest(self, corpus: str, spoken: bool = False) -> Path:
+        """A corpus' four classes, or GoEmotions' sentences; ``spoken``: without silence around speech."""
+        path = self.out / f"{corpus}{'-spoken' * spoken}.jsonl"
         if path.is_file():
             return path
         if corpus == "goemotions":
@@ -80,9 +84,9 @@ class Bench:
             )
         elif corpus == "nemo":
             options = {"columns": {"path": "audio"}, "label_map": {**NEMO, "fear": None, "surprised": None}}
-            prepare("table", self.data / "nemo" / "manifest.csv", path, options=options)
+            prepare("table", self.data / "nemo" / "manifest.csv", path, options=options, spoken=spoken)
         else:
-            prepare(corpus, self.data / corpus, path, labels=f"{corpus}4")
+            prepare(corpus, self.data / corpus, path, labels=f"{corpus}4", spoken=spoken)
         return path
 
     def run(self, name: str, recipe: str, corpus: str, *changes: str, manifest: Path | None = None) -> Result:
@@ -252,6 +256,33 @@ def fusion(bench: Bench) -> None:
             show("fusion", bench.run(name, system, corpus, *fewer), kept)
 
 
+def silence(bench: Bench) -> None:
+    for spoken in (False, True):
+        held = manifests.read(bench.manifest("ravdess", spoken=spoken))
+        speakers = sorted({str(u.speaker) for u in held.utterances})
+        learned = bench.out / ("ravdess-12-spoken.jsonl" if spoken else "ravdess-12.jsonl")
+        some = [u for u in held.resolved() if u.speaker in speakers[:12]]
+        manifests.write(learned, some, held.meta)
+        own = (f'manifest="{learned}"', f'name="{learned.stem}"', "protocol.folds=3", "protocol.seeds=1")
+        recipe = load_recipe(recipes_folder() / "transfer" / "probe.toml", own)
+        run = crossval([recipe], bench.out / "runs", store=bench.store).runs[0]
+        others = [u for u in held.resolved() if u.speaker in speakers[12:]]
+        judged = api.predict([u.audio for u in others], run / "final", explain=False)
+        classes = held.meta.classes
+        truth = np.array([classes.index(str(u.label)) for u in others])
+        answers = np.array([classes.index(p.label) if p.label else -1 for p in judged])
+        ua = metrics.ua(truth, answers, len(classes))
+        stated = evaluate(run).seeds["ua"].mean
+        line(f"transfer/silence/{learned.stem}", predict=100 * ua, ratio=ua / stated, report=100 * stated)
+    for corpus in bench.corpora:
+        for states in ("2-3", "3"):
+            more, file = f"speech.layer={states}", bench.manifest(corpus, spoken=True)
+            probe = bench.run(f"{corpus}-spoken-probe-{states}", "probe", corpus, more, manifest=file)
+            show("silence", probe)
+            made = bench.run(f"{corpus}-spoken-{states}", "speech", corpus, more, manifest=file)
+            show("silence", made, probe)
+
+
 def words(bench: Bench) -> None:
     fixed = ("protocol.split=fixed", "protocol.refit=false")
     probe = bench.run("words-probe", "text-probe", "goemotions", *fixed, "training.class_weights=false")
@@ -296,6 +327,7 @@ SECTIONS = {
     "tuned": tuned,
     "granularity": granularity,
     "fusion": fusion,
+    "silence": silence,
     "words": words,
     "stress": worse,
 }
@@ -313,7 +345,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--systems", nargs="+", default=SYSTEMS, help="of the section fusion")
     parser.add_argument(
-        "--corpora", nargs="+", default=CORPORA, help="of the sections average, fusion and granularity"
+        "--corpora",
+        nargs="+",
+        default=CORPORA,
+        help="of the sections average, fusion, granularity and silence",
     )
     parser.add_argument("--average", type=int, default=1, help="of fusion: so many frames become one")
     options = parser.parse_args(arguments)

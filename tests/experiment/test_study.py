@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from trees.sound import noise
+from undertone import audio, splits
 from undertone import manifest as manifests
-from undertone import splits
 from undertone.errors import AudioError, ConfigError, LabelError, ProtocolError
 from undertone.experiment.crossval import Crossval
 from undertone.experiment.prepare import prepare
@@ -496,6 +496,23 @@ def test_a_dry_run_prints_the_plan_of_its_budget_and_trains_nothing(tmp_path: Pa
     assert any(line.startswith("folds: 4 of speakers, each tests one speaker, 5 seeds") for line in lines)
     assert not (tmp_path / "out" / "runs").exists() and not (tmp_path / "out" / "study.json").exists()
     assert not (tmp_path / "out" / "plan.json").exists(), "a study later may find the machine faster"
+
+
+def test_silence_around_speech_is_left_out_as_predict_leaves_it_out(
+    tmp_path: Path, acoustic: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Loud:
+        def __call__(self, steps: np.ndarray) -> np.ndarray:
+            return (np.abs(steps).max(-1) > 0.01).astype(np.float32)
+
+    monkeypatch.setattr("undertone.judging.windows.detector", Loud)
+    mine = folder(tmp_path / "clips")
+    for file in mine.rglob("*.wav"):
+        wave = audio.load(file)
+        audio.save(file, np.concatenate([np.zeros(16000, np.float32), wave, np.zeros(16000, np.float32)]))
+    study(mine, tmp_path / "out", store=Store(tmp_path / "store"), plan_only=True)
+    kept = manifests.read(tmp_path / "out" / "clips.jsonl").utterances
+    assert kept and all(u.start is not None and u.start > 0.8 and u.duration for u in kept)
 
 
 def test_a_table_whose_paths_lead_nowhere_is_explained(tmp_path: Path) -> None:

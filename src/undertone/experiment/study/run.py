@@ -186,7 +186,7 @@ def study(
 def _ready(read: Clips, choices: Choices, name: str, room: _Room) -> tuple[Path, tuple[str, ...]]:
     """The manifest of the clips that can be used, and what was left out; made unless it is there."""
     path, made = room.folder / "clips.jsonl", room.folder / "clips.made"
-    mark = fingerprint([_mark(read), asdict(choices), __version__])
+    mark = fingerprint([_mark(read), asdict(choices), __version__, "spoken"])
     if not (path.is_file() and made.is_file() and made.read_text(encoding="utf-8") == mark):
         made.unlink(missing_ok=True)
         manifest = _prepared(read, name, room)
