@@ -134,6 +134,19 @@ def test_a_recording_on_both_sides_leaks_and_quarrelling_labels_are_counted(tmp_
     assert leak.examples == ("a = b",)
 
 
+@pytest.mark.parametrize(("seconds", "warned"), [(0.2, False), (0.7, True)])
+def test_silence_around_the_sound_of_most_recordings_is_named(
+    tmp_path: Path, seconds: float, warned: bool
+) -> None:
+    still = np.zeros(int(16000 * seconds))
+    for seed in range(3):
+        wave = np.random.default_rng(seed).normal(0, 0.1, 16000)
+        soundfile.write(tmp_path / f"{seed}.wav", np.concatenate([still, wave, still]), 16000)
+    spoken = [Utterance(p.stem, str(p), speaker=p.stem, label="sad") for p in sorted(tmp_path.iterdir())]
+    found = [f.says[:33] for f in of(examine(spoken), "silence")]
+    assert found == ["half of the recordings hold 1.4 s"] * warned
+
+
 def test_findings_are_plain_json_and_one_line_each() -> None:
     found = examine(people(), splits.make(people(), "loso"))
     assert found.plain()["findings"][0]["kind"] == "text"

@@ -82,11 +82,13 @@ def test_twins_are_found_among_strangers_and_the_unreadable_are_named(tmp_path: 
         soundfile.write(tmp_path / quiet, np.zeros(16000 + len(quiet[4:5]) * int(quiet[4])), 16000)
     people = [Utterance(p.stem, str(p)) for p in sorted(tmp_path.iterdir())]
     heard = []
-    found = twins([*people, Utterance("text only", "")], jobs=2, watch=lambda: heard.append(1))
+    found = twins(
+        [*people, Utterance("text only", "")], jobs=2, watch=lambda done, total: heard.append((done, total))
+    )
     assert found.identical == [["03", "same"]]
     assert [(a, b) for a, b, _ in found.near] == [("05", "louder")]
     assert list(found.unread) == ["broken"]
-    assert len(heard) == len(people)
+    assert heard == [(n, len(people)) for n in range(1, len(people) + 1)]
 
 
 def test_parts_of_one_recording_are_told_apart_by_their_times(tmp_path: Path) -> None:

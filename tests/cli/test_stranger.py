@@ -54,6 +54,21 @@ def test_each_is_one_line_that_names_the_way(
     assert not (home / "o").exists()
 
 
+def test_a_study_without_a_folder_to_write_to_takes_one_of_its_clips_name(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Path] = []
+
+    def stop(clips: Path, out: Path, **_: object) -> None:
+        taken.append(out)
+        raise ConfigError("stopped here")
+
+    monkeypatch.setattr("undertone.experiment.study.run.study", stop)
+    failed(run("study", "leer ü/"), "stopped here")
+    failed(run("study", "tabelle.csv", "--out", "o"), "stopped here")
+    assert taken == [Path("leer ü-study"), Path("o")]
+
+
 def test_predictions_with_semicolons_and_names_in_another_language_are_scored(run: Run, home: Path) -> None:
     names = {"Wütend": "angry", "Fröhlich": "happy", "Traurig": "sad"}
     truth = manifests.read("m.jsonl").utterances

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from undertone.errors import MissingExtra
+from undertone.progress import Watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Places", "Watch", "frame_of", "several"]
 
 Places: TypeAlias = "str | Path | Sequence[str | Path]"
-Watch: TypeAlias = Callable[[int, int], None]
-"""Called with how many of how many are done."""
 
 
 def several(places: Places) -> list[str | Path]:

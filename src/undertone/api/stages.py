@@ -99,21 +99,13 @@ def audit(
     frame: bool = False,
 ) -> Audit | pd.DataFrame:
     """What would make a result too good to be true; ``frame``: one row a finding."""
-    from itertools import count
-
     from undertone import splits
     from undertone.auditing import examine
     from undertone.manifest import read
 
     utterances = read(Path(manifest)).resolved()
     split = splits.make(utterances, protocol, folds=folds, refuse=False) if protocol else None
-    done = count(1)
-
-    def counted() -> None:
-        if watch is not None:
-            watch(next(done), len(utterances))
-
-    result = examine(utterances, split, recordings=recordings, watch=counted)
+    result = examine(utterances, split, recordings=recordings, watch=watch)
     if not frame:
         return result
     return frame_of({"level": f.level, "kind": f.kind, "says": f.says} for f in result.findings)

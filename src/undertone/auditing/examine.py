@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from statistics import median
 from typing import Any, Literal
 
 from undertone.auditing.seen import Seen, seen_texts
 from undertone.auditing.sounds import Twins, twins
+from undertone.progress import Watch
 from undertone.splits import PARTS, Fold, Split
 from undertone.types import Utterance
 
 __all__ = ["Audit", "Finding", "examine"]
 
 EXAMPLES = 5
+STILL = 1.0
+"""Seconds of silence around a recording's sound, in the median, above which a reader is warned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Finding:
     """One thing a reader of the results must know."""
 
     kind: str
-    """``speaker``, ``dialogue``, ``recording``, ``audio``, ``text``, ``label``."""
+    """``speaker``, ``dialogue``, ``recording``, ``audio``, ``silence``, ``text``, ``label``."""
     level: Literal["leak", "warning", "note"]
     """A *leak* breaks the protocol, a *warning* is known to flatter a result, a *note* informs."""
     says: str
@@ -63,7 +67,7 @@ def examine(
     *,
     recordings: bool = True,
     jobs: int = 1,
-    watch: Callable[[], None] | None = None,
+    watch: Watch | None = None,
 ) -> Audit:
     """The findings about utterances whose audio paths are absolute.
 
@@ -138,6 +142,10 @@ def _audio(utterances: Sequence[Utterance], folds: Iterable[Fold], same: Twins) 
     if same.silent:
         says = f"{_count(len(same.silent), 'recording')} of silence alone"
         findings.append(Finding("audio", "warning", says, _some(same.silent)))
+    if (still := median(same.still or [0.0])) > STILL:
+        says = f"half of the recordings hold {still:.1f} s or more of silence around their sound, which"
+        says += " `predict` does not judge: `prepare --spoken` leaves it out of training too"
+        findings.append(Finding("silence", "warning", says, numbers={"still": still}))
     return findings
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from undertone import audio
 from undertone.errors import AudioError
+from undertone.progress import Watch
 from undertone.types import Utterance
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Twins:
     unread: dict[str, str]
     silent: tuple[str, ...] = ()
     """Those that hold no sound at all."""
+    still: tuple[float, ...] = ()
+    """Seconds before and after the audible part of each of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,11 @@ class _Sound:
     digest: str
     length: int
     shape: Print
+    still: float
 
 
-def twins(
-    utterances: Sequence[Utterance], *, jobs: int = 1, watch: Callable[[], None] | None = None
-) -> Twins:
-    """Compare all recordings (absolute paths) with each other; ``watch`` is called after each is read.
+def twins(utterances: Sequence[Utterance], *, jobs: int = 1, watch: Watch | None = None) -> Twins:
+    """Compare all recordings (absolute paths) with each other; ``watch`` is called after each.
 
     An utterance without audio of its own is passed over; silence alone has no twin.
     """
@@ -69,20 +71,21 @@ def twins(
     sounds: dict[str, _Sound] = {}
     unread: dict[str, str] = {}
     with ThreadPoolExecutor(max(1, jobs)) as pool:  # decoding and the FFT release the interpreter's lock
-        for utterance, sound in zip(recorded, pool.map(_read, recorded), strict=True):
+        for done, (utterance, sound) in enumerate(zip(recorded, pool.map(_read, recorded), strict=True), 1):
             if isinstance(sound, _Sound):
                 sounds[utterance.id] = sound
             else:
                 unread[utterance.id] = sound
             if watch is not None:
-                watch()
+                watch(done, len(recorded))
     groups: dict[str, list[str]] = defaultdict(list)
     for name, sound in sounds.items():
         groups[sound.digest].append(name)
     identical = [sorted(group) for group in groups.values() if len(group) > 1]
     firsts = {group[0]: sounds[group[0]] for group in groups.values()}
     silent = tuple(sorted(name for name, sound in sounds.items() if not sound.length))
-    return Twins(sorted(identical), _near(firsts), unread, silent)
+    still = tuple(sound.still for sound in sounds.values() if sound.length)
+    return Twins(sorted(identical), _near(firsts), unread, silent, still)
 
 
 def _read(utterance: Utterance) -> _Sound | str:
@@ -92,7 +95,8 @@ def _read(utterance: Utterance) -> _Sound | str:
     except AudioError as error:
         return str(error)
     length, shape = fingerprint(wave)
-    return _Sound(hashlib.sha256(wave.tobytes()).hexdigest(), length, shape)
+    still = (len(wave) - length * HOP) / RATE
+    return _Sound(hashlib.sha256(wave.tobytes()).hexdigest(), length, shape, still)
 
 
 def fingerprint(wave: Wave) -> tuple[int, Print]:

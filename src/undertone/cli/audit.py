@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,14 +66,13 @@ def audit(
         made = splits.make(utterances, protocol, seed=seed, folds=folds, refuse=False)
     if made and write_split:
         splits.write(write_split, made)
-    done = count(1)
     with bar("reading", shown=not no_audio) as watch:
         result = examine(
             utterances,
             made,
             recordings=not no_audio,
             jobs=jobs or os.cpu_count() or 1,
-            watch=lambda: watch(next(done), len(utterances)),
+            watch=watch,
         )
     leaks = [
         Finding("model", "leak", line)

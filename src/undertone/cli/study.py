@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 @app.command()
 def study(
     clips: Annotated[Path, typer.Argument(help="A folder, a csv, tsv, jsonl or parquet, or a manifest.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of recipes, runs, report, model.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder of recipes, runs, report, model; default: NAME-study, here."
+        ),
+    ] = None,
     label_from: Annotated[
         str | None,
         typer.Option(help="folder, a column, or a REGEX over paths; default: guessed, and shown."),
@@ -63,7 +68,7 @@ def study(
     the way out. Stopped, the same command goes on. Its choices are recipes in OUT/recipes, for
     `undertone crossval`.
 
-    Example: undertone study clips/ --out mine
+    Example: undertone study clips/
 
     Example: undertone study clips.csv --map file=audio --map mood=label --out mine --budget 1h
 
@@ -81,6 +86,7 @@ def study(
         label_map_of(label_map) if label_map else None,
         str(audio_root) if audio_root else None,
     )
+    out = out or Path(f"{clips.absolute().stem}-study")
     with JobBar() as bar:
         done = run(
             clips,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from undertone import audio
 from undertone import manifest as manifests
@@ -21,6 +21,7 @@ from undertone.alignment.sources import open_source
 from undertone.errors import AlignmentError, AudioError, ConfigError, TranscriptMismatch, UsageError, no_such
 from undertone.experiment.aligned import AlignmentRequest, Journal, Outcome
 from undertone.files import spawned_pool
+from undertone.progress import Watch
 from undertone.types import DOUBT, Aligner, Utterance
 
 __all__ = ["ALIGNERS", "Summary", "after_aligning", "align", "reasons", "start_aligner"]
@@ -32,8 +33,6 @@ ALIGNERS = {
     "asr": "other words: those that a recogniser reads, in place of the transcript (--model; extra 'asr')",
 }
 """Every method, and what it takes."""
-Watch: TypeAlias = Callable[[int, int], None]
-"""Called with the number of utterances that are done, and of all."""
 DOUBTFUL = 0.5
 """An utterance whose words' mean confidence is below is counted as of low confidence."""
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from undertone.errors import DataError, UndertoneError
 from undertone.files import one_thread
+from undertone.progress import Watch
 from undertone.scale.cluster import most, quiet
 from undertone.scale.parts import PartedSource, WorkPart
 from undertone.scale.stage import Staged, staged
@@ -58,10 +59,6 @@ class PartWork(Protocol):
 
     def start(self) -> Make:
         """In a worker, once: the models loaded."""
-
-
-Watch = Callable[[int, int], None]
-"""Called with how many utterances of how many are done."""
 
 
 @dataclass

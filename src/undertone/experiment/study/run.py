@@ -244,8 +244,7 @@ def _audible(manifest: manifests.Manifest, room: _Room) -> tuple[list[Utterance]
     """The clips without silent, very short and doubled ones, and lines about those."""
     utterances = manifest.resolved()
     with progress.bar("reading") as watch:
-        done = iter(range(1, len(utterances) + 1))
-        same = twins(utterances, jobs=room.processes, watch=lambda: watch(next(done), len(utterances)))
+        same = twins(utterances, jobs=room.processes, watch=watch)
     by_id = {u.id: u for u in utterances}
     lines: list[str] = []
     bad: set[str] = set()
