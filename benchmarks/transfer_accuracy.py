@@ -296,7 +296,7 @@ def words(bench: Bench) -> None:
     )
     learn = (
         "text.tune=full",
-        "model.pooling=mean",
+        "model.text_pooling=mean",
         "model.width=384",
         "model.dropout=0.1",
         "training.epochs=3",

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "undertone"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FRAME = {"__init__", "__main__", "py"}
-MOST_FILES, MOST_LINES, LONGEST = 303, 48_300, 400
+MOST_FILES, MOST_LINES, LONGEST = 303, 48_320, 400
 """The house redrawn had 225 files and 30,039 lines; recordings, server and later systems come on top, and
 what was added stands in the changelog."""
 FORBIDDEN = frozenset({"heard", "hears", "said", "told", "gone", "estranged", "hushed", "asked"})

@@ -29,6 +29,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         f"concat {kind}": ("concat", SMALL | {"pooling": kind})
         for kind in ("mean", "max", "attention", "average")
     },
+    "concat attended text": ("concat", SMALL | {"text_pooling": "attention"}),
     **{f"score {rule}": ("score", SMALL | {"late": rule}) for rule in ("mean", "weighted", "pool")},
     **{f"probe {sides}": ("probe", {"sides": sides}) for sides in ("speech", "text", "both")},
     "speech convolved": ("speech", SMALL | {"convolutions": 2}),

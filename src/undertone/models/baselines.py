@@ -33,6 +33,9 @@ class BaselineConfig(SystemConfig):
     ``acoustic`` features need."""
     dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
     """In the MLP and in the learned layers of an input."""
+    text_pooling: PoolingKind | None = None
+    """How text is pooled, where not as speech: ``attention`` is best for a pretrained encoder's tokens, of
+    which a few carry the emotion."""
 
     @property
     def by_statistics(self) -> bool:
@@ -49,6 +52,8 @@ class ScoreConfig(BaselineConfig):
 
 
 def _pooled(config: BaselineConfig, dimensions: Dimensions, side: Side) -> Pooled | Moments:
+    if side == "text" and config.text_pooling:
+        return Pooled(side, dimensions, config.width, config.text_pooling, config.dropout)
     if config.pooling == "statistics" or config.pooling == "average":
         if side == "speech" or not dimensions.vocabulary:
             return Moments(side, dimensions, deviation=config.pooling == "statistics")
